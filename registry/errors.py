@@ -1,0 +1,76 @@
+"""Errors sorted by whose fault they are; the command line turns each into an exit code.
+
+    Fault
+    ├── DataFault      1   the data has errors, or lost more than the stated budget
+    ├── UsageFault     2   the command or the configuration is wrong
+    ├── MachineFault   3   disk full, no permission, a missing extra
+    ├── WorkerFault    5   a worker was lost twice on the same chunk
+    └── BusyFault      75  another run holds the output
+
+They live in the lowest package that raises them, so that every stage can. Any other exception that reaches the
+command line is a bug of ours (70, with a traceback).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class Fault(Exception):
+    """Something went wrong that we can explain. `problems` holds one line each: where, what, what to do."""
+
+    exit_code = 70
+
+    def __init__(self, problem: str | Sequence[str], *, hint: str = "") -> None:
+        self.problems: tuple[str, ...] = (problem,) if isinstance(problem, str) else tuple(problem)
+        self.hint = hint
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # workers send faults to the parent; the default would lose the keyword
+        return (_rebuild, (type(self), self.problems, self.hint))
+
+
+def _rebuild(kind: type[Fault], problems: tuple[str, ...], hint: str) -> Fault:
+    return kind(problems, hint=hint)
+
+
+class DataFault(Fault):
+    """The data has errors."""
+
+    exit_code = 1
+
+
+class UsageFault(Fault):
+    """The command or the configuration is wrong."""
+
+    exit_code = 2
+
+
+class MachineFault(Fault):
+    """The machine said no."""
+
+    exit_code = 3
+
+
+class WorkerFault(Fault):
+    """A worker was lost twice on the same chunk."""
+
+    exit_code = 5
+
+
+class BusyFault(Fault):
+    """Another run holds the output."""
+
+    exit_code = 75
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "x"?` for the nearest known word, or an empty string when none is near."""
+    names = list(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if not near:  # case and blanks alone should not hide a match
+        folded = {name.casefold().strip(): name for name in names}
+        near = [folded[key] for key in [word.casefold().strip()] if key in folded]
+    return f'; did you mean "{near[0]}"?' if near else ""
