@@ -103,6 +103,10 @@ def _default_calls(calls: Sequence[ToolCall]) -> str:
     return "\n".join(f"Action: {call.name}\nAction Input: {_json(call.arguments)}" for call in calls)
 
 
+def _default_calls_092(calls: Sequence[ToolCall]) -> str:
+    return "".join(f"Action: {call.name}\nAction Input: {_json(call.arguments)}\n" for call in calls)
+
+
 # --- glm4 -------------------------------------------------------------------------------------------------------------
 
 _GLM4_HEAD = (
@@ -366,11 +370,15 @@ FORMATS: dict[str, ToolFormat] = {
 
 
 def tool_format(name: str, compat: str) -> ToolFormat:
-    """A format as the named version of LLaMA-Factory has it: 0.9.2 refuses parallel calls in llama3's.
+    """A format as the named version of LLaMA-Factory has it: 0.9.2 refuses parallel calls in llama3's, and ends each
+    call of the default format with a line break.
 
     Raises KeyError for an unknown name.
     """
     found = FORMATS[name]
-    if compat == "llamafactory-0.9.2" and name == "llama3":
-        return found._replace(parallel=False)
+    if compat == "llamafactory-0.9.2":
+        if name == "llama3":
+            return found._replace(parallel=False)
+        if name == "default":
+            return found._replace(calls=_default_calls_092)
     return found

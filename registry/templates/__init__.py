@@ -41,7 +41,8 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True)
 class Template:
-    """A chat template. `tools_slots` replaces the tool format's prompt in the one template that has its own."""
+    """A chat template. `tools_slots` replaces the tool format's prompt in the one template that has its own;
+    `strip_system` takes leading line breaks off the system text (moss_vl)."""
 
     name: str
     kind: TemplateClass
@@ -61,6 +62,7 @@ class Template:
     efficient_eos: bool
     replace_eos: bool
     replace_jinja_template: bool
+    strip_system: bool
     media: str
     dropped_upstream: bool
     compat: str
@@ -175,6 +177,7 @@ def _template(name: str, compat: str, row: dict[str, Any]) -> Template:
         efficient_eos=bool(row.get("efficient_eos", False)),
         replace_eos=bool(row.get("replace_eos", False)),
         replace_jinja_template=bool(row.get("replace_jinja_template", False)),
+        strip_system=bool(row.get("strip_system", False)),
         media=row.get("media", ""),
         dropped_upstream=bool(row.get("dropped_upstream", False)),
         compat=compat,

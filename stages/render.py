@@ -1,0 +1,309 @@
+"""Render: a `Conversation` becomes halves of pieces, ready to tokenize.
+
+    messages   user            assistant        user            assistant
+    halves     [piece ...]     [piece ...]      [piece ...]     [piece ...]
+               source          target           source          target
+    piece      a text, tokenized on its own, or a token id that is inserted as it is
+
+The borders between pieces are part of the result: neighbouring texts are never joined before they are tokenized
+(research: LLaMA-Factory encodes each slot with a call of its own). A half is trained or not (`Rendered.trained`), which
+the stage, `mask_history`, `train_on_prompt` and per-message weights decide.
+
+Kinds of example (contract.md, columns): lm = source and target in turn; pref = prompt, chosen, rejected;
+unpaired = prompt, completion; prompt = prompt, label.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from registry.templates import Slot, Template
+
+from .conversation import Conversation, Message
+from .findings import Note, shown
+from .tools import DEFECTS, ToolFormat, ToolFormatError, tool_format
+
+Piece = str | int
+Half = list[Piece]
+
+VERSION = 1  # raise it when the same record renders otherwise: caches of older runs are then not used
+
+
+class Rendered(NamedTuple):
+    """One example: its halves and, for each, 1 where it is trained. `label` is KTO's, 255 elsewhere."""
+
+    halves: list[Half]
+    trained: list[int]
+    label: int = 255
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """What changes the text or the mask. Names are LLaMA-Factory's keys.
+
+    kind: lm | pref | unpaired | prompt | pt. enable_thinking None = unset.
+    """
+
+    kind: str = "lm"
+    enable_thinking: bool | None = True
+    preserve_thinking: bool = False
+    train_on_prompt: bool = False
+    mask_history: bool = False
+    default_system: str | None = None
+    tool_format: str | None = None
+    template_date: str = "2026-11-21"
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """The ids that slots insert. None = the tokenizer has no such token. `tokens` holds the looked-up ones."""
+
+    bos: int | None
+    eos: int | None
+    eos_text: str
+    bos_text: str = ""
+    tokens: tuple[tuple[str, int], ...] = ()
+
+
+class _Op(NamedTuple):
+    """A compiled slot: text around {{content}} (`has_content`), or a fixed piece."""
+
+    before: str
+    after: str
+    has_content: bool
+    fixed: int | None
+
+
+class Renderer:
+    """Renders conversations with one template. Holds no state that depends on the records."""
+
+    def __init__(self, template: Template, options: RenderOptions, ids: SpecialIds) -> None:
+        self.template = template
+        self.options = options
+        self.ids = ids
+        self.eos = ids.eos
+        self.prefix = self._compile(template.prefix)
+        self.system = self._compile(template.system)
+        self.slots = {
+            "user": self._compile(template.user),
+            "assistant": self._compile(template.assistant),
+            "observation": self._compile(template.observation),
+            "function": self._compile(template.function),
+        }
+        prompt_format, call_format = template.tools_format, template.function_format
+        if options.tool_format:
+            # upstream then ends a call with content + EOS, whatever the template's own ending is
+            prompt_format = call_format = options.tool_format
+            self.slots["function"] = self._compile((Slot("text", "{{content}}"), Slot("id", "eos")))
+        self.calls: ToolFormat = tool_format(call_format, template.compat)
+        self.tool_prompt: ToolFormat = tool_format(prompt_format, template.compat)
+        self.defect = DEFECTS.get(call_format, "") if template.compat != "llamafactory-0.9.2" else ""
+        self.system_in_user = template.kind == "system-in-user"
+        self.default_system = template.default_system
+        if options.default_system is not None and template.compat != "llamafactory-0.9.2":  # that version lacks the key
+            self.default_system = options.default_system
+        self.has_index = any("{{idx}}" in slot.value for slot in template.user)
+        self.opening, self.closing = template.thought_words
+        self.thought = re.compile(re.escape(self.opening) + "(.*?)" + re.escape(self.closing), re.DOTALL)
+        self.opening_word, self.closing_word = self.opening.strip(), self.closing.strip()
+        self.empty_thought = self.closing if template.kind == "reasoning-close-only" else self.opening + self.closing
+
+    def _compile(self, slots: tuple[Slot, ...]) -> list[_Op]:
+        ops = []
+        known = dict(self.ids.tokens)
+        for kind, value in slots:
+            if kind == "text":
+                before, found, after = value.partition("{{content}}")
+                ops.append(_Op(before, after, bool(found), None))
+            elif kind == "token":
+                ops.append(_Op("", "", False, known[value]))
+            elif kind == "id":
+                token_id = self.ids.bos if value == "bos" else self.ids.eos
+                if token_id is not None:
+                    ops.append(_Op("", "", False, token_id))
+        return ops
+
+    # --- one record ---------------------------------------------------------------------------------------------------
+
+    def render(self, record: Conversation, notes: list[Note]) -> Rendered | None:
+        """Halves of one record; None after a note that says why it cannot be written."""
+        kind = self.options.kind
+        try:
+            if kind == "lm":
+                return self._lm(record, notes)
+            if kind == "pt":
+                return Rendered([[record.messages[0].content + self.ids.eos_text]], [1])
+            if kind == "pref":
+                return self._pref(record, notes)
+            return self._one_answer(record, notes)
+        except ToolFormatError as error:
+            notes.append(Note(error.rule, "", str(error)))
+            return None
+
+    def _lm(self, record: Conversation, notes: list[Note]) -> Rendered:
+        options = self.options
+        messages = record.messages
+        count = len(messages)
+        reasoning = self.template.reasoning
+        history_only = options.mask_history and not options.preserve_thinking
+        halves: list[Half] = []
+        trained: list[int] = []
+        last = count - 1
+        for position in range(count):
+            message = messages[position]
+            text = message.content
+            if position & 1:
+                if reasoning:
+                    text = self._answer_text(message, text)
+                    if options.enable_thinking is False or (history_only and position < last):
+                        text = self._without_thought(text)
+                half = self._half(message, text, position, record, notes)
+                if reasoning and (not history_only or position == last) and not self._has_thought(message, text):
+                    if options.enable_thinking:
+                        half.insert(0, self.empty_thought)
+                    else:
+                        halves[-1].append(self.empty_thought)
+                halves.append(half)
+                weight = message.weight
+                trained.append(0 if weight == 0 or (options.mask_history and position < last) else 1)
+            else:
+                halves.append(self._half(message, text, position, record, notes))
+                trained.append(1 if options.train_on_prompt else 0)
+        return Rendered(halves, trained)
+
+    def _pref(self, record: Conversation, notes: list[Note]) -> Rendered | None:
+        chosen, rejected = record.chosen, record.rejected
+        if chosen is None or rejected is None:
+            return None
+        prompt, first = self._one_turn(record, chosen, notes)
+        _, second = self._one_turn(record, rejected, [])
+        return Rendered([prompt, first, second], [0, 1, 1])
+
+    def _one_answer(self, record: Conversation, notes: list[Note]) -> Rendered:
+        if len(record.messages) & 1:  # predict without an answer
+            answer = Message("assistant", "")
+            prompt, target = self._one_turn(record, answer, notes)
+        else:
+            prompt, target = self._one_turn(record._replace(messages=record.messages[:-1]), record.messages[-1], notes)
+        label = 255 if record.label is None else int(record.label)
+        return Rendered([prompt, target], [0, 1], label)
+
+    def _one_turn(self, record: Conversation, answer: Message, notes: list[Note]) -> tuple[Half, Half]:
+        """All messages but the answer as one half, and the answer; thoughts of earlier answers go unless preserved."""
+        options = self.options
+        prompt: Half = []
+        reasoning = self.template.reasoning
+        for position, message in enumerate(record.messages):
+            text = message.content
+            if reasoning and position & 1:
+                text = self._answer_text(message, text)
+                if not options.preserve_thinking:
+                    text = self._without_thought(text)
+            prompt += self._half(message, text, position, record, notes)
+        text = answer.content
+        if reasoning:
+            text = self._answer_text(answer, text)
+            if options.enable_thinking is False:
+                text = self._without_thought(text)
+        target = self._half(answer, text, len(record.messages), record, notes)
+        if reasoning and not self._has_thought(answer, text):
+            if options.enable_thinking:
+                target.insert(0, self.empty_thought)
+            else:
+                prompt.append(self.empty_thought)
+        if self.template.efficient_eos and self.eos is not None:
+            target.append(self.eos)
+        return prompt, target
+
+    # --- one message --------------------------------------------------------------------------------------------------
+
+    def _half(self, message: Message, text: str, position: int, record: Conversation, notes: list[Note]) -> Half:
+        half: Half = []
+        role = message.role
+        if role == "function":
+            text = self._call_text(message, text, notes)
+        if position == 0:
+            for op in self.prefix:
+                half.append(op.before if op.fixed is None else op.fixed)
+            system = record.system or self.default_system
+            if record.tools is not None:
+                system = (system or "") + self._tool_text(record)
+            elif not system:
+                system = ""
+            if system:
+                if self.template.strip_system:
+                    system = system.lstrip("\n")
+                if self.system_in_user:
+                    first = self.system[0]
+                    text = first.before + system + first.after + text if role == "user" else text
+                else:
+                    self._fill(self.system, system, half)
+        if role == "user" and self.has_index:
+            for op in self.slots["user"]:
+                filled = op.before + text + op.after if op.has_content else op.before
+                half.append(filled.replace("{{idx}}", str(position // 2), 1))
+            return half
+        self._fill(self.slots[role], text, half)
+        return half
+
+    @staticmethod
+    def _fill(ops: list[_Op], content: str, half: Half) -> None:
+        for before, after, has_content, fixed in ops:
+            if fixed is not None:
+                half.append(fixed)
+            else:
+                text = before + content + after if has_content else before
+                if text:
+                    half.append(text)
+
+    def _tool_text(self, record: Conversation) -> str:
+        tools = record.tools or ""
+        if self.template.tools_slots and not self.options.tool_format:
+            first = self.template.tools_slots[0].value
+            return first.replace("{{content}}", tools, 1)
+        try:
+            return _tool_prompt(self.tool_prompt, tools, self.options.template_date)
+        except (AttributeError, TypeError, KeyError) as error:
+            raise ToolFormatError("tools.not-a-definition", f"a tool definition cannot be written: {error}") from error
+
+    def _call_text(self, message: Message, text: str, notes: list[Note]) -> str:
+        calls = message.calls
+        if not calls:
+            return text
+        if len(calls) > 1 and not self.calls.parallel:
+            raise ToolFormatError("tools.parallel-calls", "this template's tool format writes one call a turn")
+        if self.defect:
+            notes.append(Note("template.tool-format-defect", message.at, f"upstream's tool format: {self.defect}"))
+        written = self.calls.calls(calls)
+        if text and not text.endswith("\n"):
+            text += "\n"
+        return text + written
+
+    # --- thoughts -----------------------------------------------------------------------------------------------------
+
+    def _answer_text(self, message: Message, text: str) -> str:
+        """The answer with `reasoning_content` written in the template's thought words, when the record has it."""
+        if message.reasoning:
+            return f"{self.opening}{message.reasoning}{self.closing}{text}"
+        return text
+
+    def _without_thought(self, text: str) -> str:
+        return self.thought.sub("", text).lstrip("\n")
+
+    def _has_thought(self, message: Message, text: str) -> bool:
+        return self.opening_word in text or self.closing_word in text
+
+
+@functools.lru_cache(maxsize=512)
+def _tool_prompt(form: ToolFormat, tools: str, date: str) -> str:
+    listed: list[dict[str, Any]] = json.loads(tools)
+    return form.prompt(listed, date) if listed else ""
+
+
+def thought_note(message: Message, what: str) -> Note:
+    """A finding about reasoning that the template inserts or strips."""
+    return Note("template.thought-" + what, message.at, f"the template would {what} reasoning", shown(message.content))

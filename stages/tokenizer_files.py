@@ -1,0 +1,196 @@
+"""A tokenizer folder, read as it is: tokenizer.json, its special tokens, and what a template adds to it.
+
+`tokenizer.json` is never rebuilt: under some transformers versions a rebuilt tokenizer gives other ids for most texts
+(research note, llamafactory-data §4.1). What a template needs is written into the JSON's `added_tokens`, with the ids that
+the `tokenizers` library would assign, so that every back end sees the same vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from registry.errors import MachineFault, UsageFault
+from registry.templates import Template
+
+from .render import SpecialIds
+
+FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json")
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """What the folder holds. `special` maps bos/eos/pad/unk to their text, absent ones left out."""
+
+    folder: str
+    sha256: str
+    special: dict[str, str]
+    raw: dict[str, Any] = field(repr=False, compare=False, hash=False)
+    config: dict[str, Any] = field(repr=False, compare=False, hash=False)
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Text -> id over the model's vocabulary and the added tokens."""
+        model = self.raw.get("model", {})
+        vocab = model.get("vocab", {})
+        if isinstance(vocab, list):  # unigram: [[piece, score], ...]
+            table = {piece[0]: index for index, piece in enumerate(vocab)}
+        else:
+            table = dict(vocab)
+        for token in self.raw.get("added_tokens") or ():
+            table[token["content"]] = token["id"]
+        return table
+
+
+def load_tokenizer_files(folder: str) -> TokenizerFiles:
+    """Reads a tokenizer folder.
+
+    Raises UsageFault when there is no such folder, no tokenizer.json in it, or it is not JSON of a tokenizer;
+    MachineFault when a file cannot be read.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        looks_like_hub = folder.count("/") == 1 and not folder.startswith((".", "/", "~"))
+        raise UsageFault(
+            f"model_name_or_path: there is no folder {folder!r}",
+            hint="that looks like a hub name: download it first (`hf download " + folder + " --local-dir DIR`) and give DIR"
+            if looks_like_hub
+            else "give the folder that holds tokenizer.json",
+        )
+    path = root / "tokenizer.json"
+    if not path.is_file():
+        here = ", ".join(sorted(entry.name for entry in root.iterdir())[:8]) or "nothing"
+        raise UsageFault(
+            f"{folder}: no tokenizer.json in this folder (it holds {here})",
+            hint="save a fast tokenizer there: AutoTokenizer.from_pretrained(...).save_pretrained(DIR)",
+        )
+    digest = hashlib.sha256()
+    contents: dict[str, bytes] = {}
+    for name in FILES:
+        try:
+            data = (root / name).read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise MachineFault(f"{root / name}: cannot be read: {error.strerror}") from error
+        contents[name] = data
+        digest.update(f"{name}\0{len(data)}\0".encode())
+        digest.update(data)
+    try:
+        raw = orjson.loads(contents["tokenizer.json"])
+        config = orjson.loads(contents.get("tokenizer_config.json", b"{}"))
+        special_map = orjson.loads(contents.get("special_tokens_map.json", b"{}"))
+    except orjson.JSONDecodeError as error:
+        raise UsageFault(f"{folder}: a tokenizer file is not valid JSON: {error}") from error
+    if not isinstance(raw, dict) or "model" not in raw:
+        raise UsageFault(f"{path}: not a tokenizer.json (no `model`)")
+    special = {}
+    for kind in ("bos", "eos", "pad", "unk"):
+        value = config.get(f"{kind}_token") or special_map.get(f"{kind}_token")
+        text = value.get("content") if isinstance(value, dict) else value
+        if isinstance(text, str) and text:
+            special[kind] = text
+    return TokenizerFiles(os.fspath(root), digest.hexdigest(), special, raw, config)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A token that the vocabulary lacked: its text, its new id, and what asked for it."""
+
+    token: str
+    id: int
+    asked_by: str
+
+
+@dataclass(frozen=True)
+class FittedTokenizer:
+    """A tokenizer with a template's needs applied. `json_text` is what every back end loads.
+
+    size: ids run from 0 to size - 1. pad: id of the padding token (the EOS where the folder names none).
+    specials: every added token marked special, longest first.
+    """
+
+    json_text: str = field(repr=False)
+    ids: SpecialIds
+    pad: int | None
+    size: int
+    growth: tuple[Growth, ...]
+    missing_tokens: tuple[str, ...]
+    missing_marks: tuple[str, ...]
+    specials: tuple[str, ...]
+
+
+def fit(files: TokenizerFiles, template: Template | None, extra_tokens: tuple[tuple[str, bool], ...] = ()) -> FittedTokenizer:
+    """Applies what LLaMA-Factory's loader applies (research note §3.2).
+
+    In order: `add_tokens` / `new_special_tokens` (extra_tokens: text, special); with `replace_eos` the first stop word
+    becomes the EOS; no EOS at all gives `<|endoftext|>`; no pad gives pad = EOS; the other stop words become special
+    tokens. A token that the vocabulary lacks is appended (`growth`).
+    """
+    vocabulary = files.vocabulary
+    entries: list[dict[str, Any]] = [dict(token) for token in files.raw.get("added_tokens") or ()]
+    listed = {token["content"] for token in entries}
+    growth: list[Growth] = []
+    model_size = len(vocabulary)  # the library counts model and added tokens alike
+    top = max(vocabulary.values(), default=-1)
+
+    def add(token: str, special: bool, asked_by: str) -> None:
+        nonlocal top
+        if token in listed:
+            return
+        token_id = vocabulary.get(token)
+        if token_id is None:
+            token_id = top = max(top + 1, model_size)
+            vocabulary[token] = token_id
+            growth.append(Growth(token, token_id, asked_by))
+        listed.add(token)
+        entries.append(
+            {"id": token_id, "content": token, "single_word": False, "lstrip": False, "rstrip": False}
+            | {"normalized": not special, "special": special}
+        )
+
+    for token, special in extra_tokens:
+        add(token, special, "new_special_tokens" if special else "add_tokens")
+    eos = files.special.get("eos")
+    bos = files.special.get("bos")
+    stop_words = template.stop_words if template else ()
+    # which marks the tokenizer had before we touch it: a template that brings its own has the wrong tokenizer
+    missing_marks = tuple(mark for mark in (template.marks() if template else ()) if mark not in vocabulary)
+    if template and template.replace_eos and stop_words:
+        eos, stop_words = stop_words[0], stop_words[1:]
+        add(eos, True, f"template {template.name}")
+    if eos is None:
+        eos = "<|endoftext|>"
+        add(eos, True, "no eos_token")
+    for word in stop_words:
+        add(word, True, f"template {template.name}" if template else "stop word")
+    tokens = template.tokens() if template else ()
+    missing = tuple(token for token in tokens if token not in vocabulary)
+    pad = files.special.get("pad", eos)
+    raw = dict(files.raw)
+    raw["added_tokens"] = sorted(entries, key=lambda token: int(token["id"]))
+    raw["truncation"] = None  # stored limits of the folder must not cut or pad what we encode
+    raw["padding"] = None
+    ids = SpecialIds(
+        bos=vocabulary.get(bos) if bos else None,
+        eos=vocabulary.get(eos),
+        eos_text=eos,
+        bos_text=bos or "",
+        tokens=tuple((token, vocabulary[token]) for token in tokens if token in vocabulary),
+    )
+    specials = sorted((token["content"] for token in entries if token["special"]), key=lambda text: (-len(text), text))
+    return FittedTokenizer(
+        json_text=orjson.dumps(raw).decode("utf-8"),
+        ids=ids,
+        pad=vocabulary.get(pad) if pad else None,
+        size=max(vocabulary.values(), default=-1) + 1,
+        growth=tuple(growth),
+        missing_tokens=missing,
+        missing_marks=missing_marks,
+        specials=tuple(specials),
+    )
