@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+INFO_NAME = "dataset_info.json"
+
 
 @dataclass(frozen=True)
 class Fields:
