@@ -29,8 +29,8 @@ class CutOptions:
     """How lengths are cut and labels written.
 
     kind: lm | pref | unpaired | prompt | pt. limit_tokens: most tokens an example keeps. from_end: `mask_history`.
-    efficient_eos: the EOS id to append to lm examples, or None. label_first_source: LLaMA-Factory 0.9.2 wrote EOS as the
-    first label of the very first source as well.
+    efficient_eos: the EOS id to append to lm examples, or None. label_first_source: LLaMA-Factory 0.9.2 wrote EOS as
+    the first label of the very first source as well.
     """
 
     kind: str
@@ -57,8 +57,7 @@ def cut(
         return kept, changed
     totals = _sums(halves, borders) + options.reserved_tokens
     limit = options.limit_tokens
-    # at exactly the limit the rule's float rounding can still take a token, so equality goes the exact way
-    for example in np.nonzero(totals >= limit)[0].tolist():
+    for example in np.nonzero(totals > limit)[0].tolist():
         start, end = int(borders[example]), int(borders[example + 1])
         lengths = halves[start:end].tolist()
         if options.kind == "lm":

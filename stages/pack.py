@@ -1,7 +1,7 @@
 """Pack: which examples share a row. Takes lengths, gives rows of indices; no tokens are touched.
 
-`best_fit`: best-fit decreasing over the whole set. Sort by length, longest first (equal lengths in input order); put each
-into the open row with the least room that still holds it, else open a new row.
+`best_fit`: best-fit decreasing over the whole set. Sort by length, longest first (equal lengths in input order); put
+each into the open row with the least room that still holds it, else open a new row.
 
     limit 8, lengths a5 b4 c3 d3 e1   ->   a a a a a c c c | b b b b d d d e
 
@@ -71,12 +71,11 @@ def _best_fit(lengths: Sequence[int], limit_tokens: int) -> list[list[int]]:
                 rooms.pop(at)
             rows[row].append(index)
             free = room - tokens
-        if free:
-            if free in open_rows:
-                open_rows[free].append(row)
-            else:
-                open_rows[free] = [row]
-                insort(rooms, free)
+        if free in open_rows:
+            open_rows[free].append(row)
+        else:  # also when full: an example without tokens still fits
+            open_rows[free] = [row]
+            insort(rooms, free)
     for members in rows:
         members.sort()
     return rows

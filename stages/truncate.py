@@ -16,7 +16,7 @@ VERSION = 1
 
 
 def cut_pair(source_tokens: int, target_tokens: int, limit_tokens: int) -> tuple[int, int]:
-    """Kept lengths of one source and target under a limit."""
+    """Kept lengths of one source and target under a limit of at least 1; a pair that fits is kept whole."""
     if target_tokens * 2 < limit_tokens:
         most = limit_tokens
     elif source_tokens * 2 < limit_tokens:
