@@ -134,7 +134,7 @@ class _Builder:
     def build(self, node: yaml.Node) -> object:
         if isinstance(node, yaml.ScalarNode):
             self._check_tag(node, {"str", "int", "float", "bool", "null", "timestamp", "value", "merge"})
-            return Plain(node.value) if node.style is None else str(node.value)
+            return str(node.value) if node.style else Plain(node.value)  # the C parser says "" for plain, ours None
         line = node.start_mark.line + 1
         if id(node) in self.open:
             raise FileProblem("has an alias that contains itself", line)
@@ -167,7 +167,7 @@ class _Builder:
             if not isinstance(name_node, yaml.ScalarNode):
                 raise FileProblem("a key must be a plain word", line)
             name = str(name_node.value)
-            if name == "<<" and name_node.style is None:
+            if name == "<<" and not name_node.style:
                 for part in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
                     found = self.build(part)
                     if not isinstance(found, dict):
