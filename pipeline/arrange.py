@@ -1,0 +1,314 @@
+"""Arrange: from kept examples to rows: sample, mix, split, shuffle, pack. Works on lengths and indices only.
+
+    per source   records -> sample -> positions
+    all sources  positions -> mix -> one order -> split -> drop what was rejected or too long -> shuffle -> pack -> rows
+
+The result is a function of the input and the options, never of workers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.encoding import DROPPED, KEPT, Examples
+from stages.mix import MixOptions, mix, sample, split
+from stages.pack import pack
+from stages.write import Parts
+
+from .collect import Collected
+from .plan import Plan
+
+Index = NDArray[np.int64]
+
+
+@dataclass
+class Table:
+    """Every kept or dropped example of the run, end to end in input order (items: examples)."""
+
+    spools: list[str]
+    spool: NDArray[np.int32]
+    token_start: NDArray[np.int64]
+    ids: NDArray[np.int32]  # uncut ids in the spool, without an appended EOS
+    half_start: NDArray[np.int64]
+    halves: NDArray[np.int32]
+    tokens_in: NDArray[np.int32]
+    trained_in: NDArray[np.int32]
+    tokens: NDArray[np.int32]
+    trained: NDArray[np.int32]
+    fate: NDArray[np.uint8]
+    hash: NDArray[np.uint64]
+    source: NDArray[np.int32]
+    file: NDArray[np.int32]
+    line: Index
+    record: Index  # index in its file
+    position: Index  # index in its source
+
+
+def make_table(collected: Collected, reserved_tokens: int) -> Table:
+    """Joins the chunks' arrays. reserved_tokens: appended EOS of each example, which no spool holds."""
+    columns: dict[str, list[NDArray[np.generic]]] = {name: [] for name in Table.__dataclass_fields__ if name != "spools"}
+    spools: list[str] = []
+    for source, at, result in collected.chunks:
+        examples: Examples = result.examples
+        count = len(examples.record)
+        ids = examples.tokens_in - np.int32(reserved_tokens)
+        starts = np.zeros(count, dtype=np.int64)
+        halves = np.zeros(count, dtype=np.int64)
+        if count:
+            np.cumsum(ids[:-1], out=starts[1:])
+            np.cumsum(examples.halves[:-1], out=halves[1:])
+        rows = {
+            "spool": np.full(count, len(spools), dtype=np.int32),
+            "token_start": starts,
+            "ids": ids,
+            "half_start": halves,
+            "halves": examples.halves,
+            "tokens_in": examples.tokens_in,
+            "trained_in": examples.trained_in,
+            "tokens": examples.tokens,
+            "trained": examples.trained,
+            "fate": examples.fate,
+            "hash": examples.hash,
+            "source": np.full(count, source, dtype=np.int32),
+            "file": np.full(count, at, dtype=np.int32),
+            "line": examples.line,
+            "record": examples.record,
+            "position": examples.record + collected.files[at].base,
+        }
+        for name, values in rows.items():
+            columns[name].append(values)
+        spools.append(examples.spool)
+    joined = {
+        name: np.concatenate(parts) if parts else np.empty(0, dtype=np.int64) for name, parts in columns.items()
+    }
+    return Table(spools=spools, **joined)  # type: ignore[arg-type]  # dtypes are those of the parts
+
+
+@dataclass
+class SourceLedger:
+    """The account of one source, in records and tokens (contract.md `ledger`)."""
+
+    read: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    not_sampled: int = 0
+    repeated: int = 0
+    examples: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    tokens_in: int = 0
+    tokens_lost: Counter[str] = field(default_factory=Counter)
+    trained_tokens_in: int = 0
+    trained_tokens_lost: Counter[str] = field(default_factory=Counter)
+    tokens: int = 0
+    trained_tokens: int = 0
+
+    def as_dict(self) -> dict[str, object]:
+        """As it stands in the manifest."""
+        return {
+            name: dict(sorted(value.items())) if isinstance(value := getattr(self, name), Counter) else value
+            for name in self.__dataclass_fields__
+        }
+
+    def problems(self) -> list[str]:
+        """What does not add up; empty when the ledger closes."""
+        wrong = []
+        left = self.read - sum(self.rejected.values()) - self.not_sampled + self.repeated
+        right = self.examples + sum(self.dropped.values())
+        if left != right:
+            wrong.append(f"records: {left} should be {right}")
+        if self.tokens_in - sum(self.tokens_lost.values()) != self.tokens:
+            wrong.append(f"tokens: {self.tokens_in} - {dict(self.tokens_lost)} is not {self.tokens}")
+        if self.trained_tokens_in - sum(self.trained_tokens_lost.values()) != self.trained_tokens:
+            wrong.append(f"trained: {self.trained_tokens_in} - {dict(self.trained_tokens_lost)} is not {self.trained_tokens}")
+        return wrong
+
+
+def total(ledgers: Sequence[SourceLedger]) -> SourceLedger:
+    """The sum of several accounts."""
+    result = SourceLedger()
+    for ledger in ledgers:
+        for name in SourceLedger.__dataclass_fields__:
+            value = getattr(ledger, name)
+            if isinstance(value, Counter):
+                getattr(result, name).update(value)
+            else:
+                setattr(result, name, getattr(result, name) + value)
+    return result
+
+
+@dataclass
+class Arranged:
+    """The order of examples in each split, and the account."""
+
+    splits: dict[str, Index]  # split name -> indices into the table, in order, repeats included
+    ledgers: list[SourceLedger]
+    unused_split: bool = False
+
+
+def arrange(plan: Plan, collected: Collected, table: Table) -> Arranged:
+    """Samples, mixes and splits. Every example that leaves is counted here."""
+    config = plan.config
+    seed = config.whole("seed") or 0
+    orders: dict[str, Index] = {}
+    read = Counter({number: 0 for number in range(len(plan.sources))})
+    for item in collected.files:
+        read[item.source] += item.read + item.not_taken
+    example_at = [_example_at(table, number, read[number]) for number in range(len(plan.sources))]
+    names = list(dict.fromkeys(source.split for source in plan.sources))
+    for name in names:
+        members = [number for number, source in enumerate(plan.sources) if source.split == name]
+        orders[name] = _order(plan, members, [read[number] for number in members], example_at, seed)
+    value = config.number("val_size") or 0.0
+    if value > 1e-6 and "train" in orders and "validation" not in orders:
+        train, validation = split(len(orders["train"]), value, seed)
+        merged = orders["train"]
+        orders["train"], orders["validation"] = merged[train], merged[validation]
+    for name, order in orders.items():
+        order = order[order >= 0]
+        order = order[table.fate[order] == KEPT]
+        if name == "train" and config.flag("shuffle"):
+            order = np.random.default_rng(seed).permutation(order)
+        orders[name] = order
+    return Arranged(orders, _ledgers(plan, collected, table, orders, read))
+
+
+def _example_at(table: Table, source: int, records: int) -> Index:
+    """Record position in a source -> index into the table, -1 where the record was rejected."""
+    lookup = np.full(records, -1, dtype=np.int64)
+    mine = np.nonzero((table.source == source) & ((table.fate == KEPT) | (table.fate == DROPPED)))[0]
+    lookup[table.position[mine]] = mine
+    return lookup
+
+
+def _order(plan: Plan, members: list[int], sizes: list[int], example_at: list[Index], seed: int) -> Index:
+    config = plan.config
+    rng = np.random.RandomState(seed)  # noqa: NPY002  # upstream's generator: its order is part of the result
+    sampled = [
+        sample(size, plan.sources[number].dataset.num_samples, config.whole("max_samples"), rng)
+        for number, size in zip(members, sizes, strict=True)
+    ]
+    probs = config.get("interleave_probs")
+    options = MixOptions(
+        strategy=config.text("mix_strategy") or "concat",
+        probs=tuple(float(share) for share in probs) if isinstance(probs, list) and probs else None,
+        seed=seed,
+    )
+    if len(members) == 1:
+        return np.asarray(example_at[members[0]][sampled[0]], dtype=np.int64)
+    which, position = mix([len(chosen) for chosen in sampled], options)
+    order = np.empty(len(which), dtype=np.int64)
+    for place, number in enumerate(members):
+        mine = which == place
+        order[mine] = example_at[number][sampled[place][position[mine]]]
+    return order
+
+
+def _ledgers(
+    plan: Plan, collected: Collected, table: Table, orders: dict[str, Index], read: Counter[int]
+) -> list[SourceLedger]:
+    used = np.zeros(len(table.source), dtype=np.int64)
+    for order in orders.values():
+        used += np.bincount(order, minlength=len(used)) if len(order) else 0
+    ledgers = []
+    for number in range(len(plan.sources)):
+        ledger = SourceLedger(read=read[number])
+        for item in collected.files:
+            if item.source == number:
+                ledger.rejected.update(item.rejected)
+        mine = table.source == number
+        kept = mine & (table.fate == KEPT)
+        times = used[kept]
+        dropped = int(np.count_nonzero(mine & (table.fate == DROPPED)))
+        ledger.examples = int(times.sum())
+        if dropped:
+            ledger.dropped["length.dropped"] = dropped
+        ledger.repeated = int(np.maximum(times - 1, 0).sum())
+        ledger.not_sampled = ledger.read - sum(ledger.rejected.values()) + ledger.repeated - ledger.examples - dropped
+        for name, before, after in (("tokens", table.tokens_in, table.tokens), ("trained_tokens", table.trained_in, table.trained)):
+            gone = mine & (table.fate == DROPPED)
+            lost = getattr(ledger, f"{name}_lost")
+            come_in = int((before[kept] * times).sum() + before[gone].sum())
+            come_out = int((after[kept] * times).sum())
+            cut = int(((before[kept] - after[kept]) * times).sum())
+            setattr(ledger, f"{name}_in", come_in)
+            setattr(ledger, name, come_out)
+            if cut:
+                lost["cutoff"] = cut
+            if dropped:
+                lost["length.dropped"] = int(before[gone].sum())
+        ledgers.append(ledger)
+    return ledgers
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Rows:
+    """Rows of one split: parts in writing order, and how many parts each row has."""
+
+    parts: Parts
+    sizes: NDArray[np.int32]
+    tokens: Index  # tokens of each row
+
+
+def make_rows(plan: Plan, table: Table, order: Index) -> Rows:
+    """Packs a split's examples into rows, or gives each a row of its own."""
+    config = plan.config
+    cutoff = config.whole("cutoff_len") or 2048
+    if not plan.packed:
+        return Rows(_parts(table, order), np.ones(len(order), dtype=np.int32), table.tokens[order].astype(np.int64))
+    if plan.kind == "pt":
+        return _stream(table, order, cutoff)
+    lengths = table.tokens[order]
+    strategy = config.text("packing_strategy") or "best_fit"
+    rows = pack(lengths.tolist(), cutoff, strategy)
+    if strategy == "best_fit":
+        # best fit leaves rows ordered by length; a seeded shuffle makes reading them in order random
+        shuffled = np.random.default_rng(config.whole("seed") or 0).permutation(len(rows))
+        rows = [rows[at] for at in shuffled.tolist()]
+    sizes = np.fromiter((len(row) for row in rows), dtype=np.int32, count=len(rows))
+    flat = np.fromiter((item for row in rows for item in row), dtype=np.int64, count=int(sizes.sum()))
+    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    running = np.concatenate([[0], np.cumsum(lengths[flat].astype(np.int64))])
+    return Rows(_parts(table, order[flat]), sizes, np.diff(running[ends]))
+
+
+def _parts(table: Table, index: Index) -> Parts:
+    return Parts(
+        spool=table.spool[index],
+        token_start=table.token_start[index],
+        tokens=table.ids[index],
+        half_start=table.half_start[index],
+        halves=table.halves[index],
+        offset=np.zeros(len(index), dtype=np.int32),
+        source=table.file[index],
+        line=table.line[index],
+        record=table.record[index],
+    )
+
+
+def _stream(table: Table, order: Index, block_tokens: int) -> Rows:
+    """Pretraining: the documents as one stream, cut into blocks; only the last block is shorter. Nothing is lost."""
+    ends = np.cumsum(table.ids[order].astype(np.int64))
+    total_tokens = int(ends[-1]) if len(ends) else 0
+    cuts = np.union1d(ends, np.arange(block_tokens, total_tokens, block_tokens, dtype=np.int64))
+    cuts = cuts[cuts > 0]
+    starts = np.concatenate([[0], cuts[:-1]]).astype(np.int64)
+    document = np.searchsorted(ends, starts, side="right")
+    offset = starts - np.where(document > 0, ends[document - 1], 0)
+    base = _parts(table, order[document])
+    parts = base._replace(
+        token_start=base.token_start + offset,
+        tokens=(cuts - starts).astype(np.int32),
+        offset=offset.astype(np.int32),
+        halves=np.ones(len(cuts), dtype=np.int32),
+    )
+    row = starts // block_tokens
+    sizes = np.bincount(row).astype(np.int32) if len(row) else np.empty(0, dtype=np.int32)
+    tokens = np.bincount(row, weights=(cuts - starts)).astype(np.int64) if len(row) else np.empty(0, dtype=np.int64)
+    return Rows(parts, sizes, tokens)

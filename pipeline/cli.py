@@ -1,0 +1,156 @@
+"""The command line: a group whose verbs are imported only when they are called, and the place where faults become exit
+codes. `prep --help` imports nothing heavy."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from registry.errors import Fault, MachineFault, did_you_mean
+
+VERBS = {  # verb -> (module, one line for the help page)
+    "validate": ("validate", "Check records; writes nothing unless asked."),
+    "convert": ("convert", "Convert records from one format to another."),
+    "pack": ("pack", "Validate, render, tokenize, truncate, pack and write shards."),
+    "train": ("train", "Train from shards; packs first when the config names raw data."),
+    "predict": ("predict", "Generate answers with a trained model."),
+    "export": ("export", "Merge an adapter and save the model."),
+    "inspect": ("inspect", "See rows as text, tokens, mask and boundaries."),
+    "stats": ("stats", "Lengths, trained tokens, and what each cutoff would cost."),
+    "report": ("report", "One self-contained HTML page about an output."),
+    "verify": ("verify", "Check every shard against the manifest."),
+    "trace": ("trace", "Which source line a packed token came from, and back."),
+    "why": ("why", "What each stage's cache key is made of."),
+    "list": ("list_", "List datasets, templates, formats, rules, models or profiles."),
+    "explain": ("explain", "What a rule means, why it matters and how to mend it."),
+    "schema": ("schema", "Print the JSON Schema of a record format."),
+    "template": ("template", "Show a template, or prove it against the tokenizer's own."),
+    "doctor": ("doctor", "Versions, extras, devices, name clashes, disk."),
+}
+
+
+class LazyGroup(click.Group):
+    """Verbs by name; the module is imported when the verb runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [verb for verb, (module, _) in VERBS.items() if _has(module)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS or not _has(VERBS[cmd_name][0]):
+            return None
+        module = importlib.import_module(f"pipeline.commands.{VERBS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            guess = did_you_mean(name, self.list_commands(ctx))
+            raise click.UsageError(f"there is no verb {name!r}{guess}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # the default would import every verb to print its help line
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, VERBS[verb][1]) for verb in self.list_commands(ctx)])
+
+
+def _has(module: str) -> bool:
+    return os.path.exists(os.path.join(os.path.dirname(__file__), "commands", f"{module}.py"))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="prep-llm", prog_name="prep")
+def prep() -> None:
+    """Prepare and prove fine-tuning data.
+
+    Raw records in (alpaca, sharegpt, OpenAI messages, DPO, KTO, text), every one checked; packed Arrow shards out, with
+    every record accounted for. A LLaMA-Factory YAML and dataset_info.json run unchanged.
+    """
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Runs a verb and ends the process with the exit code of contract.md."""
+    signal.signal(signal.SIGTERM, _terminated)
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `prep ... | head` ends quietly
+    sys.exit(run(argv))
+
+
+def run(argv: list[str] | None = None) -> int:
+    """Runs a verb and returns its exit code; every error is said on stderr."""
+    try:
+        code = prep.main(args=argv, prog_name="prep", standalone_mode=False)
+        return int(code) if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except Fault as fault:
+        show_fault(fault)
+        return fault.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("prep: interrupted; nothing half-written was published", err=True)
+        return 130
+    except Terminated:
+        click.echo("prep: terminated; nothing half-written was published", err=True)
+        return 143
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        from stages.files import machine_fault
+
+        show_fault(machine_fault(error, error.filename or "the system"))
+        return MachineFault.exit_code
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in OPTIONAL:
+            show_fault(missing_extra(error.name or ""))
+            return MachineFault.exit_code
+        return _bug()
+    except Exception:
+        return _bug()
+
+
+OPTIONAL = {
+    "torch": "train", "trl": "train", "transformers": "train", "datasets": "train", "accelerate": "train", "peft": "train",
+    "matplotlib": "train", "deepspeed": "deepspeed", "ray": "ray",
+}  # fmt: skip
+
+
+def missing_extra(module: str) -> MachineFault:
+    """The error for a library that an extra brings."""
+    name = module.split(".")[0]
+    extra = OPTIONAL.get(name, "train")
+    return MachineFault(f"{name} is not installed", hint=f'python -m pip install "prep-llm[{extra}]"')
+
+
+def show_fault(fault: Fault) -> None:
+    """An error as a person reads it: each problem on a line, then what to do."""
+    from stages.findings import clean
+
+    for problem in fault.problems:
+        click.echo(f"prep: {clean(problem)}", err=True)
+    if fault.hint:
+        click.echo(f"  hint: {clean(fault.hint)}", err=True)
+
+
+def _bug() -> int:
+    click.echo(traceback.format_exc(), err=True)
+    click.echo("prep: this is a bug of prep. Please report it with the lines above.", err=True)
+    return 70
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; blocks unwind as for Ctrl-C, so that temporary files go."""
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise Terminated

@@ -1,0 +1,159 @@
+"""Collect: run the batch path over every chunk, and gather the results in input order.
+
+Results arrive in any order; they are counted in input order, so that every figure, capped list and file is the same for
+any number of workers. Rejected records are handed on as they come and not held.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.errors import UsageFault
+from stages.batch import SAMPLES_PER_RULE, BatchSpec, ChunkResult, Reject, Task, prepare, run, task_name
+from stages.findings import Finding, Note
+from stages.read import Chunk, FileInfo, scan
+
+from .plan import Plan
+from .workers import Job, inline, processes
+
+SMALL_INPUT_BYTES = 8 << 20  # below this, starting workers takes longer than the work
+
+
+@dataclass
+class FileTotals:
+    """One input file: what it is and what came of it. `base`: records of its source before it."""
+
+    source: int
+    path: str
+    base: int = 0
+    info: FileInfo | None = None
+    read: int = 0
+    not_taken: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Collected:
+    """Everything a run learned from its input. `chunks` keeps per-record lengths (None entries when not tokenized)."""
+
+    files: list[FileTotals] = field(default_factory=list)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    chunks: list[tuple[int, int, ChunkResult]] = field(default_factory=list)  # (source, file index, result)
+    setstates: dict[int, Any] = field(default_factory=dict)
+    reused: int = 0
+    text_bytes: int = 0
+    _samples: Counter[str] = field(default_factory=Counter)
+
+    def add_findings(self, found: list[Finding]) -> None:
+        """Keeps findings up to the cap of each rule."""
+        for finding in found:
+            if self._samples[finding.rule] < SAMPLES_PER_RULE:
+                self._samples[finding.rule] += 1
+                self.findings.append(finding)
+
+    def note(self, plan: Plan, path: str, note: Note, *, line: int = -1, record: int = -1) -> None:
+        """A finding about a file or the set."""
+        severity = plan.policy.severity(note.rule)
+        if severity == "off":
+            return
+        self.counts[note.rule, severity] += 1
+        self.add_findings(
+            [Finding(note.rule, severity, path, line, record, -1, note.pointer, note.message, note.hint, note.value)]
+        )
+
+    @property
+    def read(self) -> int:
+        """Records in the input, taken or not."""
+        return sum(item.read + item.not_taken for item in self.files)
+
+    @property
+    def rejected(self) -> int:
+        """Records that were not kept."""
+        return sum(sum(item.rejected.values()) for item in self.files)
+
+
+def collect(
+    plan: Plan,
+    spec: BatchSpec,
+    workers: int,
+    on_reject: Callable[[int, Reject], None] | None = None,
+    on_progress: Callable[[ChunkResult], None] | None = None,
+) -> Collected:
+    """Runs every chunk of the plan. on_reject(source, reject) is called in input order."""
+    collected = Collected()
+    maximum = plan.config.whole("max_samples")
+    job: Job[Task, ChunkResult] = Job(prepare, run, task_name, spec)
+    places: dict[int, int] = {}  # task index -> file index
+    tasks = _tasks(plan, collected, places, maximum)
+    if workers <= 1 or plan.input_bytes < SMALL_INPUT_BYTES:
+        results = inline(job, tasks)
+    else:
+        results = processes(job, tasks, workers)
+    waiting: dict[int, ChunkResult] = {}
+    following = 0
+    for index, result in results:
+        waiting[index] = result
+        if on_progress is not None:
+            on_progress(result)
+        while following in waiting:
+            _take(plan, collected, places.pop(following), waiting.pop(following), on_reject)
+            following += 1
+    for item in collected.files:
+        for note in item.info.notes if item.info else ():
+            collected.note(plan, item.path, note)
+    if collected.read == 0 and plan.sources:
+        names = ", ".join(path for source in plan.sources for path in source.files[:3])
+        raise UsageFault(f"{names}: no records in it", hint="is it the right file? An empty file cannot be prepared")
+    return collected
+
+
+def _tasks(plan: Plan, collected: Collected, places: dict[int, int], maximum: int | None) -> Iterator[Task]:
+    count = 0
+    for number, source in enumerate(plan.sources):
+        seen = 0
+        for path in source.files:
+            totals = FileTotals(number, path, base=seen)
+            collected.files.append(totals)
+            at = len(collected.files) - 1
+            for item in scan(path, plan.limits):
+                if not isinstance(item, Chunk):
+                    totals.info = item
+                    continue
+                wanted = -1
+                if maximum is not None and source.split == "train" and item.records >= 0:
+                    wanted = min(item.records, max(maximum - seen, 0))
+                    totals.not_taken += item.records - wanted
+                    if wanted == 0:
+                        seen += item.records
+                        continue
+                    wanted = -1 if wanted == item.records else wanted
+                seen += max(item.records, 0)
+                places[count] = at
+                count += 1
+                yield Task(number, path, item, wanted)
+
+
+def _take(
+    plan: Plan,
+    collected: Collected,
+    at: int,
+    result: ChunkResult,
+    on_reject: Callable[[int, Reject], None] | None,
+) -> None:
+    totals = collected.files[at]
+    totals.read += result.read
+    totals.rejected.update(result.rejected)
+    collected.counts.update(result.counts)
+    collected.add_findings(result.findings)
+    collected.reused += result.reused
+    collected.text_bytes += result.text_bytes
+    if on_reject is not None:
+        for reject in result.rejects:
+            on_reject(result.source, reject)
+    state = collected.setstates.get(result.source)
+    collected.setstates[result.source] = result.setstate if state is None else state.merge(result.setstate)
+    collected.chunks.append((result.source, at, result._replace(rejects=[], findings=[], setstate=None)))

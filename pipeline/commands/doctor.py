@@ -1,0 +1,92 @@
+"""`prep doctor`: what is installed, what is missing, and what could go wrong here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+CORE = ("click", "fastokens", "gigatoken", "jinja2", "jsonschema-rs", "numpy", "orjson", "polars", "pyarrow", "pyyaml", "tokenizers", "xxhash", "zstandard", "fsspec", "rich")
+EXTRAS = {
+    "train": ("torch", "trl", "transformers", "datasets", "accelerate", "peft", "matplotlib"),
+    "deepspeed": ("deepspeed",),
+    "ray": ("ray",),
+}
+OURS = ("pipeline", "registry", "schemas", "stages")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="The findings as JSON on stdout.")
+def command(as_json: bool) -> int:
+    """Report versions, extras, devices, name clashes and disk space. Exits 3 when something is wrong."""
+    found = examine()
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        click.echo(f"prep {found['prep']}, Python {found['python']}, {found['system']}, {found['cores']} cores")
+        core = found["core"]
+        click.echo("core       " + ("all there" if all(core.values()) else "missing: " + ", ".join(name for name, have in core.items() if not have)))
+        for extra, parts in found["extras"].items():
+            missing = [name for name, have in parts.items() if not have]
+            state = "installed" if not missing else f"missing {', '.join(missing)}"
+            click.echo(f"{extra:<10} {state}" + ("" if not missing else f'   python -m pip install "prep-llm[{extra}]"'))
+        click.echo(f"devices    {found['devices']}")
+        click.echo(f"disk       {found['free_gib']:.1f} GiB free here")
+        for problem in found["problems"]:
+            click.echo(f"problem    {problem}", err=True)
+        if not found["problems"]:
+            click.echo("no problems found")
+    return 3 if found["problems"] else 0
+
+
+def examine() -> dict[str, Any]:
+    """What `prep doctor` reports, as plain data."""
+    core = {name: _version(name) for name in CORE}
+    problems = [f"{name} is not installed: python -m pip install prep-llm" for name, have in core.items() if not have]
+    problems += clashes()
+    return {
+        "prep": _version("prep-llm") or "not installed",
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count() or 1,
+        "core": core,
+        "extras": {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()},
+        "devices": devices(),
+        "free_gib": shutil.disk_usage(".").free / (1 << 30),
+        "problems": problems,
+    }
+
+
+def clashes() -> list[str]:
+    """Other distributions or local folders that carry one of our package names."""
+    owners = importlib.metadata.packages_distributions()
+    wrong = []
+    for name in OURS:
+        others = sorted({owner for owner in owners.get(name, ()) if owner != "prep-llm"})
+        if others:
+            wrong.append(f"the package {name!r} is also installed by {', '.join(others)}: use an environment of its own")
+        if (Path.cwd() / name / "__init__.py").is_file() and Path.cwd() / name != Path(__file__).parents[2] / name:
+            wrong.append(f"a folder {name!r} here hides prep's own under `python -m`: set PYTHONSAFEPATH=1")
+    return wrong
+
+
+def devices() -> str:
+    """Accelerators as the system shows them, found without importing torch."""
+    cards = [entry for entry in ("/proc/driver/nvidia/gpus", "/sys/class/kfd/kfd/topology/nodes") if os.path.isdir(entry)]
+    if not cards:
+        return "no accelerator found; training runs on the CPU"
+    count = len(os.listdir(cards[0]))
+    return f"{count} {'NVIDIA' if 'nvidia' in cards[0] else 'AMD'} device(s)"
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

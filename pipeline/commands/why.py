@@ -1,0 +1,40 @@
+"""`prep why`: what an output's identity is made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("out", type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="The parts as JSON on stdout.")
+def command(out: str, as_json: bool) -> int:
+    """Show what each stage's cache key of OUT is made of, and what the last run reused."""
+    from pipeline.manifest import read_manifest
+    from pipeline.publish import CACHE
+    from stages.findings import clean
+
+    manifest = read_manifest(out)
+    path = Path(out) / CACHE / "keys.json"
+    made_of = json.loads(path.read_bytes()) if path.is_file() else {}
+    if as_json:
+        click.echo(json.dumps({"key": manifest["key"], "made_of": made_of, "run": manifest["run"]}, ensure_ascii=False))
+        return 0
+    run = manifest["run"]
+    click.echo(f"{out}: key {manifest['key'][:16]}, finished {run['finished']}")
+    click.echo(f"  chunks: {run['chunks_reused']} of {run['chunks']} reused from the cache")
+    if not made_of:
+        click.echo("  no cache in this output (made with --no-cache), so its parts are not kept")
+    for stage, parts in made_of.items():
+        click.echo(f"{stage}")
+        for name, value in parts.items():
+            if name == "inputs":
+                for entry in value:
+                    click.echo(f"  {entry['source']}: {clean(entry['path'])}  sha256 {entry['sha256'][:16]}")
+                continue
+            text = clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            click.echo(f"  {name}: {text if len(text) <= 100 else text[:97] + '...'}")
+    return 0

@@ -1,0 +1,46 @@
+"""The manifest: what an output holds and how it was made. It is written last, and nothing is complete without it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from registry.errors import DataFault, UsageFault
+
+SCHEMA_VERSION = 1
+NAME = "manifest.json"
+
+
+def dump(document: dict[str, Any]) -> bytes:
+    """The bytes of a manifest or report: sorted keys, so that equal content is equal bytes."""
+    return (json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode("utf-8")
+
+
+def read_manifest(out: str | os.PathLike[str]) -> dict[str, Any]:
+    """The manifest of an output folder.
+
+    Raises UsageFault when there is none or its version is not ours, DataFault when it cannot be read as JSON.
+    """
+    path = Path(out) / NAME
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        what = "no such folder" if not Path(out).is_dir() else "no manifest.json in it, so it holds no finished output"
+        raise UsageFault(f"{out}: {what}", hint="make one with `prep pack CONFIG.yaml -o OUT`") from None
+    except OSError as error:
+        raise UsageFault(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise DataFault(f"{path}: not valid JSON: {error}", hint="the file is damaged: run `prep pack` again") from error
+    if not isinstance(document, dict) or "splits" not in document:
+        raise DataFault(f"{path}: not a manifest of prep", hint="run `prep pack` again")
+    version = document.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise UsageFault(
+            f"{path}: schema_version {version!r} is not the one this prep reads ({SCHEMA_VERSION})",
+            hint="use the prep that wrote it, or run `prep pack` again",
+        )
+    return document

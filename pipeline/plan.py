@@ -1,0 +1,275 @@
+"""Plan: what a configuration means, decided before a single record is read.
+
+    Config -> sources (data set, files, format, column map) -> kind of rows -> template and tokenizer -> options of each stage
+
+`make_plan` looks at folders, tokenizer files and the first records of sets whose format is `auto`; it raises every usage
+mistake it can see, so that nothing is half done when one turns up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from registry.datasets import Dataset, Fields, resolve
+from registry.errors import UsageFault
+from registry.rules import Policy
+from stages.batch import BatchSpec, SourceSpec
+from stages.formats import FORMATS, Detection, detect
+from stages.parse import UNPARSED, parse
+from stages.read import Chunk, Limits, discover, records, scan
+
+from .config import Config
+
+if TYPE_CHECKING:
+    from stages.encoding import EncodeSpec
+    from stages.tokenizer_files import FittedTokenizer, TokenizerFiles
+
+SAMPLE_RECORDS = 1000  # records looked at to find a format out
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set, ready to read. split: train, or the evaluation split it belongs to."""
+
+    dataset: Dataset
+    spec: SourceSpec
+    files: tuple[str, ...]
+    split: str = "train"
+    detection: Detection | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Size of its files on disk; 0 for what is not local."""
+        return sum(os.path.getsize(path) for path in self.files if os.path.exists(path))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run does, before it does it. `encode` is None when records are only checked."""
+
+    config: Config
+    stage: str
+    kind: str  # lm | pref | unpaired | prompt | pt
+    sources: tuple[Source, ...]
+    policy: Policy
+    encode: EncodeSpec | None = None
+    tokenizer: TokenizerFiles | None = None
+    fitted: FittedTokenizer | None = None
+    notes: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def packed(self) -> bool:
+        """Whether rows hold several examples."""
+        return self.kind in ("lm", "pt") and self.config.flag("packing")
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes on disk over all sources."""
+        return sum(source.bytes for source in self.sources)
+
+    def batch_spec(self, spool_folder: str | None) -> BatchSpec:
+        """What the batch path needs."""
+        return BatchSpec(
+            sources=tuple(source.spec for source in self.sources),
+            stage=self.stage,
+            policy=self.policy,
+            specials=self.fitted.specials if self.fitted else (),
+            encode=self.encode,
+            spool_folder=spool_folder,
+            limits=self.limits,
+        )
+
+
+def make_plan(config: Config, *, needs_tokens: bool, limits: Limits | None = None) -> Plan:
+    """Plans a run. needs_tokens: a template and tokenizer must be there (pack); otherwise they are used when given.
+
+    Raises UsageFault with every mistake of one kind at once.
+    """
+    limits = limits or Limits()
+    stage = config.method
+    kind = "pt" if stage == "pt" else config.kind
+    policy = Policy.make(
+        stage if stage not in ("grpo", "rloo") else "predict",
+        {str(rule): str(level) for rule, level in _rules(config).items()},
+        strict=config.flag("strict"),
+    )
+    sources, notes = _sources(config, stage, limits)
+    plan = Plan(config, stage, kind, tuple(sources), policy, notes=tuple(notes), limits=limits)
+    model = config.text("model_name_or_path")
+    if model is None:
+        if needs_tokens:
+            raise UsageFault("model_name_or_path: not given", hint="name the folder that holds tokenizer.json")
+        return plan
+    return _with_tokens(plan, model)
+
+
+def _rules(config: Config) -> dict[object, object]:
+    value = config.get("rules")
+    return dict(value) if isinstance(value, dict) else {}
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+def _sources(config: Config, stage: str, limits: Limits) -> tuple[list[Source], list[str]]:
+    train, evaluation = config.items("dataset"), config.items("eval_dataset")
+    if not train and not evaluation:
+        raise UsageFault("dataset: not given", hint="name data sets of dataset_info.json, or a file, folder or glob")
+    folder = config.text("dataset_dir") or "data"
+    notes: list[str] = []
+    sources: list[Source] = []
+    problems: list[str] = []
+    hints: list[str] = []
+    for names, split in ((train, "train"), (evaluation, "validation")):
+        if not names:
+            continue
+        for dataset in resolve(names, folder, stage=stage):
+            notes += dataset.notes
+            try:
+                files = tuple(path for spec in dataset.files for path in discover(spec))
+                where = f"validation_{dataset.name}" if split != "train" and config.flag("eval_on_each_dataset") else split
+                sources.append(_source(dataset, files, where, config, stage, limits))
+            except UsageFault as fault:
+                problems += fault.problems
+                if fault.hint:
+                    hints.append(fault.hint)
+    if problems:
+        raise UsageFault(problems, hint=hints[0] if hints else "")
+    return sources, notes
+
+
+def _source(
+    dataset: Dataset, files: tuple[str, ...], split: str, config: Config, stage: str, limits: Limits
+) -> Source:
+    form = dataset.format if dataset.format != "auto" else config.text("format") or "auto"
+    detection = None
+    if form == "auto":
+        detection = detect_format(files, limits)
+        if detection.format is None:
+            raise UsageFault(f"{files[0]}: {detection.reason}", hint="say it with --format, or map columns in dataset_info.json")
+        form = detection.format
+    if form not in FORMATS:
+        raise UsageFault(f"{dataset.name}: there is no record format {form!r}")
+    known = FORMATS[form]
+    fields = dataset.fields or (detection.fields if detection else None) or known.default_fields
+    return Source(dataset, SourceSpec(dataset.name, form, fields), files, split, detection)
+
+
+def detect_format(files: Sequence[str], limits: Limits) -> Detection:
+    """Finds out the record format of a set from its first records."""
+    sample: list[dict[str, object]] = []
+    for path in files:
+        for item in scan(path, limits):
+            if not isinstance(item, Chunk):
+                continue
+            for record in records(item, limits):
+                value = parse(record.data, [])
+                if value is not UNPARSED and isinstance(value, dict):
+                    sample.append(value)
+                if len(sample) >= SAMPLE_RECORDS:
+                    return detect(sample)
+            break  # one chunk a file tells enough, and the next file may tell more
+    return detect(sample)
+
+
+# --- template and tokenizer -------------------------------------------------------------------------------------------
+
+
+def _with_tokens(plan: Plan, model: str) -> Plan:
+    import dataclasses
+
+    from registry.templates import load_template
+    from stages.assemble import CutOptions
+    from stages.encoding import EncodeSpec
+    from stages.render import RenderOptions
+    from stages.tokenize import choose
+    from stages.tokenizer_files import fit, load_tokenizer_files
+
+    config = plan.config
+    compat = config.text("compat") or "llamafactory-0.9.6"
+    name = config.text("template") or "auto"
+    files = load_tokenizer_files(model)
+    if name == "auto":
+        raise UsageFault(
+            "template: not given, and the tokenizer's own chat template is not supported yet",
+            hint="`prep list templates` shows the templates by name",
+        )
+    template = load_template(name, compat)
+    extra = tuple((token, False) for token in config.items("add_tokens")) + tuple(
+        (token, True) for token in config.items("add_special_tokens")
+    )
+    fitted = fit(files, template, extra)
+    if fitted.missing_tokens:
+        missing = ", ".join(fitted.missing_tokens)
+        raise UsageFault(
+            f"template {name}: the tokenizer in {model} has no token {missing}, which this template inserts by id",
+            hint=_template_hint(config, model),
+        )
+    options = RenderOptions(
+        kind=plan.kind,
+        enable_thinking=_optional_flag(config.get("enable_thinking")),
+        preserve_thinking=config.flag("preserve_thinking"),
+        train_on_prompt=config.flag("train_on_prompt"),
+        mask_history=config.flag("mask_history"),
+        default_system=config.text("default_system"),
+        tool_format=config.text("tool_format"),
+        template_date=config.text("template_date") or "2026-11-21",
+    )
+    cutoff = config.whole("cutoff_len") or 2048
+    limit = cutoff
+    if plan.packed:
+        # upstream cuts at one less, since its packs reserve a pad; 0.9.2 did not
+        limit = (1 << 30) if plan.kind == "pt" else cutoff if compat == "llamafactory-0.9.2" else cutoff - 1
+    cut = CutOptions(
+        kind=plan.kind,
+        limit_tokens=limit,
+        from_end=config.flag("mask_history"),
+        efficient_eos=fitted.ids.eos if template.efficient_eos else None,
+        label_first_source=compat == "llamafactory-0.9.2",
+    )
+    split_special = config.flag("split_special_tokens")
+    spec = EncodeSpec(
+        template=name,
+        compat=compat,
+        options=options,
+        tokenizer=model,
+        tokenizer_sha256=files.sha256,
+        template_sha256=hashlib.sha256(template.text.encode()).hexdigest(),
+        back_end=choose(files.raw, plan.input_bytes, split_special_tokens=split_special),
+        cut=cut,
+        overlong=config.text("overlong") or "truncate",
+        extra_tokens=extra,
+        split_special_tokens=split_special,
+        # upstream joins pretraining documents with this text when the template is llama3
+        pt_eos_text="<|end_of_text|>" if plan.kind == "pt" and name == "llama3" else None,
+    )
+    notes = list(plan.notes)
+    if fitted.missing_marks:
+        notes.append(
+            f"template {name}: the tokenizer lacks {', '.join(fitted.missing_marks[:4])}; it will be written as ordinary "
+            f"text or added. Is this the right template? {_template_hint(config, model)}"
+        )
+    for grown in fitted.growth:
+        notes.append(f"vocabulary: {grown.token} is added as id {grown.id} ({grown.asked_by}); the model must grow with it")
+    return dataclasses.replace(plan, encode=spec, tokenizer=files, fitted=fitted, notes=tuple(notes))
+
+
+def _optional_flag(value: object) -> bool | None:
+    return None if value is None else bool(value)
+
+
+def _template_hint(config: Config, model: str) -> str:
+    try:
+        from registry.models import suggest
+    except ImportError:
+        return "`prep list templates` shows all"
+    name = suggest(model, None)
+    return f"for this model it is usually {name!r}" if name else "`prep list templates` shows all"
+
+
+__all__ = ["Fields", "Plan", "Source", "detect_format", "make_plan"]

@@ -1,0 +1,587 @@
+"""Prepare: a configuration becomes an OUT folder of shards; the way of the data from end to end.
+
+    plan -> lock OUT -> up to date? -> collect (chunks) -> arrange (rows) -> write shards -> manifest -> publish
+
+What a run depends on is one key (`run_key`): the input bytes, the tokenizer files, the template's text, every option that
+matters and each stage's version. An OUT whose manifest carries that key is up to date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from registry.errors import DataFault, UsageFault
+from stages.batch import BatchSpec, Reject
+from stages.encoding import VERSIONS
+from stages.files import create, make_folder, remove_tree, write_whole
+from stages.pack import VERSION as PACK_VERSION
+from stages.write import VERSION as WRITE_VERSION
+from stages.write import Parts, ShardResult, ShardTask, write_shard
+
+from .arrange import Arranged, Rows, SourceLedger, Table, arrange, make_rows, make_table, total
+from .collect import SMALL_INPUT_BYTES, Collected, collect
+from .config import Config, worker_count
+from .manifest import NAME as MANIFEST
+from .manifest import SCHEMA_VERSION, dump, read_manifest
+from .plan import Plan, make_plan
+from .publish import CACHE, is_ours, locked, open_output, publish
+from .verify import file_sha256, self_digest
+from .workers import Job, inline, processes
+
+Log = Callable[[str], None]
+
+SHARD_BYTES_MOST = 256 << 20
+SHARD_BYTES_LEAST = 32 << 20
+CONTENT_KEYS = (  # configuration keys that the rows depend on, beside the data and the tokenizer
+    "stage", "template", "cutoff_len", "overlong", "packing", "packing_strategy", "train_on_prompt", "mask_history",
+    "default_system", "tool_format", "enable_thinking", "preserve_thinking", "compat", "template_date",
+    "split_special_tokens", "add_tokens", "add_special_tokens", "max_samples", "mix_strategy", "interleave_probs", "shuffle",
+    "val_size", "eval_on_each_dataset", "seed", "shard_size", "rules", "strict", "profile",
+)  # fmt: skip
+
+
+@dataclass
+class Outcome:
+    """What `prepare` did. state: "written" or "up to date". elapsed_s: seconds of each part."""
+
+    out: Path
+    state: str
+    manifest: dict[str, Any]
+    collected: Collected | None = None
+    plan: Plan | None = None
+    reasons: list[str] = field(default_factory=list)
+    elapsed_s: dict[str, float] = field(default_factory=dict)
+
+
+def output_folder(config: Config, *, for_train: bool = False) -> Path:
+    """OUT: `tokenized_path` (-o), else <output_dir>/prepared for train, prepared/<data sets>-<stage> for pack."""
+    given = config.text("tokenized_path")
+    if given:
+        return Path(given)
+    if for_train:
+        return Path(config.text("output_dir") or "trainer_output") / "prepared"
+    names = [Path(name).name.split(".")[0] or "data" for name in config.items("dataset") or config.items("eval_dataset")]
+    return Path("prepared") / f"{'-'.join(names)}-{config.method}"
+
+
+def ensure_prepared(config: Config, log: Log) -> Path:
+    """OUT for training: prepared if need be, up to date. Raises DataFault when too many records were rejected."""
+    given = config.text("tokenized_path")
+    if given and not config.items("dataset") and not config.items("eval_dataset"):
+        read_manifest(given)
+        return Path(given)
+    outcome = prepare(config, output_folder(config, for_train=True), log)
+    over = rejected_too_many(config, outcome.manifest)
+    if over:
+        raise DataFault(over, hint="mend the records (see rejects/ in the output), or raise max_rejected to go on without them")
+    return outcome.out
+
+
+def rejected_too_many(config: Config, manifest: dict[str, Any]) -> str:
+    """One line when more records were rejected than `max_rejected` allows, else an empty string."""
+    limit = config.get("max_rejected")
+    ledger = manifest["ledger"]
+    read, rejected = ledger["read"], sum(ledger["rejected"].values())
+    allowed = 0.01 if limit is None else limit
+    assert isinstance(allowed, (int, float))
+    # a whole number is a count, a fraction a share
+    most = int(allowed) if isinstance(allowed, int) else math.floor(allowed * read)
+    if rejected <= most:
+        return ""
+    share = f"{100 * rejected / max(read, 1):.2f} %"
+    return f"{rejected} of {read} records ({share}) were rejected; max_rejected allows {most}"
+
+
+def prepare(
+    config: Config, out: Path, log: Log, *, keep_cache: bool = True, progress: Callable[..., Any] | None = None
+) -> Outcome:
+    """Prepares OUT. Raises a Fault; the old output is then untouched."""
+    started = time.perf_counter()
+    plan = make_plan(config, needs_tokens=True)
+    open_output(out)
+    with locked(out):
+        try:
+            digests = _digest_inputs(plan)
+            key, made_of = run_key(plan, digests)
+            reasons = _reasons(out, key, made_of)
+            if not reasons:
+                return Outcome(out, "up to date", read_manifest(out), plan=plan)
+            for line in reasons:
+                log(line)
+            return _build(plan, out, key, made_of, log, started, reasons, progress)
+        finally:
+            remove_tree(out / CACHE / "build")
+            if not keep_cache:
+                _drop_cache(out)
+
+
+def _drop_cache(out: Path) -> None:
+    for entry in list((out / CACHE).iterdir()):
+        if entry.name != "lock":
+            remove_tree(entry)
+    remove_tree(out / CACHE)
+    if not any(out.iterdir()):
+        remove_tree(out)
+
+
+# --- identity ---------------------------------------------------------------------------------------------------------
+
+
+def _digest_inputs(plan: Plan) -> dict[str, str]:
+    return {path: file_sha256(path) for source in plan.sources for path in source.files if os.path.isfile(path)}
+
+
+def run_key(plan: Plan, digests: dict[str, str]) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The identity of a run, and what each stage's part of it is made of (for `prep why`)."""
+    config, encode = plan.config, plan.encode
+    assert encode is not None
+    made_of: dict[str, dict[str, Any]] = {
+        "read": {
+            "inputs": [
+                {"source": source.spec.name, "split": source.split, "path": os.path.basename(path), "sha256": digests.get(path, path)}
+                for source in plan.sources
+                for path in source.files
+            ],
+        },
+        "validate": {
+            "stage": plan.stage,
+            "formats": [[source.spec.format, repr(source.spec.fields), source.dataset.num_samples] for source in plan.sources],
+            "rules": repr(plan.policy),
+        },
+        "tokenize": {"key": encode.key, "tokenizer": encode.tokenizer_sha256, "template": encode.template_sha256},
+        "truncate": {"cut": repr(encode.cut), "overlong": encode.overlong},
+        "pack": {name: config.values.get(name) for name in CONTENT_KEYS},
+        "versions": VERSIONS | {"pack": PACK_VERSION, "write": WRITE_VERSION},
+    }
+    digest = hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS))
+    return digest.hexdigest(), made_of
+
+
+def _reasons(out: Path, key: str, made_of: dict[str, Any]) -> list[str]:
+    """Why OUT has to be built, one line each; empty when it is up to date."""
+    if not (out / MANIFEST).exists():
+        return ["no finished output yet"] if is_ours(out) and (out / CACHE / "keys.json").exists() else ["new output"]
+    try:
+        manifest = read_manifest(out)
+    except (DataFault, UsageFault) as fault:
+        return [f"rebuilding: {fault.problems[0]}"]
+    if manifest.get("key") == key:
+        missing = [name for name in _listed(manifest) if not (out / name).is_file()]
+        return [f"rebuilding: {missing[0]} is missing"] if missing else []
+    changed = []
+    try:
+        before = orjson.loads((out / CACHE / "keys.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return ["rebuilding: made with other settings or data"]
+    after = orjson.loads(orjson.dumps(made_of, option=orjson.OPT_NON_STR_KEYS))
+    for stage, parts in after.items():
+        old = before.get(stage, {})
+        changed += [f"{stage}: {name}" for name in parts if parts[name] != old.get(name)]
+    return [f"rebuilding: changed since the last run: {', '.join(changed) or 'settings'}"]
+
+
+def _listed(manifest: dict[str, Any]) -> list[str]:
+    from .verify import listed_files
+
+    return list(listed_files(manifest))
+
+
+# --- building ---------------------------------------------------------------------------------------------------------
+
+
+def _build(
+    plan: Plan,
+    out: Path,
+    key: str,
+    made_of: dict[str, Any],
+    log: Log,
+    started: float,
+    reasons: list[str],
+    progress: Callable[..., Any] | None,
+) -> Outcome:
+    config = plan.config
+    elapsed: dict[str, float] = {"plan": time.perf_counter() - started}
+    build = out / CACHE / "build"
+    spool = out / CACHE / "chunks"
+    remove_tree(build)
+    for folder in (build / "lineage", build / "rejects", spool):
+        make_folder(folder)
+    workers = worker_count(config)
+    plan, verdict = _check_back_end(plan, log)
+    _warn_disk(plan, out, log)
+    mark = time.perf_counter()
+    with RejectWriter(build / "rejects", plan) as rejects:
+        collected = collect(plan, plan.batch_spec(os.fspath(spool)), workers, rejects.add, progress)
+    elapsed["read, validate, tokenize"] = time.perf_counter() - mark
+    mark = time.perf_counter()
+    encode = plan.encode
+    assert encode is not None
+    table = make_table(collected, encode.cut.reserved_tokens)
+    arranged = arrange(plan, collected, table)
+    _set_findings(plan, collected, table, arranged)
+    broken = [line for ledger in arranged.ledgers for line in ledger.problems()]
+    if broken:
+        raise AssertionError(f"the ledger does not close: {broken}")
+    if not any(len(order) for order in arranged.splits.values()):
+        raise DataFault(
+            "no record is left to train on: " + _why_empty(arranged.ledgers),
+            hint="`prep validate CONFIG` shows what is wrong with each record",
+        )
+    splits_rows = {name: make_rows(plan, table, order) for name, order in arranged.splits.items()}
+    elapsed["arrange, pack"] = time.perf_counter() - mark
+    mark = time.perf_counter()
+    splits = _write_splits(plan, table, splits_rows, build, workers)
+    elapsed["write shards"] = time.perf_counter() - mark
+    mark = time.perf_counter()
+    for name, order in arranged.splits.items():
+        splits[name]["examples"] = len(order)
+    report = _report(plan, collected)
+    files_listed = [_listed_file(build, "report.json", dump(report)), *rejects.files]
+    write_whole(build / "dataset_dict.json", dump({"splits": [name for name in splits]}))
+    manifest = _manifest(plan, collected, arranged.ledgers, splits, key, verdict, files_listed)
+    manifest["run"] = _run_block(started, workers, collected)
+    write_whole(build / MANIFEST, dump(manifest))
+    for folder in (build, build / "lineage", build / "rejects"):
+        _sync(folder)
+    publish(build, out)
+    write_whole(out / CACHE / "keys.json", orjson.dumps(made_of, option=orjson.OPT_NON_STR_KEYS))
+    _prune(spool, set(table.spools))
+    elapsed["publish"] = time.perf_counter() - mark
+    elapsed["total"] = time.perf_counter() - started
+    return Outcome(out, "written", manifest, collected, plan, reasons, elapsed)
+
+
+def _sync(folder: Path) -> None:
+    from stages.files import sync_folder
+
+    sync_folder(os.fspath(folder))
+
+
+def _prune(spool: Path, used: set[str]) -> None:
+    names = {os.path.basename(path) for path in used}
+    for entry in spool.iterdir():
+        if entry.name not in names:
+            remove_tree(entry)
+
+
+def _why_empty(ledgers: list[SourceLedger]) -> str:
+    summed = total(ledgers)
+    parts = [f"{count} rejected by {rule}" for rule, count in summed.rejected.most_common(3)]
+    parts += [f"{count} {reason}" for reason, count in summed.dropped.most_common(2)]
+    return ", ".join(parts) or "nothing was sampled"
+
+
+def _warn_disk(plan: Plan, out: Path, log: Log) -> None:
+    # spool 4 and shards 8 bytes a token, at about 4 bytes of text a token
+    need = plan.input_bytes * 3 * (4 if any(path.endswith((".gz", ".zst", ".xz", ".bz2")) for s in plan.sources for path in s.files) else 1)
+    free = shutil.disk_usage(out).free
+    if need > free:
+        log(f"warning: about {need >> 20} MiB will be written, and {free >> 20} MiB are free on the disk of {out}")
+
+
+def _check_back_end(plan: Plan, log: Log) -> tuple[Plan, dict[str, Any]]:
+    """Proves the fast back end on the user's own text, or falls back to the reference and says so."""
+    import dataclasses
+
+    encode, fitted = plan.encode, plan.fitted
+    assert encode is not None and fitted is not None
+    if encode.back_end == "tokenizers":
+        return plan, {"back_end": "tokenizers", "tried": "tokenizers", "texts": 0, "differ": 0, "reason": "the reference itself"}
+    from stages.tokenize import check
+
+    verdict = check(
+        encode.back_end, fitted.json_text, _sample_texts(plan), split_special_tokens=encode.split_special_tokens
+    )
+    if verdict.back_end != encode.back_end:
+        log(f"{verdict.reason}; the reference tokenizer is used, which is slower")
+    return dataclasses.replace(plan, encode=dataclasses.replace(encode, back_end=verdict.back_end)), verdict.as_dict()
+
+
+def _sample_texts(plan: Plan, most: int = 600) -> list[str]:
+    """Segments of the user's own records, as they will be encoded: from the first chunk of each file."""
+    from stages.batch import State, Task, check_records
+    from stages.encoding import Encoding
+    from stages.read import Chunk, scan
+
+    spec = plan.batch_spec(None)
+    state = State(BatchSpec(spec.sources, spec.stage, spec.policy, spec.specials, None, None, spec.limits))
+    assert plan.encode is not None and plan.fitted is not None
+    renderer = Encoding(plan.encode).renderer(plan.fitted)
+    texts: dict[str, None] = {}
+    listed = [(number, path) for number, source in enumerate(plan.sources) for path in source.files]
+    share = max(most // max(len(listed), 1), 20)
+    for number, path in listed[:50]:
+        first = next((item for item in scan(path, plan.limits) if isinstance(item, Chunk)), None)
+        if first is None:
+            continue
+        _, kept, _ = check_records(state, Task(number, path, first, share), first, renderer.render)
+        for _, _, rendered in kept:
+            texts.update(dict.fromkeys(piece for half in rendered.halves for piece in half if isinstance(piece, str)))
+    return list(texts)
+
+
+def _set_findings(plan: Plan, collected: Collected, table: Table, arranged: Arranged) -> None:
+    """What only the whole set shows."""
+    from .setcheck import check_set
+
+    check_set(plan, collected, table, arranged)
+
+
+# --- shards -----------------------------------------------------------------------------------------------------------
+
+
+def _write_splits(
+    plan: Plan, table: Table, splits: dict[str, Rows], build: Path, workers: int
+) -> dict[str, dict[str, Any]]:
+    """Writes every shard of every split; returns the manifest's `splits`."""
+    assert plan.encode is not None
+    tasks: list[ShardTask] = []
+    names: list[tuple[str, str, str]] = []
+    for split, rows in splits.items():
+        make_folder(build / split)
+        borders = _shard_borders(plan, rows)
+        ends = np.concatenate([[0], np.cumsum(rows.sizes)]).astype(np.int64)
+        count = len(borders) - 1
+        for number in range(count):
+            first, last = borders[number], borders[number + 1]
+            label = f"{number:05d}-of-{count:05d}.arrow"
+            names.append((split, f"{split}/data-{label}", f"lineage/{split}-{label}"))
+            parts = rows.parts.take(slice(int(ends[first]), int(ends[last])))
+            used, spool = np.unique(parts.spool, return_inverse=True)
+            tasks.append(
+                ShardTask(
+                    path=os.fspath(build / names[-1][1]),
+                    lineage_path=os.fspath(build / names[-1][2]),
+                    spools=tuple(table.spools[at] for at in used.tolist()),
+                    parts=parts._replace(spool=spool.astype(np.int32)),
+                    row_sizes=rows.sizes[first:last],
+                    with_lengths=plan.packed,
+                )
+            )
+    job: Job[ShardTask, ShardResult] = Job(_same, write_shard, _shard_name, plan.encode.cut)
+    many = workers > 1 and len(tasks) > 1 and sum(int(task.parts.tokens.sum()) for task in tasks) > SMALL_INPUT_BYTES
+    results = dict(processes(job, tasks, min(workers, len(tasks))) if many else inline(job, tasks))
+    found: dict[str, dict[str, Any]] = {}
+    for number, (split, file, lineage) in enumerate(names):
+        result = results[number]
+        entry = found.setdefault(split, {"rows": 0, "examples": 0, "tokens": 0, "trained_tokens": 0, "shards": []})
+        entry["rows"] += result.rows
+        entry["tokens"] += result.tokens
+        entry["trained_tokens"] += result.trained_tokens
+        entry["shards"].append(
+            {
+                "file": file,
+                "rows": result.rows,
+                "tokens": result.tokens,
+                "bytes": result.bytes,
+                "sha256": result.sha256,
+                "lineage": {"file": lineage, "bytes": result.lineage_bytes, "sha256": result.lineage_sha256},
+            }
+        )
+    for split, entry in found.items():
+        _huggingface_files(plan, build / split, split, entry)
+    return found
+
+
+def _same(context: Any) -> Any:
+    return context
+
+
+def _shard_name(task: ShardTask) -> str:
+    return task.path
+
+
+def _shard_borders(plan: Plan, rows: Rows) -> list[int]:
+    """Row numbers at which shards begin, and the end. A function of the rows alone."""
+    count = len(rows.sizes)
+    per_token = 8 if plan.kind in ("lm", "pt") else 4
+    size = int(rows.tokens.sum()) * per_token
+    wanted = plan.config.whole("shard_size") if "shard_size" in plan.config.given else None
+    shard = wanted or min(max(size // 16, SHARD_BYTES_LEAST), SHARD_BYTES_MOST)
+    shards = max(1, min(-(-size // shard), count or 1))
+    if shards == 1:
+        return [0, count]
+    running = np.cumsum(rows.tokens)
+    marks = (np.arange(1, shards) * int(running[-1])) // shards
+    inner = np.unique(np.searchsorted(running, marks, side="left") + 1)
+    return [0, *[int(mark) for mark in inner if 0 < mark < count], count]
+
+
+def _huggingface_files(plan: Plan, folder: Path, split: str, entry: dict[str, Any]) -> None:
+    """The two files that make a split loadable by `datasets.load_from_disk`."""
+    int_list = {"feature": {"dtype": "int32", "_type": "Value"}, "_type": "List"}
+    if plan.kind in ("lm", "pt"):
+        features: dict[str, Any] = {"input_ids": int_list, "labels": int_list}
+        if plan.packed:
+            features["seq_lengths"] = int_list
+    else:
+        from stages.write import PARTS
+
+        features = {name: int_list for name in PARTS[plan.kind]}
+        if plan.kind == "unpaired":
+            features["label"] = {"dtype": "bool", "_type": "Value"}
+    fingerprint = hashlib.sha256("".join(shard["sha256"] for shard in entry["shards"]).encode()).hexdigest()[:16]
+    info = {"features": features, "splits": {split: {"name": split, "num_examples": entry["rows"]}}}
+    state = {
+        "_data_files": [{"filename": os.path.basename(shard["file"])} for shard in entry["shards"]],
+        "_fingerprint": fingerprint,
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": split,
+    }
+    write_whole(folder / "dataset_info.json", dump(info))
+    write_whole(folder / "state.json", dump(state))
+
+
+# --- documents --------------------------------------------------------------------------------------------------------
+
+
+class RejectWriter:
+    """Writes rejected records as they come: raw bytes one a line, and beside them what was wrong, line for line."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.files: list[dict[str, Any]] = []
+        self._open: dict[int, tuple[Any, Any, Any, Any, str]] = {}
+
+    def __enter__(self) -> RejectWriter:
+        return self
+
+    def add(self, source: int, reject: Reject) -> None:
+        """One record, in input order."""
+        if source not in self._open:
+            name = "".join(char if char.isalnum() or char in "-_." else "_" for char in self.plan.sources[source].spec.name)
+            stem = f"{source:02d}-{name}"
+            data = create(self.folder / f"{stem}.jsonl")
+            why = create(self.folder / f"{stem}.findings.jsonl")
+            self._open[source] = data, data.__enter__(), why, why.__enter__(), stem
+        _, data_sink, _, why_sink, _ = self._open[source]
+        # inside a JSON value a raw line break can only be white space
+        data_sink.write(reject.data.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
+        findings = [finding.as_dict() for finding in reject.findings]
+        why_sink.write(orjson.dumps({"record": reject.record, "line": reject.line, "findings": findings}) + b"\n")
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        for data, data_sink, why, why_sink, stem in self._open.values():
+            data.__exit__(kind, value, trace)
+            why.__exit__(kind, value, trace)
+            for sink, suffix in ((data_sink, ".jsonl"), (why_sink, ".findings.jsonl")):
+                self.files.append({"file": f"rejects/{stem}{suffix}", "bytes": sink.size_bytes, "sha256": sink.sha256})
+        self.files.sort(key=lambda entry: str(entry["file"]))
+
+
+def _listed_file(build: Path, name: str, data: bytes) -> dict[str, Any]:
+    return {"file": name, "bytes": len(data), "sha256": write_whole(build / name, data)}
+
+
+def _report(plan: Plan, collected: Collected) -> dict[str, Any]:
+    from .summary import validation_report
+
+    return validation_report(plan, collected)
+
+
+def _manifest(
+    plan: Plan,
+    collected: Collected,
+    ledgers: list[SourceLedger],
+    splits: dict[str, dict[str, Any]],
+    key: str,
+    verdict: dict[str, Any],
+    listed: list[dict[str, Any]],
+) -> dict[str, Any]:
+    encode, fitted, config = plan.encode, plan.fitted, plan.config
+    assert encode is not None and fitted is not None
+    cutoff = config.whole("cutoff_len") or 2048
+    for entry in splits.values():
+        entry["fill_rate"] = round(entry["tokens"] / max(entry["rows"] * cutoff, 1), 6) if plan.packed else None
+    manifest: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "key": key,
+        "kind": "lm" if plan.kind == "pt" else plan.kind,
+        "stage": plan.stage,
+        "packed": plan.packed,
+        "cutoff_len": cutoff,
+        "compat": encode.compat,
+        "template": {"name": encode.template, "sha256": encode.template_sha256, "date": encode.options.template_date},
+        "tokenizer": {
+            "sha256": encode.tokenizer_sha256,
+            "vocab_size": fitted.size,
+            "bos_id": fitted.ids.bos,
+            "eos_id": fitted.ids.eos,
+            "eos_token": fitted.ids.eos_text,
+            "pad_id": fitted.pad,
+            "added": [{"token": grown.token, "id": grown.id, "asked_by": grown.asked_by} for grown in fitted.growth],
+            "check": verdict,
+        },
+        "options": {name: config.values.get(name) for name in CONTENT_KEYS},
+        "inputs": [
+            {
+                "path": _shown_path(item.path),
+                "source": plan.sources[item.source].spec.name,
+                "split": plan.sources[item.source].split,
+                "format": plan.sources[item.source].spec.format,
+                "sha256": item.info.sha256 if item.info else "",
+                "bytes": item.info.bytes if item.info else 0,
+                "records": item.read + item.not_taken,
+            }
+            for item in collected.files
+        ],
+        "ledger": total(ledgers).as_dict()
+        | {"sources": {source.spec.name: ledger.as_dict() for source, ledger in zip(plan.sources, ledgers, strict=True)}},
+        "findings": {rule: count for rule, count in sorted(_counts(collected).items())},
+        "splits": splits,
+        "files": listed,
+    }
+    manifest["sha256"] = self_digest(manifest)
+    return manifest
+
+
+def _shown_path(path: str) -> str:
+    """A path as the user gave it; nothing of the machine is added."""
+    return path
+
+
+def _counts(collected: Collected) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for (rule, _), count in collected.counts.items():
+        counts[rule] = counts.get(rule, 0) + count
+    return counts
+
+
+def _run_block(started: float, workers: int, collected: Collected) -> dict[str, Any]:
+    names = ("prep-llm", "numpy", "pyarrow", "orjson", "tokenizers", "fastokens", "gigatoken", "jsonschema-rs")
+    return {
+        "seconds": round(time.perf_counter() - started, 3),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "workers": workers,
+        "chunks": len(collected.chunks),
+        "chunks_reused": collected.reused,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in names},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return installed_version(name)
+    except Exception:  # a source tree that is not installed has no metadata; the run is no worse for it
+        return "unknown"
+
+
+__all__ = ["Outcome", "Parts", "ensure_prepared", "output_folder", "prepare", "rejected_too_many", "run_key"]

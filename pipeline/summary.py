@@ -1,0 +1,109 @@
+"""Summaries: the report document of contract.md, and the closing lines of `prep pack` for a person."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .collect import Collected
+from .plan import Plan
+
+if TYPE_CHECKING:
+    from .prepare import Outcome
+
+SCHEMA_VERSION = 1
+
+
+def validation_report(plan: Plan, collected: Collected) -> dict[str, Any]:
+    """The document of `prep validate --output-format json`; the same stands in OUT/report.json."""
+    counts: dict[str, int] = {}
+    levels = {"error": 0, "warning": 0}
+    for (rule, severity), count in collected.counts.items():
+        counts[rule] = counts.get(rule, 0) + count
+        levels[severity] += count
+    read = sum(item.read for item in collected.files)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "totals": {
+            "read": read,
+            "kept": read - collected.rejected,
+            "rejected": collected.rejected,
+            "repaired": 0,
+            "errors": levels["error"],
+            "warnings": levels["warning"],
+        },
+        "inputs": [
+            {
+                "path": item.path,
+                "sha256": item.info.sha256 if item.info else "",
+                "bytes": item.info.bytes if item.info else 0,
+                "format": plan.sources[item.source].spec.format,
+                "read": item.read,
+                "kept": item.read - sum(item.rejected.values()),
+                "rejected": sum(item.rejected.values()),
+            }
+            for item in collected.files
+        ],
+        "counts": dict(sorted(counts.items())),
+        "findings": [finding.as_dict() for finding in collected.findings],
+    }
+
+
+def pack_summary(outcome: Outcome) -> str:
+    """What a person wants to know after `prep pack`, at most 80 columns wide."""
+    manifest = outcome.manifest
+    out = os.fspath(outcome.out)
+    if outcome.state == "up to date":
+        return f"{out}: up to date ({_figures(manifest)})\n  made again only when data, options or prep change; prep why {out}"
+    ledger = manifest["ledger"]
+    rejected = sum(ledger["rejected"].values())
+    seconds = outcome.elapsed_s["total"]
+    text_bytes = outcome.collected.text_bytes if outcome.collected else 0
+    rows = [("records", f"{ledger['read']:,} read, {ledger['read'] - rejected:,} kept, {rejected:,} rejected")]
+    for rule, count in sorted(ledger["rejected"].items(), key=lambda item: (-item[1], item[0]))[:6]:
+        rows.append(("", f"{count:>9,} rejected by {rule}"))
+    for reason, count in sorted(ledger["dropped"].items()):
+        rows.append(("", f"{count:>9,} dropped: {reason}"))
+    if ledger["not_sampled"]:
+        rows.append(("", f"{ledger['not_sampled']:>9,} not sampled"))
+    if ledger["repeated"]:
+        rows.append(("", f"{ledger['repeated']:>9,} repeated"))
+    warned = {rule: count for rule, count in manifest["findings"].items() if rule not in ledger["rejected"]}
+    if warned:
+        shown = sorted(warned.items(), key=lambda item: (-item[1], item[0]))
+        rows.append(("warnings", f"{sum(warned.values()):,} in {len(warned)} rule{'s' if len(warned) > 1 else ''}"))
+        rows += [("", f"{count:>9,} {rule}") for rule, count in shown[:5]]
+        if len(shown) > 5:
+            rows.append(("", f"          and {len(shown) - 5} more rules, in report.json"))
+    rows.append(("tokens", f"{ledger['tokens']:,}, of which {ledger['trained_tokens']:,} trained"))
+    lost = sum(ledger["tokens_lost"].values())
+    if lost:
+        trained_lost = sum(ledger["trained_tokens_lost"].values())
+        rows.append(("", f"{lost:>9,} lost to the length limit, {trained_lost:,} of them trained"))
+    for name, split in manifest["splits"].items():
+        line = f"{split['rows']:,} rows, {split['examples']:,} examples, {len(split['shards'])} shard{'s' if len(split['shards']) > 1 else ''}"
+        if split.get("fill_rate"):
+            line += f", fill rate {100 * split['fill_rate']:.2f} %"
+        rows.append((name, line))
+    check = manifest["tokenizer"]["check"]
+    rows.append(("tokenizer", f"{check['back_end']}" + (f", ids checked on {check['texts']:,} texts" if check["texts"] else "")))
+    rate = f", {text_bytes / 1e6 / seconds:.1f} MB/s" if seconds > 1 else ""
+    reused = outcome.collected.reused if outcome.collected else 0
+    if reused:
+        rate += f"; {reused} of {len(outcome.collected.chunks) if outcome.collected else 0} chunks reused"
+    rows.append(("time", f"{seconds:.1f} s{rate}"))
+    rows.append(("written", out))
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {text}" for name, text in rows]
+    lines.append("")
+    lines.append(f"next: prep inspect {out}   see the tokens and masks")
+    if rejected:
+        lines.append(f"      {out}/rejects   the rejected records, and why")
+    lines.append(f"      prep train CONFIG tokenized_path={out}")
+    return "\n".join(lines)
+
+
+def _figures(manifest: dict[str, Any]) -> str:
+    ledger = manifest["ledger"]
+    rows = sum(split["rows"] for split in manifest["splits"].values())
+    return f"{ledger['read']:,} records, {rows:,} rows, {ledger['tokens']:,} tokens"

@@ -1,0 +1,278 @@
+"""Encoding a chunk: render and tokenize what passed the checks, spool the ids, apply the cut to the lengths.
+
+Split from `stages.batch` so that checking alone imports neither numpy nor a tokenizer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from registry.templates import load_template
+
+from . import assemble as assembling
+from . import encode as encoding
+from . import render as rendering
+from . import truncate as truncating
+from .assemble import CutOptions, cut, example_tokens, trained_tokens
+from .batch import ChunkResult, Reject, State, Tally, Task, _result, check_records
+from .encode import encode
+from .findings import Finding, Note
+from .read import Chunk, Record
+from .render import Renderer, RenderOptions
+from .spool import Spool, write_spool
+from .tokenize import Encoder, load_encoder
+from .tokenizer_files import FittedTokenizer, fit, load_tokenizer_files
+
+OVERLONG = ("truncate", "drop", "error", "split")
+
+
+@dataclass(frozen=True)
+class EncodeSpec:
+    """How records become token ids. `tokenizer_sha256` stands for the folder's content in every key."""
+
+    template: str
+    compat: str
+    options: RenderOptions
+    tokenizer: str
+    tokenizer_sha256: str
+    template_sha256: str
+    back_end: str
+    cut: CutOptions
+    overlong: str = "truncate"
+    extra_tokens: tuple[tuple[str, bool], ...] = ()
+    split_special_tokens: bool = False
+    pt_eos_text: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What token ids before any cut depend on. The back end is not in it: all give the same ids."""
+        parts = [
+            rendering.VERSION, encoding.VERSION, self.template, self.compat, repr(self.options), self.tokenizer_sha256,
+            self.template_sha256, self.extra_tokens, self.split_special_tokens, self.pt_eos_text,
+        ]  # fmt: skip
+        return hashlib.sha256(orjson.dumps(parts)).hexdigest()
+
+
+class Examples(NamedTuple):
+    """Lengths of a chunk's kept records, one item each, in input order.
+
+    record: index in the file (int64). tokens_in, trained_in: before the cut; tokens, trained: after it (int32). halves:
+    how many halves (int32). hash: 64-bit content hash (uint64). fate: 0 kept, 1 rejected by the cut, 2 dropped for its
+    length (uint8). spool: the file that holds the ids.
+    """
+
+    spool: str
+    record: NDArray[np.int64]
+    line: NDArray[np.int64]
+    tokens_in: NDArray[np.int32]
+    trained_in: NDArray[np.int32]
+    tokens: NDArray[np.int32]
+    trained: NDArray[np.int32]
+    halves: NDArray[np.int32]
+    hash: NDArray[np.uint64]
+    fate: NDArray[np.uint8]
+
+
+KEPT, REJECTED, DROPPED = 0, 1, 2
+
+
+@dataclass
+class Encoding:
+    """A worker's tokenizer and renderer, loaded when the first chunk needs them (a reused chunk does not)."""
+
+    spec: EncodeSpec
+    _loaded: tuple[Renderer, Encoder] | None = field(default=None, repr=False)
+
+    def tools(self) -> tuple[Renderer, Encoder]:
+        """Renderer and encoder."""
+        if self._loaded is None:
+            spec = self.spec
+            template = load_template(spec.template, spec.compat)
+            fitted = fit(load_tokenizer_files(spec.tokenizer), template, spec.extra_tokens)
+            renderer = self.renderer(fitted)
+            encoder = load_encoder(spec.back_end, fitted.json_text, split_special_tokens=spec.split_special_tokens)
+            self._loaded = renderer, encoder
+        return self._loaded
+
+    def renderer(self, fitted: FittedTokenizer) -> Renderer:
+        """The renderer for a fitted tokenizer."""
+        spec = self.spec
+        ids = fitted.ids if spec.pt_eos_text is None else replace(fitted.ids, eos_text=spec.pt_eos_text)
+        return Renderer(load_template(spec.template, spec.compat), spec.options, ids)
+
+    def run(self, state: State, task: Task, chunk: Chunk, spool_path: str) -> ChunkResult:
+        """One chunk: from its spool file when that is whole, else through every stage."""
+        chunk_bytes = chunk.data or b""
+        if spool_path:
+            with contextlib.suppress(FileNotFoundError, ValueError, KeyError, orjson.JSONDecodeError), Spool(spool_path) as spool:
+                if spool.intact():
+                    sections = {name: spool.section(name) for name in spool.names() if name != "ids"}
+                    return self._finish(state, task, chunk, spool_path, spool.meta, sections, reused=True)
+        renderer, encoder = self.tools()
+        tally, kept, setstate = check_records(state, task, chunk, renderer.render)
+        encoded = encode([rendered for _, _, rendered in kept], encoder)
+        places = np.array(
+            [(record.record, record.line, record.byte_offset, len(record.data)) for record, _, _ in kept], dtype=np.int64
+        ).reshape(-1, 4)
+        sections = {
+            "halves": encoded.halves,
+            "trained": encoded.trained,
+            "counts": encoded.counts,
+            "labels": encoded.labels,
+            "places": places.ravel(),
+            "hash": setstate.hashes(),
+        }
+        meta = _meta(tally, setstate, len(chunk_bytes))
+        if spool_path:
+            write_spool(spool_path, meta, {"ids": encoded.ids, **sections})
+        return self._finish(state, task, chunk, spool_path, meta, sections, reused=False)
+
+    def _finish(
+        self, state: State, task: Task, chunk: Chunk, spool_path: str, meta: dict[str, Any], sections: dict[str, Any],
+        *, reused: bool,
+    ) -> ChunkResult:  # fmt: skip
+        """Applies the cut to the lengths, and says what it cost."""
+        spec, options = self.spec, self.spec.cut
+        tally, setstate = _tally(meta, task, state)
+        halves, trained, counts = sections["halves"], sections["trained"], sections["counts"]
+        places = sections["places"].reshape(-1, 4)
+        kept, changed = cut(halves, counts, options)
+        tokens_in = example_tokens(halves, counts, options)
+        trained_in = trained_tokens(halves, trained, counts, options)
+        tokens = example_tokens(kept, counts, options)
+        trained_after = trained_tokens(kept, trained, counts, options)
+        fate = np.zeros(len(counts), dtype=np.uint8)
+        too_long = tokens_in > options.limit_tokens
+        if spec.overlong == "drop":
+            fate[too_long] = DROPPED
+        borders = np.zeros(len(counts) + 1, dtype=np.int64)
+        np.cumsum(counts, out=borders[1:])
+        look = changed | too_long if options.kind != "prompt" else changed
+        if options.kind in ("lm", "pref", "unpaired"):
+            look |= trained_after == (options.reserved_tokens if options.kind == "lm" else 0)
+        start = chunk.start
+        data = chunk.data or b""
+        for example in np.nonzero(look)[0].tolist():
+            first, last = int(borders[example]), int(borders[example + 1])
+            before, after = halves[first:last].tolist(), kept[first:last].tolist()
+            if fate[example] == DROPPED:
+                tally.counts["length.dropped", "warning"] += 1
+                continue
+            notes = list(cut_notes(spec, before, after, trained[first:last].tolist(), int(trained_after[example])))
+            if not notes:
+                continue
+            record, line, offset, size = places[example].tolist()
+            raw = data[offset - start : offset - start + size]
+            if tally.judge(Record(raw, line, record, offset), notes):
+                fate[example] = REJECTED
+        result = _result(task, tally, setstate, None, reused=reused, text_bytes=int(meta["text_bytes"]))
+        return result._replace(
+            examples=Examples(
+                spool=spool_path,
+                record=places[:, 0].copy(),
+                line=places[:, 1].copy(),
+                tokens_in=tokens_in.astype(np.int32),
+                trained_in=trained_in.astype(np.int32),
+                tokens=tokens.astype(np.int32),
+                trained=trained_after.astype(np.int32),
+                halves=counts,
+                hash=sections["hash"],
+                fate=fate,
+            )
+        )
+
+
+def cut_notes(spec: EncodeSpec, before: list[int], after: list[int], trained: list[int], trained_after: int) -> list[Note]:
+    """What the cut did to one example, in words."""
+    limit = spec.cut.limit_tokens
+    whole = sum(before)
+    reserved = spec.cut.reserved_tokens
+    if trained_after <= reserved and spec.cut.kind == "lm":
+        cause = "every turn is masked" if before == after else f"the cut at {limit} tokens left none"
+        if before == after and not any(length and flag for length, flag in zip(before, trained, strict=True)):
+            cause = "no turn carries a loss"
+        return [Note("length.no-trained-token", "", f"no trained token is left: {cause}", str(whole))]
+    if spec.cut.kind in ("pref", "unpaired") and 0 in after[1:]:
+        return [Note("length.no-trained-token", "", f"an answer is empty after the cut at {limit} tokens", str(whole))]
+    if spec.overlong == "error" and whole + reserved > limit:
+        return [Note("length.over-cutoff", "", f"{whole + reserved} tokens are more than cutoff_len allows ({limit})", str(whole))]
+    if before == after:
+        return []
+    notes = []
+    if spec.cut.kind == "lm":
+        lost_turns = sum(1 for was, now in zip(before[1::2], after[1::2], strict=True) if was and not now)
+        cut_answers = sum(1 for was, now in zip(before[1::2], after[1::2], strict=True) if 0 < now < was)
+        cut_prompts = sum(1 for was, now in zip(before[::2], after[::2], strict=True) if 0 < now < was)
+    else:
+        lost_turns = 0
+        cut_answers = sum(1 for was, now in zip(before[1:], after[1:], strict=True) if now < was)
+        cut_prompts = int(after[0] < before[0])
+    size = f"{whole} tokens, {sum(after)} kept"
+    if cut_answers:
+        notes.append(Note("length.answer-cut", "", f"an answer is cut at {limit} tokens and has lost its end", size))
+    if cut_prompts:
+        notes.append(Note("length.prompt-cut", "", f"a prompt is cut at {limit} tokens; its last words are gone", size))
+    if lost_turns:
+        notes.append(Note("length.turns-lost", "", f"{lost_turns} answer(s) lie past the cut at {limit} tokens", size))
+    return notes
+
+
+# --- a chunk's summary as JSON, so that a reused chunk says the same ---------------------------------------------------
+
+
+def _meta(tally: Tally, setstate: Any, text_bytes: int) -> dict[str, Any]:
+    return {
+        "read": tally.read,
+        "counts": [[rule, severity, count] for (rule, severity), count in sorted(tally.counts.items())],
+        "rejected": dict(sorted(tally.rejected.items())),
+        "findings": [list(finding) for finding in tally.findings],
+        "rejects": [
+            [reject.data.hex(), reject.line, reject.record, reject.byte_offset, reject.rule, [list(f) for f in reject.findings]]
+            for reject in tally.rejects
+        ],
+        "setstate": setstate.as_dict(),
+        "text_bytes": text_bytes,
+    }
+
+
+def _tally(meta: dict[str, Any], task: Task, state: State) -> tuple[Tally, Any]:
+    from .setrules import SetState
+
+    def finding(row: list[Any]) -> Finding:
+        # the same bytes may stand in another file now
+        return Finding(*row)._replace(path=task.path)
+
+    tally = Tally(task.path, state.spec.policy)
+    tally.read = meta["read"]
+    for rule, severity, count in meta["counts"]:
+        tally.counts[rule, severity] = count
+    tally.rejected.update(meta["rejected"])
+    tally.findings = [finding(row) for row in meta["findings"]]
+    for found in tally.findings:
+        tally._kept_of_rule[found.rule] += 1
+    tally.rejects = [
+        Reject(bytes.fromhex(data), line, record, offset, rule, tuple(finding(row) for row in rows))
+        for data, line, record, offset, rule, rows in meta["rejects"]
+    ]
+    return tally, SetState.from_dict(meta["setstate"])
+
+
+VERSIONS = {
+    "render": rendering.VERSION,
+    "encode": encoding.VERSION,
+    "truncate": truncating.VERSION,
+    "assemble": assembling.VERSION,
+}
+
+
+def exists(path: str) -> bool:
+    """Whether a spool file is there."""
+    return bool(path) and os.path.exists(path)

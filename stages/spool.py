@@ -1,0 +1,108 @@
+"""Spool: a chunk's result on disk, so that packing again needs no tokenizer and a killed run starts where it was.
+
+    "PREPSPL1" | u64 header bytes | header JSON | padding | section | padding | section ...
+
+The header names every section (dtype, offset, count), carries the chunk's own summary (`meta`) and an xxh3 digest of all
+section bytes. Sections start at multiples of 64 and are read one at a time with `pread`: a shard writer takes only the
+runs that it needs, so memory does not grow with the set. A spool file's name is its content key: existing means finished.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+import xxhash
+from numpy.typing import NDArray
+
+from .files import create
+
+MAGIC = b"PREPSPL1"
+ALIGN = 64
+
+
+def write_spool(path: str, meta: Mapping[str, Any], sections: Mapping[str, NDArray[Any]]) -> None:
+    """Writes a spool file whole."""
+    table = {}
+    digest = xxhash.xxh3_128()
+    offset = 0
+    for name, array in sections.items():
+        data = np.ascontiguousarray(array)
+        table[name] = [data.dtype.str, offset, int(data.size)]
+        digest.update(memoryview(data).cast("B") if data.size else b"")
+        offset += -(-data.nbytes // ALIGN) * ALIGN
+    header = orjson.dumps({"meta": dict(meta), "sections": table, "xxh3": digest.hexdigest()})
+    start = -(-(len(MAGIC) + 8 + len(header)) // ALIGN) * ALIGN
+    with create(path) as sink:
+        sink.write(MAGIC + len(header).to_bytes(8, "little") + header)
+        sink.write(b"\0" * (start - sink.size_bytes))
+        for array in sections.values():
+            data = np.ascontiguousarray(array)
+            if data.size:
+                sink.write(memoryview(data).cast("B"))
+            sink.write(b"\0" * (-data.nbytes % ALIGN))
+
+
+class Spool:
+    """An open spool file. Close it, or use it as a context manager."""
+
+    def __init__(self, path: str) -> None:
+        """Raises ValueError when the file is not a whole spool file, FileNotFoundError when there is none."""
+        self._fd = os.open(path, os.O_RDONLY)
+        try:
+            head = os.pread(self._fd, len(MAGIC) + 8, 0)
+            if head[: len(MAGIC)] != MAGIC:
+                raise ValueError(f"{path}: not a spool file")
+            size = int.from_bytes(head[len(MAGIC) :], "little")
+            header = orjson.loads(os.pread(self._fd, size, len(MAGIC) + 8))
+            self.meta: dict[str, Any] = header["meta"]
+            self._sections: dict[str, list[Any]] = header["sections"]
+            self._xxh3: str = header["xxh3"]
+            self._start = -(-(len(MAGIC) + 8 + size) // ALIGN) * ALIGN
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self._fd)
+
+    def names(self) -> list[str]:
+        """The sections' names."""
+        return list(self._sections)
+
+    def section(self, name: str, start: int = 0, end: int | None = None) -> NDArray[Any]:
+        """Items start to end (exclusive) of a section."""
+        dtype, offset, count = self._sections[name]
+        kind = np.dtype(dtype)
+        end = count if end is None else end
+        want = (end - start) * kind.itemsize
+        buffer = bytearray(want)
+        view = memoryview(buffer)
+        done = 0
+        while done < want:
+            got = os.preadv(self._fd, [view[done:]], self._start + offset + start * kind.itemsize + done)
+            if not got:
+                raise ValueError("spool file is shorter than its header says")
+            done += got
+        return np.frombuffer(buffer, dtype=kind)
+
+    def intact(self) -> bool:
+        """Whether the sections still have the digest that was written. Reads everything once."""
+        digest = xxhash.xxh3_128()
+        try:
+            for name in self._sections:
+                data = self.section(name)
+                digest.update(memoryview(data).cast("B") if data.size else b"")
+        except (ValueError, OSError):
+            return False
+        return digest.hexdigest() == self._xxh3

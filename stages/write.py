@@ -1,0 +1,285 @@
+"""Write: training rows as an uncompressed Arrow IPC stream shard, with its lineage beside it.
+
+    shard     the only container that `datasets` memory-maps; columns as contract.md lists them, all list<int32>
+    lineage   zstd-compressed Arrow IPC file, one row an example: row, start, tokens, source, line, record, offset,
+              before / after (tokens of each half; `after` is null where nothing was cut)
+
+A stream has no checksum and may lose its tail without an error, so rows, bytes and sha256 of each go into the manifest.
+Ids are read from the spool files by `pread`, a group of rows at a time: memory is bounded by the group.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from .assemble import CutOptions, assemble_lm, assemble_parts, cut
+from .files import create
+from .spool import Spool
+
+VERSION = 1
+GROUP_TOKENS = 1 << 20
+OPEN_SPOOLS = 128
+PARTS = {"pref": ("prompt_ids", "chosen_ids", "rejected_ids"), "unpaired": ("prompt_ids", "completion_ids"),
+         "prompt": ("prompt_ids", "label_ids")}  # fmt: skip
+
+
+class Parts(NamedTuple):
+    """Examples (or pieces of pretraining documents) in the order they are written; one item each.
+
+    spool: index into ShardTask.spools. token_start, tokens: where its uncut ids lie in that spool. half_start, halves: the
+    same for its halves. offset: for a piece of a document, how far into the document it starts.
+    source, line, record: where it came from.
+    """
+
+    spool: NDArray[np.int32]
+    token_start: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    half_start: NDArray[np.int64]
+    halves: NDArray[np.int32]
+    offset: NDArray[np.int32]
+    source: NDArray[np.int32]
+    line: NDArray[np.int64]
+    record: NDArray[np.int64]
+
+    def take(self, index: Any) -> Parts:
+        """A selection, in the given order."""
+        return Parts(*(column[index] for column in self))
+
+
+class ShardTask(NamedTuple):
+    """One shard to write. row_sizes: parts in each row. with_lengths: packed, so `seq_lengths` is written."""
+
+    path: str
+    lineage_path: str
+    spools: tuple[str, ...]
+    parts: Parts
+    row_sizes: NDArray[np.int32]
+    with_lengths: bool
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What was written: figures for the manifest."""
+
+    rows: int
+    parts: int
+    tokens: int
+    trained_tokens: int
+    bytes: int
+    sha256: str
+    lineage_bytes: int
+    lineage_sha256: str
+
+
+class _Spools:
+    """Open spool files and their halves, the least recently used closed first."""
+
+    def __init__(self, paths: tuple[str, ...]) -> None:
+        self.paths = paths
+        self._open: OrderedDict[int, tuple[Spool, NDArray[Any], NDArray[Any], NDArray[Any]]] = OrderedDict()
+
+    def get(self, index: int) -> tuple[Spool, NDArray[Any], NDArray[Any], NDArray[Any]]:
+        if index in self._open:
+            self._open.move_to_end(index)
+            return self._open[index]
+        spool = Spool(self.paths[index])
+        entry = spool, spool.section("halves"), spool.section("trained"), spool.section("labels")
+        self._open[index] = entry
+        if len(self._open) > OPEN_SPOOLS:
+            self._open.popitem(last=False)[1][0].close()
+        return entry
+
+    def close(self) -> None:
+        for entry in self._open.values():
+            entry[0].close()
+        self._open.clear()
+
+
+def write_shard(options: CutOptions, task: ShardTask) -> ShardResult:
+    """Writes one shard and its lineage. Raises MachineFault when the disk says no."""
+    kind = options.kind
+    int_list = pa.list_(pa.int32())
+    if kind in ("lm", "pt"):
+        names = ["input_ids", "labels"] + (["seq_lengths"] if task.with_lengths else [])
+        fields = [pa.field(name, int_list) for name in names]
+    else:
+        fields = [pa.field(name, int_list) for name in PARTS[kind]]
+        if kind == "unpaired":
+            fields.append(pa.field("label", pa.bool_()))
+    schema = pa.schema(fields)
+    spools = _Spools(task.spools)
+    lineage: list[pa.RecordBatch] = []
+    tokens = trained_total = 0
+    try:
+        with create(task.path) as sink:
+            with pa.ipc.new_stream(sink, schema) as writer:
+                for first_row, row_sizes, parts in _groups(task):
+                    group = _load(spools, parts, options)
+                    batch, starts, sizes, trained = _batch(group, row_sizes, options, schema, task.with_lengths)
+                    writer.write_batch(batch)
+                    tokens += int(sizes.sum())
+                    trained_total += trained
+                    lineage.append(_lineage(first_row, row_sizes, parts, group, starts, sizes))
+            size, digest = sink.size_bytes, sink.sha256
+    finally:
+        spools.close()
+    with create(task.lineage_path) as sink:
+        options_zstd = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.ipc.new_file(sink, LINEAGE, options=options_zstd) as writer:
+            for batch in lineage:
+                writer.write_batch(batch)
+        lineage_size, lineage_digest = sink.size_bytes, sink.sha256
+    return ShardResult(
+        rows=len(task.row_sizes),
+        parts=len(task.parts.spool),
+        tokens=tokens,
+        trained_tokens=trained_total,
+        bytes=size,
+        sha256=digest,
+        lineage_bytes=lineage_size,
+        lineage_sha256=lineage_digest,
+    )
+
+
+def _groups(task: ShardTask) -> Iterator[tuple[int, NDArray[np.int32], Parts]]:
+    """Rows in groups of about GROUP_TOKENS tokens: (index of the first row, parts of each row, the parts)."""
+    ends = np.cumsum(task.row_sizes)
+    tokens = np.concatenate([[0], np.cumsum(task.parts.tokens.astype(np.int64))])
+    row_tokens = tokens[ends]
+    row = 0
+    while row < len(ends):
+        done = tokens[ends[row - 1]] if row else 0
+        stop = int(np.searchsorted(row_tokens, done + GROUP_TOKENS, side="right"))
+        stop = max(stop, row + 1)
+        first = int(ends[row - 1]) if row else 0
+        yield row, task.row_sizes[row:stop], task.parts.take(slice(first, int(ends[stop - 1])))
+        row = stop
+
+
+class _Group(NamedTuple):
+    ids: NDArray[np.int32]
+    halves: NDArray[np.int32]
+    kept: NDArray[np.int32]
+    trained: NDArray[np.uint8]
+    counts: NDArray[np.int32]
+    labels: NDArray[np.uint8]
+    changed: NDArray[np.bool_]
+
+
+def _load(spools: _Spools, parts: Parts, options: CutOptions) -> _Group:
+    """Reads the uncut ids of the parts, neighbours in one read, and cuts their lengths."""
+    total = int(parts.tokens.sum())
+    ids = np.empty(total, dtype=np.int32)
+    count = len(parts.spool)
+    ends = np.concatenate([[0], np.cumsum(parts.tokens.astype(np.int64))])
+    stream = options.kind == "pt"
+    halves_list, trained_list, labels = [], [], np.full(count, 255, dtype=np.uint8)
+    spool_of, starts, sizes = parts.spool.tolist(), parts.token_start.tolist(), parts.tokens.tolist()
+    half_starts, half_counts = parts.half_start.tolist(), parts.halves.tolist()
+    # reads go file by file, so that few files are open at a time; neighbours in the spool that are neighbours here are one read
+    at = 0
+    while at < count:
+        stop, end = at + 1, starts[at] + sizes[at]
+        while stop < count and spool_of[stop] == spool_of[at] and starts[stop] == end:
+            end += sizes[stop]
+            stop += 1
+        spool = spools.get(spool_of[at])[0]
+        ids[ends[at] : ends[stop]] = spool.section("ids", starts[at], end)
+        at = stop
+    for part in range(count):
+        _, halves, trained, label = spools.get(spool_of[part])
+        if stream:
+            halves_list.append(np.array([sizes[part]], dtype=np.int32))
+            trained_list.append(np.ones(1, dtype=np.uint8))
+            continue
+        first = half_starts[part]
+        halves_list.append(halves[first : first + half_counts[part]])
+        trained_list.append(trained[first : first + half_counts[part]])
+        if options.kind == "unpaired":
+            labels[part] = label[first // 2]
+    all_halves = np.concatenate(halves_list) if halves_list else np.empty(0, dtype=np.int32)
+    all_trained = np.concatenate(trained_list) if trained_list else np.empty(0, dtype=np.uint8)
+    counts = np.ones(count, dtype=np.int32) if stream else parts.halves.astype(np.int32)
+    kept, changed = (all_halves, np.zeros(count, dtype=np.bool_)) if stream else cut(all_halves, counts, options)
+    return _Group(ids, all_halves, kept, all_trained, counts, labels, changed)
+
+
+def _list(values: NDArray[np.int32], borders: NDArray[np.int64]) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(borders.astype(np.int32)), pa.array(values, type=pa.int32()))
+
+
+def _batch(
+    group: _Group, row_sizes: NDArray[np.int32], options: CutOptions, schema: pa.Schema, with_lengths: bool
+) -> tuple[pa.RecordBatch, NDArray[np.int64], NDArray[np.int64], int]:
+    """A record batch, and for each part its token start within its row and its tokens; last the trained tokens."""
+    row_ends = np.concatenate([[0], np.cumsum(row_sizes)]).astype(np.int64)
+    if options.kind in ("lm", "pt"):
+        rows = assemble_lm(group.ids, group.halves, group.kept, group.trained, group.counts, options)
+        borders = rows.borders[row_ends]
+        sizes = np.diff(rows.borders)
+        starts = rows.borders[:-1] - np.repeat(borders[:-1], row_sizes)
+        arrays = [_list(rows.ids, borders), _list(rows.labels, borders)]
+        if with_lengths:
+            arrays.append(_list(sizes.astype(np.int32), row_ends))
+        trained = int(np.count_nonzero(rows.labels != -100))
+        return pa.RecordBatch.from_arrays(arrays, schema=schema), starts, sizes, trained
+    names = PARTS[options.kind]
+    columns = assemble_parts(group.ids, group.halves, group.kept, len(names))
+    arrays = [_list(values, borders) for values, borders in columns]
+    if options.kind == "unpaired":
+        arrays.append(pa.array(group.labels == 1))
+    lengths = [np.diff(borders) for _, borders in columns]
+    sizes = np.sum(lengths, axis=0).astype(np.int64)
+    trained = int(sum(int(part.sum()) for part in lengths[1:]))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema), np.zeros(len(sizes), dtype=np.int64), sizes, trained
+
+
+LINEAGE = pa.schema(
+    [
+        pa.field("row", pa.int32()),
+        pa.field("start", pa.int32()),
+        pa.field("tokens", pa.int32()),
+        pa.field("source", pa.int16()),
+        pa.field("line", pa.int32()),
+        pa.field("record", pa.int32()),
+        pa.field("offset", pa.int32()),
+        pa.field("before", pa.list_(pa.int32())),
+        pa.field("after", pa.list_(pa.int32())),
+    ]
+)
+
+
+def _lineage(
+    first_row: int,
+    row_sizes: NDArray[np.int32],
+    parts: Parts,
+    group: _Group,
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+) -> pa.RecordBatch:
+    half_borders = np.concatenate([[0], np.cumsum(group.counts)]).astype(np.int64)
+    after_counts = np.where(group.changed, group.counts, 0)
+    after_borders = np.concatenate([[0], np.cumsum(after_counts)]).astype(np.int32)
+    cut_halves = group.kept[np.repeat(group.changed, group.counts)]
+    after = pa.ListArray.from_arrays(pa.array(after_borders), pa.array(cut_halves, type=pa.int32()), mask=pa.array(~group.changed))
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(np.repeat(np.arange(first_row, first_row + len(row_sizes)), row_sizes), type=pa.int32()),
+            pa.array(starts, type=pa.int32()),
+            pa.array(sizes, type=pa.int32()),
+            pa.array(parts.source, type=pa.int16()),
+            pa.array(parts.line, type=pa.int32()),
+            pa.array(parts.record, type=pa.int32()),
+            pa.array(parts.offset, type=pa.int32()),
+            _list(group.halves, half_borders),
+            after,
+        ],
+        schema=LINEAGE,
+    )
