@@ -6,7 +6,8 @@
     labels   - - -   t t   -     t t          -: -100, no loss
 
 `efficient_eos` templates write no EOS after an answer: one EOS ends the example, and the first token of each later
-source carries EOS as its label, so that the model learns to stop there (LLaMA-Factory, research note §4.3).
+source carries EOS as its label, so that the model learns to stop there (LLaMA-Factory, research note §4.3). After an
+answer of weight 0, which is no idea of upstream's, neither is trained.
 """
 
 from __future__ import annotations
@@ -61,9 +62,7 @@ def cut(
         start, end = int(borders[example]), int(borders[example + 1])
         lengths = halves[start:end].tolist()
         if options.kind == "lm":
-            after = cut_turns(
-                lengths, limit, from_end=options.from_end, reserved_tokens=options.reserved_tokens
-            )
+            after = cut_turns(lengths, limit, from_end=options.from_end, reserved_tokens=options.reserved_tokens)
         elif options.kind == "pref":
             after = list(cut_preference(lengths[0], lengths[1], lengths[2], limit))
         elif options.kind == "pt":
@@ -99,7 +98,7 @@ def trained_tokens(
     result = _sums(np.where(trained != 0, halves, 0).astype(np.int32), borders)
     if options.reserved_tokens:
         marks = _eos_marks(halves, trained, counts, borders, options)
-        result = result + _sums(marks.astype(np.int32), borders) + 1
+        result = result + _sums(marks.astype(np.int32), borders) + _ends_trained(halves, trained, borders, options)
     return result
 
 
@@ -117,7 +116,22 @@ def _eos_marks(
         # the pair that is cut first has none: the first one, or the last one when the order is reversed
         first = np.repeat(counts.astype(np.int64) - 2, counts) if options.from_end else 0
         marks &= position != first
+    if not options.from_end:  # with mask_history upstream marks every turn but the last, trained or not
+        after_trained = np.ones(len(halves), dtype=np.bool_)
+        after_trained[1:] = trained[:-1] != 0
+        marks &= after_trained | (position == 0)
     return np.asarray(marks)
+
+
+def _ends_trained(
+    halves: NDArray[np.int32], trained: NDArray[np.uint8], borders: NDArray[np.int64], options: CutOptions
+) -> NDArray[np.bool_]:
+    """Whether the EOS after each example is trained: whether the answer that it ends is, the last one left."""
+    start, last = borders[:-1], borders[1:] - 1
+    if not options.from_end:  # else the last turn is the one that is kept
+        filled = np.maximum.accumulate(np.where(halves > 0, np.arange(len(halves)), -1))[last]
+        last = np.where(filled >= start, filled, last)
+    return np.asarray(trained[start + ((last - start) | 1)] != 0)
 
 
 class Rows(NamedTuple):
@@ -155,8 +169,9 @@ def assemble_lm(
         np.cumsum(kept[:-1], out=first_tokens[1:])
         labels = labels.copy()
         labels[first_tokens[marks]] = eos
+        ends = np.where(_ends_trained(kept, trained, half_borders, options), np.int32(eos), np.int32(IGNORE))
         out = np.insert(out, borders[1:], np.int32(eos))
-        labels = np.insert(labels, borders[1:], np.int32(eos))
+        labels = np.insert(labels, borders[1:], ends)
         borders = borders + np.arange(len(borders), dtype=np.int64)
     return Rows(out, labels, borders)
 
