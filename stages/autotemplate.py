@@ -1,0 +1,359 @@
+"""`template: auto`: the tokenizer's own chat template, with a loss mask that is proven.
+
+Takes conversations, gives `RenderedText` (the whole text as the model will see it, and the characters that are
+trained), then token ids with the runs that are trained. The ids are those of transformers'
+`apply_chat_template(tokenize=True)`: the text is tokenized whole, and spans become runs through the tokenizer's
+offsets, so nothing is encoded piece by piece.
+
+    text   <|im_start|>assistant\\nFour.<|im_end|>\\n        spans  [(22, 37)]
+    ids    151644 77091 198 38830 13 151645 198             runs   [(3, 6)]
+
+A trained span runs from the end of the generation prompt to the end of the stop token. Price: two renders a
+conversation, about 0.5 ms, in the limited process of `stages.jinja_wall`; the tokenizer takes about as long.
+"""
+
+from __future__ import annotations
+
+import functools
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from registry.errors import UsageFault
+
+from .auto_files import AutoTemplate, load_auto
+from .auto_habits import Habits, learn
+from .auto_messages import Prepared, has_marks, prepare
+from .auto_spans import ANSWERS, Located, Turn, by_marks, by_prefix
+from .conversation import Conversation, Message
+from .findings import Note, shown
+from .jinja_env import DEFAULT_DATE
+from .jinja_wall import Item, Limits, Outcome, Program, Wall
+
+if TYPE_CHECKING:
+    import tokenizers
+
+__all__ = [
+    "AutoOptions", "AutoRenderer", "AutoTemplate", "Encoded", "RenderedText", "bos_note", "encode_auto", "load_auto",
+    "render_auto",
+]  # fmt: skip
+
+VERSION = 1  # raise it when the same record renders otherwise: caches of older runs are then not used
+
+_RULES = {"refused": "template.refuses", "broken": "template.refuses", "limit": "template.limit"}
+
+
+@dataclass(frozen=True)
+class AutoOptions:
+    """What changes the text or the mask. enable_thinking: None leaves it to the template. extra: further variables for
+    the template, as (name, value)."""
+
+    enable_thinking: bool | None = None
+    train_on_prompt: bool = False
+    mask_history: bool = False
+    template_date: str = DEFAULT_DATE
+    extra: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
+
+
+class RenderedText(NamedTuple):
+    """text: the whole conversation. spans: [start, end) characters that are trained, sorted and disjoint. notes: what
+    the template did that the user should know."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    notes: tuple[Note, ...] = ()
+
+
+class AutoRenderer:
+    """Renders with one template and one set of options. Holds a child process: use it in a `with`, or `close` it."""
+
+    def __init__(
+        self, template: AutoTemplate, options: AutoOptions | None = None, limits: Limits | None = None
+    ) -> None:
+        self.template = template
+        self.options = options or AutoOptions()
+        variables: dict[str, Any] = {**template.variables, **dict(self.options.extra)}
+        if self.options.enable_thinking is not None:
+            variables["enable_thinking"] = self.options.enable_thinking
+        self.wall = Wall(Program(template.sources, variables, self.options.template_date), limits)
+        self._habits: dict[str, Habits] = {}
+
+    def __enter__(self) -> AutoRenderer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the child process."""
+        self.wall.close()
+
+    def habits(self, tools: bool = False) -> Habits:
+        """What the template does around an answer. Raises UsageFault for a template that can write no conversation."""
+        name = self.template.name_for(tools)
+        if name not in self._habits:
+            try:
+                habits = learn(self.template, self.wall.render, name)
+            except UsageFault as fault:
+                habits = Habits(refuses=fault.problems[0])
+            if habits.refuses:
+                raise UsageFault(
+                    f"template: auto: the tokenizer's chat template does not work: {shown(habits.refuses, 300)}",
+                    hint="choose one of ours with `template: NAME`; `prep list templates` shows them",
+                )
+            self._habits[name] = habits
+        return self._habits[name]
+
+    # --- rendering ----------------------------------------------------------------------------------------------------
+
+    def render(self, records: Sequence[Conversation]) -> list[RenderedText | Note]:
+        """One result a record, in order: the text and its trained spans, or the reason why there is none.
+
+        Raises UsageFault when the template works for no record at all.
+        """
+        results: list[RenderedText | Note | None] = [None] * len(records)
+        pending = list(range(len(records)))
+        for marking in ("all", "answers", "none"):
+            pending = self._pass(records, pending, marking, results)
+        return [result for result in results if result is not None]
+
+    def prompts(self, records: Sequence[Conversation]) -> list[RenderedText | Note]:
+        """The records as prompts: all their messages and the generation prompt, nothing trained."""
+        results: list[RenderedText | Note | None] = [None] * len(records)
+        items, indices = [], []
+        for index, record in enumerate(records):
+            ready = prepare(record, self.habits(bool(record.tools)).dialect, "none")
+            if isinstance(ready, Note):
+                results[index] = ready
+            else:
+                items.append(Item(self.template.name_for(bool(ready.tools)), ready.messages, ready.tools, True))
+                indices.append(index)
+        for index, outcome in zip(indices, self.wall.render(items), strict=True):
+            results[index] = _refusal(outcome) if outcome.error else RenderedText(outcome.text, ())
+        return [result for result in results if result is not None]
+
+    def pairs(self, records: Sequence[Conversation]) -> list[tuple[RenderedText, RenderedText] | Note]:
+        """Preference records: the prompt with the chosen and with the rejected answer, only these trained.
+
+        Both texts are equal up to where the answers begin; a record for which they are not is a note.
+        """
+        both = []
+        for record in records:
+            for answer in (record.chosen, record.rejected):
+                prompt = tuple(message._replace(weight=0) for message in record.messages)
+                messages = prompt if answer is None else (*prompt, answer._replace(weight=1))
+                both.append(record._replace(messages=messages))
+        rendered = self.render(both)
+        return [_pair(rendered[at], rendered[at + 1], records[at // 2]) for at in range(0, len(rendered), 2)]
+
+    def _pass(
+        self,
+        records: Sequence[Conversation],
+        pending: list[int],
+        marking: str,
+        results: list[RenderedText | Note | None],
+    ) -> list[int]:
+        """Renders the pending records with this marking; returns those that another one may still prove."""
+        items: list[Item] = []
+        work: list[tuple[int, Prepared]] = []
+        left: list[int] = []
+        for index in pending:
+            record = records[index]
+            if marking != "none" and has_marks(record):
+                left.append(index)
+                continue
+            ready = prepare(record, self.habits(bool(record.tools)).dialect, marking)
+            if isinstance(ready, Note):
+                results[index] = ready
+                continue
+            name = self.template.name_for(bool(ready.tools))
+            items.append(Item(name, ready.messages, ready.tools, False, marking != "none"))
+            work.append((index, ready))
+        located: list[tuple[int, Prepared, str, Located]] = []
+        for (index, ready), outcome in zip(work, self.wall.render(items) if items else [], strict=True):
+            record = records[index]
+            if outcome.error:
+                results[index] = _refusal(outcome)
+                continue
+            found = by_marks(record, ready, outcome, self.habits(bool(record.tools)))
+            if found is None and marking != "none":
+                left.append(index)
+                continue
+            if found is None:
+                unknown = [at for at, message in enumerate(record.messages) if message.role in ANSWERS]
+                found = Located([], [], unknown, [], [])
+            if found.lost:
+                results[index] = found.lost[0]
+            else:
+                located.append((index, ready, outcome.text, found))
+        self._by_prefix(records, located, results)
+        for index, ready, text, found in located:
+            if results[index] is None:
+                results[index] = self._finish(records[index], ready, text, found)
+        return left
+
+    def _by_prefix(
+        self,
+        records: Sequence[Conversation],
+        located: list[tuple[int, Prepared, str, Located]],
+        results: list[RenderedText | Note | None],
+    ) -> None:
+        """Finds the answers that marks left open."""
+        items: list[Item] = []
+        places: list[tuple[int, int]] = []
+        for number, (index, _, _, found) in enumerate(located):
+            if not found.open:
+                continue
+            record = records[index]
+            ready = prepare(record, self.habits(bool(record.tools)).dialect, "none")
+            assert isinstance(ready, Prepared)  # it was prepared before
+            name = self.template.name_for(bool(ready.tools))
+            shift = len(ready.messages) - len(record.messages)
+            for position in found.open:
+                items.append(Item(name, ready.messages[: position + shift], ready.tools, True))
+                items.append(Item(name, ready.messages[: position + shift + 1], ready.tools, False))
+                places.append((number, position))
+        outcomes = self.wall.render(items) if items else []
+        for at, (number, position) in enumerate(places):
+            index, _, text, found = located[number]
+            record = records[index]
+            renders = outcomes[2 * at], outcomes[2 * at + 1]
+            turn = by_prefix(text, record.messages, position, renders, self.habits(bool(record.tools)))
+            if isinstance(turn, Turn):
+                found.answers.append(turn)
+            elif results[index] is None:
+                message = record.messages[position]
+                results[index] = Note("template.not-prefix-stable", message.at, turn, shown(message.content))
+
+    def _finish(self, record: Conversation, ready: Prepared, text: str, found: Located) -> RenderedText | Note:
+        answers = sorted(found.answers, key=lambda turn: turn.start)
+        if any(one.end > other.start for one, other in pairwise(answers)):
+            return Note("template.not-prefix-stable", "", "two answers share a part of the rendered text")
+        notes = list(found.notes)
+        if ready.tools:
+            notes += _tools_left_out(record, ready, text)
+        habits = self.habits(bool(record.tools))
+        if not habits.last.stop and answers:
+            what = (
+                "the chat template ends the last answer without a stop token, so the model does not learn to stop there"
+            )
+            notes.append(Note("template.no-stop", record.messages[answers[-1].message].at, what))
+        return RenderedText(text, self._trained(record.messages, answers, found.given, text), tuple(notes))
+
+    def _trained(
+        self, messages: Sequence[Message], answers: list[Turn], given: list[Turn], text: str
+    ) -> tuple[tuple[int, int], ...]:
+        if self.options.train_on_prompt:
+            return ((0, len(text)),) if text else ()
+        final = max((turn.message for turn in answers), default=-1)
+        spans = []
+        for turn in answers:
+            weight = messages[turn.message].weight
+            if weight == 0 or (self.options.mask_history and turn.message < final):
+                continue
+            spans.append((turn.start, turn.end))
+        # a message that is not an answer is trained only where the record says so
+        spans += [(turn.start, turn.end) for turn in given if messages[turn.message].weight]
+        return tuple(sorted(span for span in spans if span[0] < span[1]))
+
+
+def _refusal(outcome: Outcome) -> Note:
+    words = {
+        "refused": "the chat template refuses this conversation",
+        "broken": "the chat template fails on this conversation",
+        "limit": "the chat template needs more than it may use for this conversation",
+        "unsafe": "the chat template tries what it may not",
+        "syntax": "the chat template is not valid Jinja",
+    }
+    rule = _RULES.get(outcome.error, "template.unsafe")
+    return Note(rule, "", f"{words[outcome.error]}: {shown(outcome.message, 200)}")
+
+
+def _tools_left_out(record: Conversation, ready: Prepared, text: str) -> list[Note]:
+    for tool in ready.tools or ():
+        function = tool.get("function") if isinstance(tool, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if isinstance(name, str) and name not in text:
+            what = "the chat template leaves out the tool definitions"
+            return [Note("template.drops-context", record.tools_at, what, shown(name))]
+    return []
+
+
+def _pair(
+    chosen: RenderedText | Note, rejected: RenderedText | Note, record: Conversation
+) -> tuple[RenderedText, RenderedText] | Note:
+    if isinstance(chosen, Note):
+        return chosen
+    if isinstance(rejected, Note):
+        return rejected
+    if len(chosen.spans) == 1 and len(rejected.spans) == 1:
+        start = chosen.spans[0][0]
+        if start == rejected.spans[0][0] and chosen.text[:start] == rejected.text[:start]:
+            return chosen, rejected
+    at = record.chosen.at if record.chosen else ""
+    return Note("template.not-prefix-stable", at, "the prompt is written otherwise for the two answers")
+
+
+@functools.lru_cache(maxsize=4)
+def _shared(template: AutoTemplate, options: AutoOptions) -> AutoRenderer:
+    return AutoRenderer(template, options)
+
+
+def render_auto(
+    conversation: Conversation, template: AutoTemplate, *, options: AutoOptions | None = None
+) -> RenderedText | Note:
+    """One record; a batch through `AutoRenderer.render` is faster. The child process is kept for the next call."""
+    return _shared(template, options or AutoOptions()).render([conversation])[0]
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+class Encoded(NamedTuple):
+    """ids of the whole text; runs: [start, end) tokens that are trained; border_tokens: tokens that reach over the edge
+    of a span (each belongs to the side in which it starts)."""
+
+    ids: list[int]
+    runs: list[tuple[int, int]]
+    border_tokens: int
+
+
+def encode_auto(batch: Sequence[RenderedText], tokenizer: tokenizers.Tokenizer) -> list[Encoded]:
+    """Token ids and trained runs of each text: the whole text is encoded at once, without further special tokens.
+
+    `tokenizer` must neither truncate nor pad.
+    """
+    encodings = tokenizer.encode_batch([item.text for item in batch], add_special_tokens=False)
+    return [_encoded(item, encoding) for item, encoding in zip(batch, encodings, strict=True)]
+
+
+def _encoded(item: RenderedText, encoding: tokenizers.Encoding) -> Encoded:
+    ids: list[int] = encoding.ids
+    if not item.spans:
+        return Encoded(ids, [], 0)
+    offsets: list[tuple[int, int]] = encoding.offsets
+    starts = [start for start, _ in offsets]
+    runs = []
+    border_tokens = 0
+    for start, end in item.spans:
+        first, last = bisect_left(starts, start), bisect_left(starts, end)
+        for edge, token in ((start, first - 1), (end, last - 1)):
+            if token >= 0 and offsets[token][0] < edge < offsets[token][1]:
+                border_tokens += 1
+        if first < last:
+            runs.append((first, last))
+    return Encoded(ids, runs, border_tokens)
+
+
+def bos_note(text: str, template: AutoTemplate) -> Note | None:
+    """A finding when the rendered text begins with BOS twice, or not at all though the tokenizer would write one."""
+    bos = template.bos
+    if not bos:
+        return None
+    if text.startswith(bos + bos):
+        return Note("template.double-bos", "", f"the text begins with {shown(bos)} twice", shown(text))
+    if template.adds_bos and not text.startswith(bos):
+        return Note("template.missing-bos", "", f"the chat template does not begin with {shown(bos)}", shown(text))
+    return None
