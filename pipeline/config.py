@@ -12,6 +12,8 @@ to the working directory.
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,7 +220,7 @@ class _Build:
             found = [self._placed(problem) for problem in contradictions(values, given, verb)]
             self.problems.extend(found)
         if self.problems:
-            raise UsageFault(self.problems, hint="docs/config.md lists every key")
+            raise UsageFault(sorted(self.problems, key=_line_of), hint="docs/config.md lists every key")
         self.notes.extend(remarks(values, given))
         return Config(values, given, tuple(self.notes), path)
 
@@ -280,6 +282,12 @@ class _Build:
         """`key: what` with the place where the key was written."""
         name, _, rest = problem.partition(":")
         return f"{self.place.get(name, name)}:{rest}"
+
+
+def _line_of(problem: str) -> int:
+    """Line of the file that a problem names; those of the command line come last."""
+    match = re.search(r":(\d+) ", problem.split(": ", 1)[0])
+    return int(match[1]) if match else sys.maxsize
 
 
 def _found(value: str, base: str | None, inside: str = "") -> str:

@@ -1,0 +1,109 @@
+"""The key table is complete, and its page and schema are the same as it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+import yaml
+
+from pipeline.config import load_config
+from pipeline.keydocs import config_markdown, config_schema
+from pipeline.keys import coerce, keys, renames
+
+ROOT = Path(__file__).parent.parent.parent
+SEEDS = sorted((ROOT / "fixtures" / "configs").glob("*.yaml"))
+
+
+def test_the_page_and_the_schema_are_made_from_the_table() -> None:
+    remedy = "run `python -m pipeline.keydocs` in the repository's root"
+    assert (ROOT / "docs" / "config.md").read_text(encoding="utf-8") == config_markdown(), remedy
+    assert json.loads((ROOT / "schemas" / "config.json").read_text(encoding="utf-8")) == config_schema(), remedy
+
+
+def test_every_key_says_what_it_does_or_why_not() -> None:
+    for key in keys().values():
+        assert bool(key.help) == (key.status in ("used", "train")), key.name
+        assert bool(key.note) == (key.status in ("accepted", "refused")), key.name
+        if key.default is not None:
+            assert coerce(key, key.default) == key.default, key.name
+
+
+def test_old_names_lead_to_keys_and_are_none_themselves() -> None:
+    for old in renames().values():
+        assert old.to in keys()
+        assert old.name not in keys()
+
+
+def test_every_training_argument_of_transformers_is_known() -> None:
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    fields = {field.name for field in dataclasses.fields(transformers.Seq2SeqTrainingArguments)}
+    assert fields <= keys().keys() | renames().keys()
+
+
+def test_handed_on_defaults_are_those_of_transformers() -> None:
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    ours = {name: key.default for name, key in keys().items() if key.status == "train"}
+    spelt_otherwise = {"report_to", "include_num_input_tokens_seen"}
+    for field in dataclasses.fields(transformers.Seq2SeqTrainingArguments):
+        if field.name in ours.keys() - spelt_otherwise and field.default is not dataclasses.MISSING:
+            default = getattr(field.default, "value", field.default)
+            assert ours[field.name] == default, field.name
+
+
+@pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
+def test_the_schema_accepts_what_people_wrote(path: Path) -> None:
+    validator = jsonschema_rs.Draft202012Validator(config_schema())
+    validator.validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("text", ["cutof_len: 5", "packing: maybe", "seed: x", "stage: stf", "use_unsloth: true"])
+def test_the_schema_refuses_what_the_reader_refuses(text: str) -> None:
+    validator = jsonschema_rs.Draft202012Validator(config_schema())
+    assert not validator.is_valid(yaml.safe_load(text))
+
+
+EXPECTED_NOTES = {
+    "home_robot_lora_predict": ["overwrite_cache", "do_predict"],
+    "minicpm_dpo": ["evaluation_strategy", "overwrite_cache"],
+    "minicpm_guide_dpo": [],
+    "minicpm_kto": ["kto_ftx", "evaluation_strategy", "overwrite_cache"],
+    "minicpm_sala_dpo": ["warmup_ratio", "overwrite_cache", "val_size"],
+    "minicpm_sala_kto": ["warmup_ratio", "overwrite_cache", "val_size"],
+    "minicpm_sala_sft": ["warmup_ratio", "overwrite_cache", "val_size"],
+    "minicpm_sala_sft_lora": ["warmup_ratio", "overwrite_cache", "val_size"],
+    "minicpm_sft": ["evaluation_strategy", "overwrite_cache"],
+    "opendataarena_llama": ["warmup_ratio", "overwrite_cache"],
+    "opendataarena_llama_long": ["warmup_ratio", "overwrite_cache"],
+    "opendataarena_qwen": ["warmup_ratio", "overwrite_cache"],
+    "opendataarena_qwen3": ["warmup_ratio", "overwrite_cache"],
+    "opendataarena_qwen_long": ["warmup_ratio", "overwrite_cache"],
+}
+ENVIRON = {"SEED": "42", "DATASET": "x", "DATA_SETTING": "x"}
+
+
+@pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
+def test_configurations_of_other_projects_load_with_a_note_for_each_old_key(path: Path) -> None:
+    config = load_config(str(path), [], environ=ENVIRON, for_verb="train")
+    assert [note.split(":")[0] for note in config.notes] == EXPECTED_NOTES[path.stem]
+    assert config.get("seed") == 42
+    if "warmup_ratio" in EXPECTED_NOTES[path.stem]:
+        assert 0 < float(str(config.get("warmup_steps"))) < 1
+
+
+def test_all_the_configurations_are_there() -> None:
+    assert {path.stem for path in SEEDS} == EXPECTED_NOTES.keys()
+
+
+def test_the_long_command_line_loads_without_a_file() -> None:
+    text = (ROOT / "fixtures" / "configs" / "opendataarena_command.args").read_text(encoding="utf-8")
+    words = [word for line in text.splitlines() if not line.startswith("#") for word in line.split()]
+    config = load_config(None, words, environ=ENVIRON, for_verb="train")
+    assert (config.get("seed"), config.get("cutoff_len"), config.flag("bf16")) == (42, 4096, True)
+    assert config.get("output_dir") == "saves/llama3.1-8b/full/sft-x/seed-42"
+    assert [note.split(":")[0] for note in config.notes] == ["warmup_ratio", "overwrite_cache"]
