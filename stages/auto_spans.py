@@ -166,7 +166,7 @@ def _changes(
         if place is None:
             if piece.kind == "thought":
                 what = "the chat template leaves out the reasoning of this turn"
-                notes.append(Note("template.drops-reasoning", message.at, what, shown(piece.text)))
+                notes.append(Note("template.thought-dropped", message.at, what, shown(piece.text)))
             else:
                 what = "a tool call" if piece.kind == "call" else "the answer"
                 what = f"the chat template leaves out {what}"

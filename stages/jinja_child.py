@@ -29,6 +29,7 @@ from stages.jinja_env import OutputTooLong, Refusal, make_environment, render
 # in JSON bytes, so that one pass makes the plain item out of the marked one
 _MARK_BYTES = re.compile(b"\xf3[\xb0-\xbf][\x80-\xbf][\x80-\xbf]")
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _WARM_UP = "{% macro m(x) %}{{ x | tojson(indent=1) | trim | title }}{% endmacro %}{% for x in ['\\n\\u00e9'] %}" + (
     "{{ m(x) ~ strftime_now('%d %b %Y') | urlencode }}{% endfor %}"
 )
@@ -119,7 +120,8 @@ class _Work:
         except (OverflowError, RecursionError) as error:
             return {"error": "limit", "message": str(error)}
         except Exception as error:  # whatever a template's code runs into is the template's
-            return {"error": "broken", "message": f"{type(error).__name__}: {error}"}
+            # an address in the message would make two runs differ
+            return {"error": "broken", "message": _ADDRESS.sub("", f"{type(error).__name__}: {error}")}
         finally:
             limit_cpu(0)
 

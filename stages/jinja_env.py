@@ -16,7 +16,6 @@ The sandbox stops code from running, not from eating memory or time: untrusted t
 from __future__ import annotations
 
 import datetime
-import functools
 import json
 import re
 from collections.abc import Iterator
@@ -142,6 +141,10 @@ def _raise_exception(message: object) -> None:
 def make_environment(template_date: str = DEFAULT_DATE) -> Environment:
     """A fresh environment. `template_date` is an ISO date; raises ValueError when it is not one."""
     day = datetime.datetime.combine(datetime.date.fromisoformat(template_date), datetime.time())
+
+    def strftime_now(pattern: str) -> str:
+        return day.strftime(pattern)
+
     environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
     for name in set(environment.filters) - FILTERS:
         del environment.filters[name]
@@ -153,13 +156,9 @@ def make_environment(template_date: str = DEFAULT_DATE) -> Environment:
         "cycler": environment.globals["cycler"],
         "joiner": environment.globals["joiner"],
         "raise_exception": _raise_exception,
-        "strftime_now": functools.partial(_strftime, day),
+        "strftime_now": strftime_now,
     }
     return environment
-
-
-def _strftime(day: datetime.datetime, pattern: str) -> str:
-    return day.strftime(pattern)
 
 
 class OutputTooLong(Exception):

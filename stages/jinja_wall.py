@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -82,6 +83,7 @@ class Wall:
         self.limits = limits or Limits()
         self.child: subprocess.Popen[bytes] | None = None
         self.owner = 0
+        self.ending: weakref.finalize[..., Wall] | None = None
         self.deaths = 0
         self.buffer = bytearray()
 
@@ -93,23 +95,13 @@ class Wall:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self.close()
-
     def close(self) -> None:
         """Ends the child. The wall can be used again: it starts another."""
-        child, self.child = self.child, None
+        self.child = None
         self.buffer.clear()
-        if child is None or self.owner != os.getpid():
-            return
-        for pipe in (child.stdin, child.stdout):
-            try:
-                if pipe is not None:
-                    pipe.close()
-            except OSError:
-                pass
-        child.kill()
-        child.wait()
+        if self.ending is not None:
+            self.ending()
+            self.ending = None
 
     def render(self, items: Sequence[Item]) -> list[Outcome]:
         """One outcome an item, in order.
@@ -192,6 +184,7 @@ class Wall:
         except OSError as error:
             raise MachineFault(f"the template process cannot be started: {error.strerror or error}") from error
         self.child, self.owner = child, os.getpid()
+        self.ending = weakref.finalize(self, _end, child, self.owner)
         setup = {
             "sources": self.program.sources,
             "variables": self.program.variables,
@@ -240,6 +233,20 @@ class Wall:
             if not data:
                 raise _Gone(_cause(child))
             self.buffer += data
+
+
+def _end(child: subprocess.Popen[bytes], owner: int) -> None:
+    """Ends a child of this process; one that was inherited by a fork is the parent's to end."""
+    if owner != os.getpid():
+        return
+    child.kill()
+    child.wait()
+    for pipe in (child.stdin, child.stdout):
+        try:
+            if pipe is not None:
+                pipe.close()
+        except OSError:  # what was still to be written has no reader
+            continue
 
 
 class _Gone(Exception):
