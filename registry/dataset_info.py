@@ -88,9 +88,14 @@ def find_dataset_info(dataset_dir: str) -> DatasetInfo | None:
     return DatasetInfo(path, dataset_dir, _parse(path, text, notes), tuple(notes))
 
 
+def is_hub(dataset_dir: str) -> bool:
+    """True for LLaMA-Factory's two words that mean a hub instead of a folder."""
+    return dataset_dir == "ONLINE" or dataset_dir.startswith("REMOTE:")
+
+
 def missing_info(dataset_dir: str) -> str:
     """The sentence for a data folder without dataset_info.json."""
-    if dataset_dir == "ONLINE" or dataset_dir.startswith("REMOTE:"):
+    if is_hub(dataset_dir):
         return (
             f"dataset_dir: {dataset_dir} means data sets of a hub; download them, and name their files in a"
             f" {INFO_NAME}, or give their paths as `dataset`"

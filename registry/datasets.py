@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .dataset_entry import PAIRWISE, entry_to_dataset, split_range
-from .dataset_info import INFO_NAME, DatasetInfo, find_dataset_info, load_dataset_info, missing_info
+from .dataset_info import INFO_NAME, DatasetInfo, find_dataset_info, is_hub, load_dataset_info, missing_info
 from .dataset_types import Dataset, Fields
 from .errors import MachineFault, UsageFault, did_you_mean
 
@@ -76,7 +76,7 @@ def resolve(
         path = _as_path(name, dataset_dir, base)
         if path is not None:
             found.append(Dataset(_path_name(path, found), (path,), format=record_format))
-        elif _looks_like_path(name):
+        elif _looks_like_path(name) and not is_hub(dataset_dir):
             problems.append(f"dataset: {name}: there is no such file or folder")
         else:
             lost.append(name)

@@ -37,8 +37,10 @@ def test_a_learning_rate_is_a_number_however_it_is_written(tmp_path: Path, text:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("yes", True), ("on", True), ("True", True), ('"true"', True), ("1", True)]
-    + [("no", False), ("off", False), ('"false"', False), ("0", False)],
+    [
+        *[(word, True) for word in ("yes", "on", "True", '"true"', "1")],
+        *[(word, False) for word in ("no", "off", '"false"', "0")],
+    ],
 )
 def test_a_switch_takes_every_usual_word_also_in_quotes(tmp_path: Path, text: str, expected: bool) -> None:
     assert load(tmp_path, f"enable_thinking: {text}\n").get("enable_thinking") is expected
@@ -97,15 +99,14 @@ def test_a_deepspeed_configuration_may_stand_in_the_file(tmp_path: Path) -> None
 def test_every_wrong_value_and_unknown_key_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     found = problems(
         tmp_path,
-        "cutof_len: 5\nmodel_name_or_path: m\nval_size: much\nmix_strategy: interleave\npacking: maybe\n"
+        "cutof_len: 5\nmodel_name_or_path: m\nval_size: much\npacking_strategy: bestfit\npacking: maybe\n"
         "seed: 1.5\ncutoff_len: 0\nxyzzy: 1\n",
         "overlong=cut",
     )
     assert list(found) == [
         'run.yaml:1 cutof_len: there is no such key; did you mean "cutoff_len"?',
         'run.yaml:3 val_size: "much" is not a number',
-        'run.yaml:4 mix_strategy: "interleave" is not one of concat, interleave_under, interleave_over, interleave_once;'
-        ' did you mean "interleave_over"?',
+        'run.yaml:4 packing_strategy: "bestfit" is not one of best_fit, sequential; did you mean "best_fit"?',
         'run.yaml:5 packing: "maybe" is neither true nor false',
         'run.yaml:6 seed: "1.5" is not a whole number',
         "run.yaml:7 cutoff_len: 0 is too small: at least 1 is needed",
@@ -198,7 +199,8 @@ def test_json_files_are_read_too(tmp_path: Path) -> None:
 def test_variables_are_replaced_before_the_type_is_read(tmp_path: Path) -> None:
     config = load(
         tmp_path,
-        "seed: ${SEED}\ndataset: ${A},b\nrules: {text.special-token: '${LEVEL:-off}'}\noutput_dir: out/${A}-${SEED:-1}\n",
+        "seed: ${SEED}\ndataset: ${A},b\nrules: {text.special-token: '${LEVEL:-off}'}\n"
+        "output_dir: out/${A}-${SEED:-1}\n",
         SEED="42",
         A="x",
     )
