@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class Table:
 
 def make_table(collected: Collected, reserved_tokens: int) -> Table:
     """Joins the chunks' arrays. reserved_tokens: appended EOS of each example, which no spool holds."""
-    columns: dict[str, list[NDArray[np.generic]]] = {name: [] for name in Table.__dataclass_fields__ if name != "spools"}
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Table.__dataclass_fields__ if name != "spools"}
     spools: list[str] = []
     for source, at, result in collected.chunks:
         examples: Examples = result.examples
@@ -62,7 +63,7 @@ def make_table(collected: Collected, reserved_tokens: int) -> Table:
         if count:
             np.cumsum(ids[:-1], out=starts[1:])
             np.cumsum(examples.halves[:-1], out=halves[1:])
-        rows = {
+        rows: dict[str, NDArray[Any]] = {
             "spool": np.full(count, len(spools), dtype=np.int32),
             "token_start": starts,
             "ids": ids,

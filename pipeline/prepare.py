@@ -435,7 +435,7 @@ def _huggingface_files(plan: Plan, folder: Path, split: str, entry: dict[str, An
             features["label"] = {"dtype": "bool", "_type": "Value"}
     fingerprint = hashlib.sha256("".join(shard["sha256"] for shard in entry["shards"]).encode()).hexdigest()[:16]
     info = {"features": features, "splits": {split: {"name": split, "num_examples": entry["rows"]}}}
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": os.path.basename(shard["file"])} for shard in entry["shards"]],
         "_fingerprint": fingerprint,
         "_format_columns": None,

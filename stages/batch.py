@@ -92,7 +92,7 @@ class ChunkResult(NamedTuple):
 
     source: int
     path: str
-    index: int
+    number: int
     first_record: int
     read: int
     counts: dict[tuple[str, str], int]
@@ -250,7 +250,7 @@ def _result(
     return ChunkResult(
         source=task.source,
         path=task.path,
-        index=task.chunk.index,
+        number=task.chunk.index,
         first_record=task.chunk.first_record,
         read=tally.read,
         counts=dict(tally.counts),

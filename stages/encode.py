@@ -49,10 +49,10 @@ def encode(examples: Sequence[Rendered], encoder: Encoder) -> Encoded:
         for half in halves:
             pieces_of_half.append(len(half))
             for piece in half:
-                if piece.__class__ is str:
-                    pieces.append(texts.setdefault(piece, len(texts)))  # type: ignore[arg-type]  # it is a str
+                if isinstance(piece, str):
+                    pieces.append(texts.setdefault(piece, len(texts)))
                 else:
-                    pieces.append(-1 - literals.setdefault(piece, len(literals)))  # type: ignore[arg-type]
+                    pieces.append(-1 - literals.setdefault(piece, len(literals)))
     flat, offsets = encoder.encode(list(texts))
     starts = np.concatenate([offsets[:-1], np.arange(len(literals), dtype=np.int64) + offsets[-1]])
     lengths = np.concatenate([np.diff(offsets), np.ones(len(literals), dtype=np.int64)])

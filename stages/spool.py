@@ -32,7 +32,7 @@ def write_spool(path: str, meta: Mapping[str, Any], sections: Mapping[str, NDArr
     for name, array in sections.items():
         data = np.ascontiguousarray(array)
         table[name] = [data.dtype.str, offset, int(data.size)]
-        digest.update(memoryview(data).cast("B") if data.size else b"")
+        digest.update(data.tobytes())
         offset += -(-data.nbytes // ALIGN) * ALIGN
     header = orjson.dumps({"meta": dict(meta), "sections": table, "xxh3": digest.hexdigest()})
     start = -(-(len(MAGIC) + 8 + len(header)) // ALIGN) * ALIGN
@@ -42,7 +42,7 @@ def write_spool(path: str, meta: Mapping[str, Any], sections: Mapping[str, NDArr
         for array in sections.values():
             data = np.ascontiguousarray(array)
             if data.size:
-                sink.write(memoryview(data).cast("B"))
+                sink.write(data.data.cast("B"))
             sink.write(b"\0" * (-data.nbytes % ALIGN))
 
 
@@ -102,7 +102,7 @@ class Spool:
         try:
             for name in self._sections:
                 data = self.section(name)
-                digest.update(memoryview(data).cast("B") if data.size else b"")
+                digest.update(data.tobytes())
         except (ValueError, OSError):
             return False
         return digest.hexdigest() == self._xxh3

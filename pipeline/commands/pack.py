@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
+from .common import PASS_ON, config_of, say_notes
 
 
 @click.command(context_settings=PASS_ON)
@@ -36,7 +36,6 @@ def command(
       prep pack sft.yaml cutoff_len=8192 packing=true -o prepared/long
       prep pack --dataset chats.jsonl --model_name_or_path ./Qwen3-8B --template qwen3
     """
-    from pipeline.config import load_config, parse_arguments
     from pipeline.manifest import dump
     from pipeline.prepare import output_folder, prepare, rejected_too_many
     from pipeline.progress import Progress
@@ -46,15 +45,8 @@ def command(
         if not quiet:
             click.echo(line, err=True)
 
-    parsed = parse_arguments(arguments)
-    config = load_config(
-        parsed.path,
-        parsed.values,
-        for_verb="pack",
-        options={"tokenized_path": output, "workers": workers, "strict": strict or None},
-    )
-    for note in config.notes:
-        say(f"note: {note}")
+    config = config_of(arguments, "pack", {"tokenized_path": output, "workers": workers, "strict": strict or None})
+    say_notes(config, quiet)
     with Progress(quiet=quiet) as progress:
         outcome = prepare(config, Path(output) if output else output_folder(config), say, keep_cache=not no_cache, progress=progress)
     for note in outcome.plan.notes if outcome.plan and outcome.state == "written" else ():

@@ -1,0 +1,55 @@
+"""What several verbs share: from words on the command line to a `Config`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from registry.errors import UsageFault
+
+from ..config import Config, Verb, load_config, parse_arguments
+
+PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
+CONFIG_SUFFIXES = (".yaml", ".yml")
+
+
+def config_of(words: Sequence[str], verb: Verb, options: Mapping[str, object]) -> Config:
+    """The configuration of a verb that takes one CONFIG file, or none, and settings.
+
+    Raises UsageFault when more than one file is named, or the file does not exist.
+    """
+    parsed = parse_arguments(words)
+    if len(parsed.paths) > 1:
+        raise UsageFault(
+            f"{' '.join(parsed.paths[1:])}: {verb} takes one configuration file",
+            hint="data files go into the setting `dataset=a.jsonl,b.jsonl`",
+        )
+    path = parsed.paths[0] if parsed.paths else None
+    if path is not None:
+        check_config_file(path)
+    return load_config(path, parsed.values, for_verb=verb, options=options)
+
+
+def check_config_file(path: str) -> None:
+    """Raises UsageFault with a hint when a configuration file is missing or is plainly a data file."""
+    from registry.errors import did_you_mean
+
+    if not Path(path).is_file():
+        folder = Path(path).parent
+        near = [entry.name for entry in folder.iterdir() if entry.suffix in CONFIG_SUFFIXES] if folder.is_dir() else []
+        guess = did_you_mean(Path(path).name, near)
+        raise UsageFault(f"{path}: {'is a folder' if Path(path).is_dir() else 'there is no such file'}{guess}")
+    if Path(path).suffix not in (*CONFIG_SUFFIXES, ".json"):
+        raise UsageFault(
+            f"{path}: is not a configuration file (.yaml)",
+            hint=f"to prepare a data file: prep pack dataset={path} model_name_or_path=DIR template=NAME",
+        )
+
+
+def say_notes(config: Config, quiet: bool) -> None:
+    """The configuration's notes, on stderr."""
+    if not quiet:
+        for note in config.notes:
+            click.echo(f"note: {note}", err=True)

@@ -1,0 +1,159 @@
+"""`prep train`: from shards to a model; packs first when the config names raw data and no up-to-date shards exist."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import PASS_ON, config_of, say_notes
+
+if TYPE_CHECKING:
+    from stages.train.job import TrainJob
+    from stages.train.launch import Launch
+
+    from ..config import Config
+
+Say = Callable[[str], None]
+
+
+@click.command(context_settings=PASS_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CONFIG.yaml] [key=value ...]")
+@click.option("-o", "--output", metavar="OUT", help="Folder for the shards (config key: tokenized_path).")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes for packing.")
+@click.option("--dry-run", is_flag=True, help="Print the command that would start training, and stop.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="The metrics on stdout, everything else on stderr.")
+def command(
+    arguments: tuple[str, ...], output: str | None, workers: int | None, dry_run: bool, quiet: bool, as_json: bool
+) -> int:
+    """Train from shards with TRL; packs first when the config names raw data.
+
+    CONFIG.yaml takes LLaMA-Factory's keys; each can be overridden as key=value or --key value. Several devices, NNODES,
+    RDZV_ID, DeepSpeed or FORCE_TORCHRUN start one worker a device through torchrun.
+
+    \b
+      prep train sft.yaml
+      prep train sft.yaml finetuning_type=full learning_rate=1e-5
+      NNODES=2 NODE_RANK=0 MASTER_ADDR=node0 prep train sft.yaml deepspeed=z3
+    """
+    config = config_of(arguments, "train", {"tokenized_path": output, "workers": workers, "dry_run": dry_run or None})
+    speaks = os.environ.get("RANK", "0") == "0"
+
+    def say(line: str) -> None:
+        if not quiet:
+            click.echo(line, err=True)
+
+    say_notes(config, quiet or not speaks)
+    if config.flag("do_predict") and not config.flag("do_train"):
+        from .predict import predict_with
+
+        return predict_with(config, say, as_json=as_json)
+    code = train_with(config, say)
+    if code == 0 and not config.flag("dry_run") and speaks:
+        code = _after(config, say, as_json=as_json)
+    return code
+
+
+def train_with(config: Config, say: Say) -> int:
+    """Prepare the data, launch the run and see it to its end; returns the exit code. Raises a Fault."""
+    from stages.train.from_config import job_from_config
+    from stages.train.launch import is_worker, plan_launch
+
+    values = config.public()
+    # everything that can be wrong with the job is found before hours of packing
+    draft = job_from_config(values, Path(), config.given)
+    launch = plan_launch(draft, os.environ)
+    if config.flag("dry_run"):
+        click.echo(launch.command() if launch and launch.argv else "in this process")
+        return 0
+    if launch is not None and not launch.argv:  # a Slurm task is a worker
+        os.environ.update(launch.env)
+        say(launch.why)
+        launch = None
+    token = config.values.get("hf_hub_token") or config.values.get("hub_token")
+    if token:
+        os.environ.setdefault("HF_TOKEN", str(token))  # never in a file or a command line
+    if is_worker(os.environ):
+        from stages.train.distributed import in_turn
+
+        on_cpu = bool(values.get("use_cpu"))
+        wait_s = int(str(values.get("ddp_timeout") or 1800))
+        out = in_turn(lambda: _prepare(config, say), on_cpu=on_cpu, timeout_s=wait_s)
+    else:
+        out = _prepare(config, say)
+    job = job_from_config(values, out, config.given)
+    return _run(job, launch, say)
+
+
+def _prepare(config: Config, say: Say) -> Path:
+    """The folder of shards. On several nodes one packs and the others wait for it."""
+    from ..prepare import ensure_prepared
+    from registry.errors import BusyFault
+
+    told = False
+    while True:
+        try:
+            return ensure_prepared(config, say)
+        except BusyFault:
+            if int(os.environ.get("NNODES", "1") or 1) < 2:
+                raise
+            if not told:
+                say("another node packs the data; waiting")
+            told = True
+            time.sleep(2)
+
+
+def _run(job: TrainJob, launch: Launch | None, say: Say) -> int:
+    from stages.train.job import JOB_FILE, to_json
+
+    if launch is None:
+        from stages.train.run import Stopped, train
+
+        try:
+            train(job, say)
+        except Stopped as stopped:
+            say(str(stopped))
+            return Stopped.exit_code
+        return 0
+    from stages.train.supervise import run_launch
+
+    folder = Path(job.run.output_dir)
+    _write_whole(folder, JOB_FILE, to_json(job))
+    say(launch.why)
+    say(f"  {launch.command()}")
+    return run_launch(launch, say)
+
+
+def _write_whole(folder: Path, name: str, text: str) -> None:
+    from registry.errors import MachineFault
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # nodes that share the folder write the same text; each renames a file of its own
+        temporary = folder / f"{name}.{os.getpid()}.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(folder / name)
+    except OSError as error:
+        raise MachineFault(f"output_dir: {folder}: {error.strerror}") from None
+
+
+def _after(config: Config, say: Say, *, as_json: bool) -> int:
+    """What comes after training: prediction when it is asked for, and the metrics on stdout."""
+    import json
+
+    if config.flag("do_predict"):
+        from .predict import predict_with
+
+        code = predict_with(config, say, trained=True, as_json=False)
+        if code:
+            return code
+    if as_json:
+        results = Path(config.text("output_dir") or "") / "all_results.json"
+        metrics: Mapping[str, object] = json.loads(results.read_text("utf-8")) if results.exists() else {}
+        click.echo(json.dumps(metrics, indent=1, sort_keys=True))
+    return 0
