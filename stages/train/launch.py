@@ -114,6 +114,8 @@ def _elastic(environ: Mapping[str, str], nodes: int) -> list[str]:
 def _worker_env(job: TrainJob, environ: Mapping[str, str], workers: int) -> dict[str, str]:
     # a folder called `stages` where the user stands must not be imported instead of ours
     env = {"PYTHONSAFEPATH": "1"}
+    # after a SIGTERM workers save a checkpoint, which takes longer than torchrun's half a minute
+    env["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = environ.get("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
     if "OMP_NUM_THREADS" not in environ:
         # torchrun would set 1 and warn
         env["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from registry.errors import UsageFault
-from stages.train.job import TrainJob, from_json, job_from_config, to_json
+from stages.train.from_config import job_from_config
+from stages.train.job import TrainJob, from_json, to_json
 
 BASE: dict[str, object] = {"model_name_or_path": "m", "output_dir": "o"}
 

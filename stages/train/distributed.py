@@ -1,0 +1,98 @@
+"""Several processes as one run: who goes first, and what DeepSpeed needs on a CPU."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from .launch import is_worker, rank
+
+Result = TypeVar("Result")
+
+
+def quiet_libraries(*, on_cpu: bool) -> None:
+    """Before TRL and DeepSpeed are imported: nothing is sent anywhere, and no advice is printed that speaks to somebody
+    who calls those libraries by hand."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    if on_cpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed looks for one, and warns, wherever it is installed
+    if not sys.stderr.isatty():
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+    # rows go one at a time on purpose where there is no flash attention
+    logging.getLogger("trl.trainer.sft_trainer").addFilter(_not_about_batches_of_one)
+
+
+def _not_about_batches_of_one(record: logging.LogRecord) -> bool:
+    return "padding-free training" not in record.getMessage()
+
+
+def start_processes(*, on_cpu: bool, deepspeed: dict[str, Any] | None, timeout_s: int = 1800) -> None:
+    """Open the process group when a launcher started us. Must come before the model is loaded."""
+    if deepspeed is not None and on_cpu:
+        _deepspeed_on_cpu(timeout_s)
+    if is_worker(os.environ):
+        from accelerate import PartialState
+
+        PartialState(cpu=on_cpu, timeout=timedelta(seconds=timeout_s))
+
+
+def _deepspeed_on_cpu(timeout_s: int) -> None:
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    import deepspeed
+
+    # its shared-memory collectives would be compiled at run time, with a compiler that may not be there
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # with use_cpu the trainer opens torch.distributed alone, and ZeRO-3 then counts one process
+    deepspeed.init_distributed(dist_backend="gloo", timeout=timedelta(seconds=timeout_s), verbose=False)
+
+
+def in_turn(work: Callable[[], Result], *, on_cpu: bool, shared_files: bool = True, timeout_s: int = 1800) -> Result:
+    """Run `work` on the first process, then on the others, which find it done.
+
+    shared_files: False when each node has a disk of its own, so that one process of every node goes first.
+    """
+    if not is_worker(os.environ):
+        return work()
+    from accelerate import PartialState
+
+    state = PartialState(cpu=on_cpu, timeout=timedelta(seconds=timeout_s))
+    first = state.main_process_first if shared_files else state.local_main_process_first
+    with first():
+        return work()
+
+
+def process_count() -> int:
+    """How many processes make up this run."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if is_worker(os.environ) else 1
+
+
+def is_first() -> bool:
+    """Whether this process writes the files and speaks."""
+    return rank(os.environ) == 0
+
+
+def everyone_here() -> None:
+    """Wait until all processes have come to this line."""
+    if process_count() > 1:
+        import torch
+
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+
+
+def leave() -> None:
+    """Close the process group, so that no process ends with a warning about it."""
+    if process_count() > 1:
+        import torch
+
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

@@ -1,0 +1,169 @@
+"""Proofs before the first step, on the very model that will be trained.
+
+Isolation: a packed row holds examples that must not see each other.
+
+    row        A A A B B        change A: nothing may change in B
+    changed    a a a B B
+
+Whether that holds depends on the attention back end, on the kernel behind it and on what the collator passes, and when
+it does not, training goes on without an error on contaminated rows. So it is tried.
+
+Output layer: TRL's trainers compute log-probabilities from the last hidden state and the output layer's weight. A model
+with code of its own that scales its logits (some MiniCPM versions) would train on other numbers than it answers with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from registry.errors import UsageFault
+
+_DOCUMENT_TOKENS = 12
+
+
+def sample_documents(rows: Any, vocabulary: int) -> list[list[int]]:
+    """Four short token lists from the first rows of the data (made up when the data has too few tokens)."""
+    documents: list[list[int]] = []
+    for row in rows.select(range(min(4, len(rows)))):
+        start = 0
+        for size in row.get("seq_lengths") or [len(row["input_ids"])]:
+            documents.append(list(row["input_ids"][start : start + min(size, _DOCUMENT_TOKENS)]))
+            start += size
+    documents = [document for document in documents if len(document) >= 4][:4]
+    while len(documents) < 4:
+        first = len(documents)
+        documents.append([(7 * (first + 1) + 3 * step) % min(vocabulary, 997) for step in range(8)])
+    return documents
+
+
+def isolation_gap(
+    forward: Callable[[dict[str, Any]], Any], collate: Callable[[list[dict[str, Any]]], dict[str, Any]],
+    documents: Sequence[list[int]], vocabulary: int,
+) -> float:  # fmt: skip
+    """The largest change that another first document makes in the log-probabilities of the other three.
+
+    forward: collated batch -> per-token log-probabilities, 1 x tokens - 1. 0.0 when the examples are isolated.
+    """
+    a, b, c, d = documents
+    changed = [(token + 1) % vocabulary for token in reversed(a)]
+    results = []
+    for first in (a, changed):
+        rows = [
+            {"input_ids": [*first, *b], "labels": [*first, *b], "seq_lengths": [len(a), len(b)]},
+            {"input_ids": [*c, *d], "labels": [*c, *d], "seq_lengths": [len(c), len(d)]},
+        ]
+        results.append(forward(collate(rows))[:, len(a) :].float())
+    return float((results[0] - results[1]).abs().max())
+
+
+def check_isolation(trainer: Any, model: Any, documents: Sequence[list[int]]) -> float:
+    """Try `isolation_gap` on `model` with the trainer's own collator. Raises UsageFault when the examples see each
+    other; returns the gap."""
+    gap = isolation_gap(_scorer(trainer, model), trainer.data_collator.inner, documents, _vocabulary(trainer))
+    if gap > _tolerance(model):
+        name = getattr(trainer.model.config, "_attn_implementation", "?")
+        raise UsageFault(
+            f"packed examples see each other in this model with attention {name} "
+            f"(changing one moves another's log-probabilities by {gap:.2g})",
+            hint="set flash_attn: sdpa (or fa2 on a GPU), or pack with packing: false",
+        )
+    return gap
+
+
+def head_gap(trainer: Any, model: Any, document: Sequence[int]) -> float:
+    """How far TRL's log-probabilities lie from those of the model's own logits, in nats, at worst."""
+    import torch
+
+    row = {"input_ids": list(document), "labels": list(document), "seq_lengths": [len(document)]}
+    batch = trainer.data_collator.inner([row])
+    fused = _scorer(trainer, model)(batch)
+    with _quiet(model), torch.no_grad(), trainer.accelerator.autocast():
+        ids = batch["input_ids"].to(_device(model))
+        plain = model(input_ids=ids, use_cache=False).logits.float()[:, :-1].log_softmax(-1)
+    own = plain.gather(-1, ids[:, 1:, None])[..., 0]
+    return float((fused.float() - own).abs().max())
+
+
+def plain_head(model: Any, own_forward: Callable[..., Any]) -> None:
+    """Replace TRL's output layer on `model` by one that reads the model's own logits.
+
+    own_forward: `model.forward` as it was before TRL patched it. Costs the memory of the full logits.
+    """
+    import functools
+    import types
+
+    import torch
+    from trl.trainer.utils import FusedCausalLMOutput
+
+    @functools.wraps(type(model).forward)
+    def forward(
+        self: Any, *given: Any, fused_lm_head: bool = False, labels: Any = None, shift_labels: Any = None,
+        num_items_in_batch: Any = None, **keywords: Any,
+    ) -> Any:  # fmt: skip
+        if not fused_lm_head:
+            extra = {"labels": labels, "shift_labels": shift_labels, "num_items_in_batch": num_items_in_batch}
+            return own_forward(*given, **keywords, **{k: v for k, v in extra.items() if v is not None})
+        keywords["use_cache"] = False
+        out = own_forward(*given, **keywords)
+        logits = (out.logits[:, :-1] if shift_labels is None else out.logits).float()
+        targets = labels[:, 1:] if shift_labels is None else shift_labels
+        mask = targets != -100
+        logp = logits.log_softmax(-1)
+        chosen = logp.gather(-1, targets.clamp(min=0)[..., None])[..., 0].masked_fill(~mask, 0)
+        with torch.no_grad():
+            probabilities = logp.exp()
+            rest = {
+                "entropy": -(probabilities * logp).sum(-1).masked_fill(~mask, 0),
+                "log_sum_sq_probs": probabilities.square().sum(-1).log().masked_fill(~mask, 0),
+                "mean_logits": logits.mean(-1).masked_fill(~mask, 0),
+                "is_top1": (logits.argmax(-1) == targets) & mask,
+            }
+        count = mask.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
+        return FusedCausalLMOutput(
+            loss=-chosen.sum() / count,
+            log_probs=chosen,
+            label_mask=mask,
+            aux_loss=getattr(out, "aux_loss", None),
+            **rest,
+        )
+
+    model.forward = types.MethodType(forward, model)
+
+
+def _scorer(trainer: Any, model: Any) -> Callable[[dict[str, Any]], Any]:
+    import torch
+
+    def score(batch: dict[str, Any]) -> Any:
+        placed = {k: v.to(_device(model)) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+        with _quiet(model), torch.no_grad(), trainer.accelerator.autocast():
+            return model(**placed, use_cache=False, fused_lm_head=True).log_probs
+
+    return score
+
+
+@contextmanager
+def _quiet(model: Any) -> Iterator[None]:
+    """Evaluation mode inside, the mode of before after: dropout must not look like contamination."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _device(model: Any) -> Any:
+    return next(model.parameters()).device
+
+
+def _vocabulary(trainer: Any) -> int:
+    return int(trainer.model.get_input_embeddings().num_embeddings)
+
+
+def _tolerance(model: Any) -> float:
+    """The same kernels on the same shapes give the same bits; half precision gets room for atomics."""
+    import torch
+
+    return 1e-5 if next(model.parameters()).dtype == torch.float32 else 2e-2

@@ -1,0 +1,163 @@
+"""What this machine can do for a run, and what a config asks for that it cannot.
+
+A key that only means something on a GPU is downgraded with a sentence where the result is the same training, only
+slower (bf16 on a CPU, flash attention, Liger kernels); what would change the training, or what needs a package that is
+not here, is a MachineFault with the line that installs it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.errors import MachineFault
+
+from .job import TrainJob
+
+GIB = 1 << 30
+
+_REPORTERS = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
+    "trackio": ("trackio",),
+    "swanlab": ("swanlab",),
+    "comet_ml": ("comet_ml",),
+    "clearml": ("clearml",),
+}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The number formats of a run: `bf16`/`fp16` are the trainer's mixed precision, `weights` the dtype that the model
+    is loaded in, by torch's name."""
+
+    bf16: bool
+    fp16: bool
+    weights: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`device` is cuda, xpu, npu, mps or cpu; `bf16` whether it computes in bfloat16."""
+
+    device: str
+    bf16: bool
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.device == "cpu"
+
+
+def machine(use_cpu: bool) -> Machine:
+    """The machine that a worker runs on. Imports torch."""
+    import torch
+
+    if not use_cpu:
+        if torch.cuda.is_available():
+            return Machine("cuda", bool(torch.cuda.is_bf16_supported()))
+        for name in ("xpu", "npu"):
+            module = getattr(torch, name, None)
+            if module is not None and module.is_available():
+                return Machine(name, True)
+        if torch.backends.mps.is_available():
+            return Machine("mps", False)
+    return Machine("cpu", True)
+
+
+def precision(job: TrainJob, here: Machine, notes: list[str]) -> Precision:
+    """The run's number formats; what was turned off goes to `notes`.
+
+    Full and freeze training keeps its weights in float32 under mixed precision (bfloat16 alone loses small updates);
+    LoRA's frozen base, DeepSpeed's working copy and `pure_bf16` are loaded in the half format.
+    """
+    asked = {name: bool(job.arguments.get(name)) for name in ("bf16", "fp16")}
+    if here.on_cpu or here.device == "mps":
+        dropped = [name for name, on in {**asked, "pure_bf16": job.model.pure_bf16}.items() if on]
+        if dropped:
+            notes.append(f"{', '.join(dropped)} off: no GPU here, so this runs in float32")
+        return Precision(False, False, "float32")
+    bf16 = asked["bf16"] or job.model.pure_bf16
+    if bf16 and not here.bf16:
+        raise MachineFault("bf16: this GPU does not compute in bfloat16", hint="set bf16: false and fp16: true")
+    half = "bfloat16" if bf16 else "float16" if asked["fp16"] else "float32"
+    frozen_base = job.tuning.adapter or job.model.pure_bf16 or job.run.deepspeed is not None
+    # fp16 weights cannot be trained under a gradient scaler, so only frozen ones are loaded so
+    weights = half if frozen_base and (half != "float16" or job.tuning.adapter) else "float32"
+    return Precision(bf16 and not job.model.pure_bf16, asked["fp16"] and not bf16, weights)
+
+
+def attention(job: TrainJob, here: Machine, notes: list[str]) -> str:
+    """transformers' name of the attention back end; "" lets it choose."""
+    asked = job.model.attention
+    if not asked.startswith("flash_attention"):
+        return asked
+    if here.device != "cuda":
+        notes.append(f"{asked}: no GPU here, sdpa is used instead")
+        return "sdpa"
+    package = "flash_attn" if asked.endswith("2") else "flash_attn_interface"
+    if not _has(package) and not _has("kernels"):
+        notes.append(f"{asked}: neither {package} nor kernels is installed, sdpa is used instead")
+        return "sdpa"
+    return asked
+
+
+def liger(job: TrainJob, here: Machine, notes: list[str]) -> bool:
+    """Whether Liger's layer kernels are used."""
+    if not job.arguments.get("use_liger_kernel"):
+        return False
+    if here.device != "cuda":
+        notes.append("use_liger_kernel off: its kernels need a GPU")
+        return False
+    require({"liger_kernel": "liger-kernel"}, "use_liger_kernel")
+    return True
+
+
+def reporters(arguments: Mapping[str, object]) -> list[str]:
+    """`report_to` as a list, with every package that it needs here."""
+    given = arguments.get("report_to")
+    names = [str(name) for name in given] if isinstance(given, (list, tuple)) else str(given or "none").split(",")
+    wanted = [name.strip() for name in names if name.strip() not in ("", "none", "None")]
+    for name in wanted:
+        packages = _REPORTERS.get(name, ())
+        if packages and not any(_has(package) for package in packages):
+            raise MachineFault(f"report_to: {name} is not installed", hint=f"pip install {packages[0]}")
+    return wanted
+
+
+def require(packages: Mapping[str, str], key: str) -> None:
+    """Raises MachineFault unless every module of `packages` (module -> name on PyPI) is installed."""
+    missing = [name for module, name in packages.items() if not _has(module)]
+    if missing:
+        raise MachineFault(f"{key}: {', '.join(missing)} is not installed", hint=f"pip install {' '.join(missing)}")
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def check_disk(folder: Path, parameter_bytes: int, trained_share: float, job: TrainJob, notes: list[str]) -> None:
+    """Compare the free space with what the run will write.
+
+    parameter_bytes: the model's weights; trained_share: how much of them is trained, 0 to 1. A checkpoint holds the
+    saved weights (the adapter alone for LoRA) and, unless `save_only_model`, two float32 moments and a float32 copy of
+    what is trained. Raises MachineFault when not even one fits; a note when all that will be kept do not.
+    """
+    saved = parameter_bytes if not job.tuning.adapter else parameter_bytes * trained_share
+    state = 0.0 if job.arguments.get("save_only_model") else parameter_bytes * trained_share * 3
+    one = saved + state
+    free = shutil.disk_usage(folder).free
+    if free < one:
+        raise MachineFault(
+            f"{folder}: {free / GIB:.1f} GiB free, one checkpoint needs about {one / GIB:.1f} GiB",
+            hint="free some space, choose another output_dir, or set save_only_model: true",
+        )
+    limit = job.arguments.get("save_total_limit")
+    if str(job.arguments.get("save_strategy", "steps")) != "no" and not limit and free < 5 * one:
+        notes.append(
+            f"{folder} has {free / GIB:.1f} GiB free and each checkpoint takes about {one / GIB:.1f} GiB: "
+            "set save_total_limit"
+        )
