@@ -1,8 +1,8 @@
 """A tokenizer folder, read as it is: tokenizer.json, its special tokens, and what a template adds to it.
 
 `tokenizer.json` is never rebuilt: under some transformers versions a rebuilt tokenizer gives other ids for most texts
-(research note, llamafactory-data §4.1). What a template needs is written into the JSON's `added_tokens`, with the ids that
-the `tokenizers` library would assign, so that every back end sees the same vocabulary.
+(research note, llamafactory-data §4.1). What a template needs is written into the JSON's `added_tokens`, with the ids
+that the `tokenizers` library would assign, so that every back end sees the same vocabulary.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from registry.templates import Template
 
 from .render import SpecialIds
 
-FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json")
+FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,32 @@ class TokenizerFiles:
     @property
     def vocabulary(self) -> dict[str, int]:
         """Text -> id over the model's vocabulary and the added tokens."""
-        model = self.raw.get("model", {})
-        vocab = model.get("vocab", {})
-        if isinstance(vocab, list):  # unigram: [[piece, score], ...]
-            table = {piece[0]: index for index, piece in enumerate(vocab)}
-        else:
-            table = dict(vocab)
-        for token in self.raw.get("added_tokens") or ():
-            table[token["content"]] = token["id"]
-        return table
+        return _Ids(self.raw).table
+
+
+class _Ids:
+    """Text -> id, with added tokens numbered as the `tokenizers` library numbers them when it loads the file: from the
+    model's size upwards, in their order. The id that the file states beside a token is not looked at."""
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        vocab = raw.get("model", {}).get("vocab", {})
+        # unigram: [[piece, score], ...]
+        self.table = {piece[0]: at for at, piece in enumerate(vocab)} if isinstance(vocab, list) else dict(vocab)
+        self.next_id = len(vocab)
+        for token in raw.get("added_tokens") or ():
+            self.add(token["content"])
+
+    def add(self, token: str) -> int:
+        """The id of an added token, a new one where the vocabulary lacks it."""
+        found = self.table.get(token)
+        if found is None:
+            found = self.table[token] = self.next_id
+            self.next_id += 1
+        return found
+
+    def has_holes(self) -> bool:
+        """Whether some id below the highest belongs to no token (or the library gave one away twice)."""
+        return max(self.table.values()) + 1 != len(set(self.table.values()))
 
 
 def load_tokenizer_files(folder: str) -> TokenizerFiles:
@@ -58,7 +77,7 @@ def load_tokenizer_files(folder: str) -> TokenizerFiles:
         looks_like_hub = folder.count("/") == 1 and not folder.startswith((".", "/", "~"))
         raise UsageFault(
             f"model_name_or_path: there is no folder {folder!r}",
-            hint="that looks like a hub name: download it first (`hf download " + folder + " --local-dir DIR`) and give DIR"
+            hint=f"that looks like a hub name: download it first (`hf download {folder} --local-dir DIR`) and give DIR"
             if looks_like_hub
             else "give the folder that holds tokenizer.json",
         )
@@ -87,8 +106,11 @@ def load_tokenizer_files(folder: str) -> TokenizerFiles:
         special_map = orjson.loads(contents.get("special_tokens_map.json", b"{}"))
     except orjson.JSONDecodeError as error:
         raise UsageFault(f"{folder}: a tokenizer file is not valid JSON: {error}") from error
-    if not isinstance(raw, dict) or "model" not in raw:
-        raise UsageFault(f"{path}: not a tokenizer.json (no `model`)")
+    if not _looks_right(raw):
+        raise UsageFault(f"{path}: not a tokenizer.json (it needs `model` with `vocab`, and a list `added_tokens`)")
+    for name, value in (("tokenizer_config.json", config), ("special_tokens_map.json", special_map)):
+        if not isinstance(value, dict):
+            raise UsageFault(f"{root / name}: not a JSON object")
     special = {}
     for kind in ("bos", "eos", "pad", "unk"):
         value = config.get(f"{kind}_token") or special_map.get(f"{kind}_token")
@@ -96,6 +118,17 @@ def load_tokenizer_files(folder: str) -> TokenizerFiles:
         if isinstance(text, str) and text:
             special[kind] = text
     return TokenizerFiles(os.fspath(root), digest.hexdigest(), special, raw, config)
+
+
+def _looks_right(raw: object) -> bool:
+    model = raw.get("model") if isinstance(raw, dict) else None
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(raw, dict) or not vocab or not isinstance(vocab, (dict, list)):
+        return False
+    added = raw.get("added_tokens") or []
+    return isinstance(added, list) and all(
+        isinstance(token, dict) and isinstance(token.get("content"), str) for token in added
+    )
 
 
 @dataclass(frozen=True)
@@ -125,28 +158,37 @@ class FittedTokenizer:
     specials: tuple[str, ...]
 
 
-def fit(files: TokenizerFiles, template: Template | None, extra_tokens: tuple[tuple[str, bool], ...] = ()) -> FittedTokenizer:
+def fit(
+    files: TokenizerFiles, template: Template | None, extra_tokens: tuple[tuple[str, bool], ...] = ()
+) -> FittedTokenizer:
     """Applies what LLaMA-Factory's loader applies (research note §3.2).
 
     In order: `add_tokens` / `new_special_tokens` (extra_tokens: text, special); with `replace_eos` the first stop word
     becomes the EOS; no EOS at all gives `<|endoftext|>`; no pad gives pad = EOS; the other stop words become special
     tokens. A token that the vocabulary lacks is appended (`growth`).
+
+    Raises UsageFault when a token is to be appended to a vocabulary whose ids have holes.
     """
-    vocabulary = files.vocabulary
-    entries: list[dict[str, Any]] = [dict(token) for token in files.raw.get("added_tokens") or ()]
+    numbering = _Ids(files.raw)
+    vocabulary = numbering.table
+    entries: list[dict[str, Any]] = [
+        token | {"id": vocabulary[token["content"]]} for token in files.raw.get("added_tokens") or ()
+    ]
     listed = {token["content"] for token in entries}
     growth: list[Growth] = []
-    model_size = len(vocabulary)  # the library counts model and added tokens alike
-    top = max(vocabulary.values(), default=-1)
 
     def add(token: str, special: bool, asked_by: str) -> None:
-        nonlocal top
         if token in listed:
             return
-        token_id = vocabulary.get(token)
-        if token_id is None:
-            token_id = top = max(top + 1, model_size)
-            vocabulary[token] = token_id
+        new = token not in vocabulary
+        if new and numbering.has_holes():  # the library numbers by the vocabulary's size and gives another's id away
+            raise UsageFault(
+                f"{files.folder}: {asked_by} adds the token {token!r}, but the ids of this vocabulary have holes, "
+                "so there is no telling which id it would get",
+                hint="put it into tokenizer.json's model vocabulary with a free id, or choose another template",
+            )
+        token_id = numbering.add(token)
+        if new:
             growth.append(Growth(token, token_id, asked_by))
         listed.add(token)
         entries.append(
