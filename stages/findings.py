@@ -81,7 +81,11 @@ def shown(value: object, limit_chars: int = 80) -> str:
 def _json(value: object, limit_chars: int) -> str:
     import orjson
 
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)[: limit_chars * 4 + 4].decode("utf-8", "ignore")
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # half a surrogate pair, an integer beyond 64 bits, nesting beyond 254: what JSON cannot say
+        return repr(value)[: limit_chars + 1]
+    return text[: limit_chars * 4 + 4].decode("utf-8", "ignore")
 
 
 def pointer(*parts: str | int) -> str:

@@ -1,0 +1,103 @@
+"""Which files a path, folder or glob means. The order is that of the names, whatever the file system lists first."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections import Counter
+from pathlib import PurePath
+
+from registry.errors import MachineFault, UsageFault, did_you_mean
+
+from ..findings import clean
+from .sniff import ending
+from .sources import kind_of
+
+_MAGIC = "*?["
+# files that stand beside data and are not data, by name
+_BESIDE = frozenset(
+    {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "readme.txt", "license.txt"}
+)
+
+
+def discover(spec: str, *, base: str = ".") -> list[str]:
+    """Paths of the data files that `spec` (relative to `base`) names: a file, a folder with all below it, or a glob.
+
+    A folder gives files with a data ending (.jsonl, .json.gz, ...); hidden ones, and a folder's own description
+    (dataset_info.json), are passed over. A file named outright is taken whatever its name. Raises UsageFault when there
+    is nothing, with what is there instead.
+    """
+    path = os.path.normpath(os.path.join(base, os.path.expanduser(spec))) if spec else base
+    if "\0" in spec:
+        raise UsageFault(f"{clean(spec)}: a path cannot hold a NUL character")
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if any(char in spec for char in _MAGIC):
+            return _globbed(spec, path)
+        raise UsageFault(_missing(spec, path)) from None
+    except OSError as error:
+        raise MachineFault(f"{clean(spec)}: {error.strerror}") from None
+    if stat.S_ISREG(mode):
+        return [path]
+    if stat.S_ISDIR(mode):
+        return _folder(spec, path)
+    raise UsageFault(f"{clean(spec)} is {kind_of(mode)}, not a file")
+
+
+def _is_data(name: str) -> bool:
+    return bool(ending(name)[0]) and not name.startswith((".", "_")) and name.lower() not in _BESIDE
+
+
+def _folder(spec: str, path: str) -> list[str]:
+    found = []
+    others: Counter[str] = Counter()
+
+    def refuse(error: OSError) -> None:
+        raise MachineFault(f"{clean(error.filename or path)}: {error.strerror}") from None
+
+    for folder, folders, names in os.walk(path, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if _is_data(name) and os.path.isfile(os.path.join(folder, name)):
+                found.append(os.path.join(folder, name))
+            else:
+                others[PurePath(name).suffix or name] += 1
+    if not found:
+        held = ", ".join(f"{count} {clean(name)}" for name, count in others.most_common(5))
+        raise UsageFault(
+            f"{clean(spec)}: the folder holds no data file" + (f" ({held})" if held else " and nothing else either"),
+            hint="data files end in .jsonl, .json, .csv, .tsv, .txt, .parquet or .arrow; the text ones also with .gz, .zst, .bz2 or .xz",
+        )
+    return sorted(found)
+
+
+def _globbed(spec: str, pattern: str) -> list[str]:
+    hits = glob.glob(pattern, recursive=True)
+    found = sorted(hit for hit in hits if os.path.isfile(hit))
+    if found:
+        return found
+    folders = sorted(hit for hit in hits if os.path.isdir(hit))
+    if folders:
+        return sorted({path for folder in folders for path in _folder(folder, folder)})
+    raise UsageFault(f"{clean(spec)}: no file matches", hint=_beside(pattern))
+
+
+def _missing(spec: str, path: str) -> str:
+    folder, name = os.path.split(path)
+    try:
+        neighbours = sorted(os.listdir(folder or "."))
+    except OSError:
+        return f"{clean(spec)}: no such file; there is no folder {clean(folder)} either"
+    return f"{clean(spec)}: no such file{clean(did_you_mean(name, neighbours))}"
+
+
+def _beside(pattern: str) -> str:
+    folder = pattern
+    while any(char in folder for char in _MAGIC):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder or "."):
+        return f"there is no folder {clean(folder)}"
+    names = sorted(name for name in os.listdir(folder or ".") if not name.startswith("."))[:5]
+    return f"{clean(folder or '.')} holds {clean(', '.join(names))}" if names else f"{clean(folder or '.')} is empty"

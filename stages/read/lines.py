@@ -1,0 +1,178 @@
+"""JSON lines: where chunks end while scanning, and a chunk's records when a worker takes it.
+
+`\\n` is the only separator; U+2028 and other marks that `str.splitlines` honours are text. A blank line counts as a line
+and is not a record. Scanning keeps one block in memory and, of a line that spans blocks, its length and its head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import xxhash
+
+from ..findings import Note, shown
+from .chunks import Chunk, Limits, Record
+
+
+class LineScanner:
+    """Turns blocks of bytes into chunks of whole lines. `records`, `lines` and `carriage_returns` grow on the way.
+
+    keep: the chunks carry their bytes (a worker cannot seek in the source). start: offset of the first block in the
+    file, 3 behind a byte order mark.
+    """
+
+    def __init__(self, path: str, limits: Limits, *, keep: bool, start: int = 0) -> None:
+        self.path = path
+        self.limits = limits
+        self.keep = keep
+        self.records = 0
+        self.lines = 0  # line ends seen
+        self.carriage_returns = 0
+        self._index = 0
+        self._at = start  # offset of the next byte to come
+        self._new_chunk(start)
+        self._line_start = start  # of the unfinished line
+        self._line_blank = True
+        self._head = b""  # of the unfinished line, at most line_bytes when kept, else cut_bytes
+
+    def scan(self, blocks: Iterable[bytes]) -> Iterator[Chunk]:
+        """The chunks, in order."""
+        last = b""
+        for block in blocks:
+            if not block:
+                continue
+            last = block[-1:]
+            yield from self._feed(block)
+        if last not in (b"", b"\n"):
+            yield from self._feed(b"\n", virtual=True)
+        yield from self._close()
+
+    def _new_chunk(self, start: int) -> None:
+        self._start = start
+        self._end = start
+        self._first_line = self.lines + 1
+        self._first_record = self.records
+        self._parts: list[bytes] = []
+        self._digest = xxhash.xxh3_128()
+
+    def _feed(self, block: bytes, *, virtual: bool = False) -> Iterator[Chunk]:
+        """`virtual`: the block is a line end that the file lacks; it ends the line but is no byte of the file."""
+        base = self._at
+        cut = block.rfind(b"\n") + 1
+        self._at += 0 if virtual else len(block)
+        if not cut:
+            self._grow(block)
+            return
+        if b"\r" in block:
+            self.carriage_returns += block.count(b"\r\n") + (block[:1] == b"\n" and self._head[-1:] == b"\r")
+        lines = block[: cut - 1].split(b"\n")
+        limit = self.limits.line_bytes
+        first_bytes = base - self._line_start + len(lines[0])
+        if first_bytes > limit or (len(block) > limit and max(map(len, lines)) > limit):
+            yield from self._slowly(lines, base, virtual=virtual)
+        else:
+            whole = block[: cut - virtual]
+            self._take(whole, lines)
+            self._end = base + len(whole)
+        self._line_start = base + cut - virtual
+        self._line_blank, self._head = True, b""
+        if self._end - self._start >= self.limits.chunk_bytes:
+            yield from self._close()
+        if cut < len(block):
+            self._grow(block[cut:])
+
+    def _grow(self, piece: bytes) -> None:
+        """More of a line whose end is not in sight."""
+        self._line_blank = self._line_blank and piece.isspace()
+        room = self.limits.line_bytes + 1 - len(self._head)
+        self._head += piece[:room] if room > 0 else b""
+
+    def _take(self, whole: bytes, lines: list[bytes]) -> None:
+        """Adds complete lines, `whole` with their line ends, to the open chunk; the first continues the unfinished one."""
+        if self._head:
+            lines[0] = self._head + lines[0]
+            self._digest.update(self._head)
+            if self.keep:
+                self._parts.append(self._head)
+            self._head = b""
+        self._digest.update(whole)
+        if self.keep:
+            self._parts.append(whole)
+        self.lines += len(lines)
+        self.records += len(lines) - sum(map(bytes.isspace, lines)) - lines.count(b"")
+
+    def _slowly(self, lines: list[bytes], base: int, *, virtual: bool) -> Iterator[Chunk]:
+        """The same for a block in which a line is over the limit: that line becomes a chunk of its own, cut."""
+        start = self._line_start
+        at = base
+        for number, line in enumerate(lines):
+            end = at + len(line) + (0 if virtual else 1)
+            size = at + len(line) - start
+            if size <= self.limits.line_bytes:
+                self._take(line if virtual else line + b"\n", [line])
+                self._end = end
+            else:
+                yield from self._close()
+                yield from self._oversized(start, end, size, (self._head + line)[: self.limits.cut_bytes])
+            start = at = end
+            self._line_blank, self._head = True, b""
+
+    def _oversized(self, start: int, end: int, size: int, head: bytes) -> Iterator[Chunk]:
+        self.lines += 1
+        blank = not head.strip() and self._line_blank
+        self.records += not blank
+        if not blank:
+            note = too_long(size, self.limits.line_bytes, head)
+            yield Chunk(
+                self.path, self._index, "jsonl", start, end, self.lines, self.records - 1, 1, head, None, ((0, note),)
+            )  # fmt: skip
+            self._index += 1
+        self._new_chunk(end)
+
+    def _close(self) -> Iterator[Chunk]:
+        if self.records > self._first_record:
+            yield Chunk(
+                self.path,
+                self._index,
+                "jsonl",
+                self._start,
+                self._end,
+                self._first_line,
+                self._first_record,
+                self.records - self._first_record,
+                b"".join(self._parts) if self.keep else None,
+                digest="" if self.keep else self._digest.hexdigest(),
+            )
+            self._index += 1
+        self._new_chunk(self._end)
+
+
+def too_long(size: int, limit: int, head: bytes) -> Note:
+    """The note on a record over the limit; padding by a file system after a power loss gets its own name."""
+    if not head.strip(b"\0"):
+        return Note("bytes.nul-padding", "", f"{size:,} NUL bytes where a record should be")
+    return Note(
+        "bytes.line-too-long",
+        "",
+        f"{size:,} bytes; a record may have {limit:,}",
+        shown(head[:200].decode("utf-8", "replace")),
+    )
+
+
+def line_records(data: bytes, chunk: Chunk) -> list[Record]:
+    """The records of a chunk of lines."""
+    out: list[Record] = []
+    make = tuple.__new__  # a third of what Record(...) costs
+    line = chunk.first_line
+    number = chunk.first_record
+    offset = chunk.start
+    for text in data.split(b"\n"):
+        size = len(text) + 1
+        if text and not text.isspace():
+            if text[-1] == 13:
+                text = text[:-1]
+            out.append(make(Record, (text, line, number, offset, ())))
+            number += 1
+        line += 1
+        offset += size
+    return out

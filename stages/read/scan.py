@@ -1,0 +1,165 @@
+"""One file, start to end: sniffed, decompressed, hashed and cut into chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from registry.errors import MachineFault
+
+from ..findings import Note, clean
+from . import sniff
+from .chunks import Chunk, FileInfo, Limits, Record
+from .compressed import compression, decompressed
+from .lines import LineScanner, line_records
+from .sources import Source, changed, read_range
+from .spans import span_records
+
+_SNIFF_BYTES = 1 << 16
+_DEFAULT = Limits()
+
+
+def scan(path: str, limits: Limits = _DEFAULT) -> Iterator[Chunk | FileInfo]:
+    """The chunks of a file in order, then its FileInfo. Memory is bounded by `limits`, not by the file.
+
+    Damage is a note in FileInfo, and what is readable before it is handed on. Raises UsageFault when `path` is no
+    regular file, MachineFault when it cannot be read.
+    """
+    with Source(path, limits.block_bytes) as source:
+        notes: list[Note] = []
+        scanned = _Scan(path, limits, notes)
+        yield from scanned.run(source)
+        digest, size = source.finish()
+        if not scanned.records and not any(note.rule in _FATAL for note in notes):
+            notes.append(Note("bytes.empty", "", "the file is empty" if not size else "the file holds no record"))
+        yield FileInfo(path, digest, size, scanned.records, scanned.container, tuple(notes))
+
+
+_FATAL = frozenset(
+    {
+        "bytes.utf16",
+        "bytes.not-text",
+        "bytes.nested-compression",
+        "bytes.damaged-file",
+        "bytes.truncated-file",
+        "bytes.bomb",
+    }
+)
+
+
+class _Scan:
+    """State of one scan: what `run` found, besides the chunks."""
+
+    def __init__(self, path: str, limits: Limits, notes: list[Note]) -> None:
+        self.path = path
+        self.limits = limits
+        self.notes = notes
+        self.records = 0
+        self.container: sniff.Container = ""
+
+    def run(self, source: Source) -> Iterator[Chunk]:
+        """The chunks of an open source."""
+        packed = compression(source.head(16))
+        promised, promised_packed = sniff.ending(self.path)
+        blocks: Iterator[bytes] = source.blocks()
+        if packed:
+            if promised_packed != packed:
+                named = f"named .{promised_packed or promised or '?'}, but" if promised or promised_packed else "it"
+                self.notes.append(Note("bytes.extension", "", f"{named} is {packed}-compressed"))
+            blocks = decompressed(packed, blocks, self.limits, self.notes)
+        elif promised_packed:
+            self.notes.append(Note("bytes.extension", "", f"named .{promised_packed}, but it is not compressed"))
+        head, blocks = _peek(blocks, _SNIFF_BYTES)
+        if packed and compression(head):
+            what = f"{compression(head)} inside {packed}: only one layer of compression is undone"
+            self.notes.append(Note("bytes.nested-compression", "", what))
+            return
+        found = sniff.binary(head)
+        start = 0
+        if found is None:
+            if head.startswith(sniff.BOM):
+                self.notes.append(Note("bytes.bom", "", "the file starts with a byte order mark"))
+                start = len(sniff.BOM)
+                blocks = _without_first(blocks, start)
+            found = sniff.text(head[start:], self.path)
+        if found.note is not None:
+            self.notes.append(found.note)
+        self.container = found.container
+        if found.container == "jsonl":
+            yield from self._lines(blocks, start, keep=bool(packed) or not source.seekable)
+        elif found.container in ("array", "object"):
+            yield from self._values(blocks, start, keep=bool(packed) or not source.seekable)
+
+    def _lines(self, blocks: Iterable[bytes], start: int, *, keep: bool) -> Iterator[Chunk]:
+        scanner = LineScanner(self.path, self.limits, keep=keep, start=start)
+        yield from scanner.scan(blocks)
+        self.records = scanner.records
+        if scanner.carriage_returns and scanner.records:
+            share = (
+                "all"
+                if scanner.carriage_returns == scanner.lines
+                else f"{scanner.carriage_returns:,} of {scanner.lines:,}"
+            )
+            self.notes.append(Note("bytes.crlf", "", f"{share} lines end in CR LF"))
+
+    def _values(self, blocks: Iterable[bytes], start: int, *, keep: bool) -> Iterator[Chunk]:
+        from .json_array import ArrayScanner  # numpy, which JSON lines do without
+
+        scanner = ArrayScanner(self.path, self.limits, keep=keep, start=start, free=self.container == "object")
+        yield from scanner.scan(blocks)
+        self.records = scanner.records
+        self.notes += scanner.notes
+        if self.container == "object" and scanner.records > 1:
+            what = f"{scanner.records:,} objects, each spread over several lines, with no array around them"
+            self.notes.append(Note("json.spread-objects", "", what))
+
+
+def _peek(blocks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
+    """The first `size` bytes (or all there are), and the blocks with those bytes still in front."""
+    parts: list[bytes] = []
+    have = 0
+    while have < size and (block := next(blocks, b"")):
+        parts.append(block)
+        have += len(block)
+    head = parts[0] if len(parts) == 1 else b"".join(parts)
+    return head[:size], _chain(parts, blocks)
+
+
+def _chain(parts: list[bytes], blocks: Iterator[bytes]) -> Iterator[bytes]:
+    yield from parts
+    yield from blocks
+
+
+def _without_first(blocks: Iterator[bytes], size: int) -> Iterator[bytes]:
+    for block in blocks:
+        yield block[size:]
+        size = max(0, size - len(block))
+
+
+def load(chunk: Chunk) -> bytes:
+    """A chunk's bytes. Raises MachineFault when they are no longer those that were scanned."""
+    if chunk.data is not None:
+        return chunk.data
+    import xxhash
+
+    try:
+        data = read_range(chunk.path, chunk.start, chunk.end)
+    except MemoryError:
+        raise MachineFault(
+            f"{clean(chunk.path)}: out of memory for a chunk of {chunk.end - chunk.start:,} bytes"
+        ) from None
+    if chunk.digest and xxhash.xxh3_128_hexdigest(data) != chunk.digest:
+        raise changed(chunk.path)
+    return data
+
+
+def records(chunk: Chunk, limits: Limits = _DEFAULT) -> list[Record]:
+    """The records of a chunk, fetched from its file when it does not carry them."""
+    del limits  # the bounds were applied when the chunk was made; kept so that every reader is called alike
+    data = load(chunk)
+    if chunk.kind == "jsonl":
+        out = line_records(data, chunk)
+    else:
+        out = span_records(data, chunk)
+    for which, note in chunk.marks:
+        out[which] = out[which]._replace(notes=(*out[which].notes, note))
+    return out
