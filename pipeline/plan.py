@@ -185,6 +185,7 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
 
     from registry.templates import load_template
     from stages.assemble import CutOptions
+    from stages.autotemplate import load_auto
     from stages.encoding import EncodeSpec
     from stages.render import RenderOptions
     from stages.tokenize import choose
@@ -194,12 +195,11 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
     compat = config.text("compat") or "llamafactory-0.9.6"
     name = config.text("template") or "auto"
     files = load_tokenizer_files(model)
-    if name == "auto":
-        raise UsageFault(
-            "template: not given, and the tokenizer's own chat template is not supported yet",
-            hint="`prep list templates` shows the templates by name",
-        )
-    template = load_template(name, compat)
+    template = None if name == "auto" else load_template(name, compat)
+    if template is None and plan.kind != "pt":
+        template_sha256 = load_auto(model, files.raw).sha256  # raises when the tokenizer has no chat template
+    else:
+        template_sha256 = hashlib.sha256(template.text.encode()).hexdigest() if template else ""
     extra = tuple((token, False) for token in config.items("add_tokens")) + tuple(
         (token, True) for token in config.items("add_special_tokens")
     )
@@ -229,7 +229,7 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
         kind=plan.kind,
         limit_tokens=limit,
         from_end=config.flag("mask_history"),
-        efficient_eos=fitted.ids.eos if template.efficient_eos else None,
+        efficient_eos=fitted.ids.eos if template and template.efficient_eos else None,
         label_first_source=compat == "llamafactory-0.9.2",
     )
     split_special = config.flag("split_special_tokens")
@@ -239,7 +239,7 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
         options=options,
         tokenizer=model,
         tokenizer_sha256=files.sha256,
-        template_sha256=hashlib.sha256(template.text.encode()).hexdigest(),
+        template_sha256=template_sha256,
         back_end=choose(files.raw, plan.input_bytes, split_special_tokens=split_special),
         cut=cut,
         overlong=config.text("overlong") or "truncate",
@@ -247,6 +247,7 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
         split_special_tokens=split_special,
         # upstream joins pretraining documents with this text when the template is llama3
         pt_eos_text="<|end_of_text|>" if plan.kind == "pt" and name == "llama3" else None,
+        thinking_given="enable_thinking" in config.given,
     )
     notes = list(plan.notes)
     if fitted.missing_marks:

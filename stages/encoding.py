@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -23,12 +23,13 @@ from . import render as rendering
 from . import truncate as truncating
 from .assemble import CutOptions, cut, example_tokens, trained_tokens
 from .batch import ChunkResult, Reject, State, Tally, Task, _result, check_records
+from .conversation import Conversation
 from .encode import encode
 from .findings import Finding, Note
 from .read import Chunk, Record
-from .render import Renderer, RenderOptions
+from .render import Rendered, Renderer, RenderOptions
 from .spool import Spool, write_spool
-from .tokenize import Encoder, load_encoder
+from .tokenize import Encoder, ReferenceEncoder, load_encoder
 from .tokenizer_files import FittedTokenizer, fit, load_tokenizer_files
 
 OVERLONG = ("truncate", "drop", "error", "split")
@@ -50,13 +51,14 @@ class EncodeSpec:
     extra_tokens: tuple[tuple[str, bool], ...] = ()
     split_special_tokens: bool = False
     pt_eos_text: str | None = None
+    thinking_given: bool = False  # template auto leaves enable_thinking to the template unless it was written
 
     @property
     def key(self) -> str:
         """What token ids before any cut depend on. The back end is not in it: all give the same ids."""
         parts = [
             rendering.VERSION, encoding.VERSION, self.template, self.compat, repr(self.options), self.tokenizer_sha256,
-            self.template_sha256, self.extra_tokens, self.split_special_tokens, self.pt_eos_text,
+            self.template_sha256, self.extra_tokens, self.split_special_tokens, self.pt_eos_text, self.thinking_given,
         ]  # fmt: skip
         return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
@@ -84,29 +86,49 @@ class Examples(NamedTuple):
 KEPT, REJECTED, DROPPED = 0, 1, 2
 
 
+class Rendering(Protocol):
+    """Whatever turns a record into halves, or says in a note why it cannot."""
+
+    def render(self, record: Conversation, notes: list[Note]) -> Rendered | None: ...
+
+
 @dataclass
 class Encoding:
     """A worker's tokenizer and renderer, loaded when the first chunk needs them (a reused chunk does not)."""
 
     spec: EncodeSpec
-    _loaded: tuple[Renderer, Encoder] | None = field(default=None, repr=False)
+    _loaded: tuple[Rendering, Encoder] | None = field(default=None, repr=False)
 
-    def tools(self) -> tuple[Renderer, Encoder]:
+    def tools(self) -> tuple[Rendering, Encoder]:
         """Renderer and encoder."""
         if self._loaded is None:
             spec = self.spec
-            template = load_template(spec.template, spec.compat)
+            template = None if spec.template == "auto" else load_template(spec.template, spec.compat)
             fitted = fit(load_tokenizer_files(spec.tokenizer), template, spec.extra_tokens)
             renderer = self.renderer(fitted)
             encoder = load_encoder(spec.back_end, fitted.json_text, split_special_tokens=spec.split_special_tokens)
             self._loaded = renderer, encoder
         return self._loaded
 
-    def renderer(self, fitted: FittedTokenizer) -> Renderer:
-        """The renderer for a fitted tokenizer."""
+    def renderer(self, fitted: FittedTokenizer) -> Rendering:
+        """The renderer for a fitted tokenizer: a template of ours, or the tokenizer's own."""
         spec = self.spec
         ids = fitted.ids if spec.pt_eos_text is None else replace(fitted.ids, eos_text=spec.pt_eos_text)
-        return Renderer(load_template(spec.template, spec.compat), spec.options, ids)
+        if spec.template != "auto":
+            return Renderer(load_template(spec.template, spec.compat), spec.options, ids)
+        if spec.options.kind == "pt":
+            return Renderer(load_template("empty", spec.compat), spec.options, ids)
+        from .auto_halves import AutoHalves, HalvesSpec
+        from .autotemplate import AutoOptions, load_auto
+
+        options = AutoOptions(
+            enable_thinking=spec.options.enable_thinking if spec.thinking_given else None,
+            train_on_prompt=spec.options.train_on_prompt,
+            mask_history=spec.options.mask_history,
+            template_date=spec.options.template_date,
+        )
+        reference = ReferenceEncoder(fitted.json_text, split_special_tokens=spec.split_special_tokens)
+        return AutoHalves(HalvesSpec(load_auto(spec.tokenizer), spec.options.kind, options), reference.tokenizer)
 
     def run(self, state: State, task: Task, chunk: Chunk, spool_path: str) -> ChunkResult:
         """One chunk: from its spool file when that is whole, else through every stage."""
