@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jsonschema_rs
 
@@ -34,7 +34,7 @@ class Checker:
     def notes(self, record: object) -> list[Note]:
         """One note for each breach, in the order of the record; empty when it is valid."""
         found: dict[tuple[str, str], Note] = {}
-        for error in self._validator.iter_errors(record):  # type: ignore[arg-type]  # any JSON value
+        for error in self._validator.iter_errors(cast("Any", record)):
             note = self._note(error, record)
             found.setdefault((note.rule, note.pointer), note)
         return list(found.values())
@@ -168,7 +168,7 @@ def _mapped(node: Any, fields: Fields, kind: str) -> Any:
         if "required" in node:
             result["required"] = [names[key] for key in node["required"] if key not in optional and names.get(key)]
     if "x-tags" in node:
-        result["enum"] = [word for word in _tag_words(node["x-tags"], fields)]
+        result["enum"] = _tag_words(node["x-tags"], fields)
     return result
 
 

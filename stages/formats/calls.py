@@ -1,0 +1,119 @@
+"""Tool calls written as text: the content of a ShareGPT `function_call` turn, and OpenAI's `tool_calls`.
+
+    {"name": "f", "arguments": {...}}                         one call
+    [{"name": "f", "arguments": {...}}, {"name": "g", ...}]   several
+    <think>\n...\n</think>\n\n{"name": ...}                   a thought in front stays as the text beside the calls
+    ... <tool_call>{"name": ...}</tool_call> ...              what stands around the block goes in front of it
+
+Arguments given as JSON text are decoded (LLaMA-Factory would write them twice encoded). Of several `<tool_call>` blocks
+LLaMA-Factory parses only the first; here each is a call, in order, and a note says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from stages.conversation import ToolCall
+from stages.findings import Note, shown
+
+_BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
+_THOUGHT = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
+
+
+def read_calls(text: str, at: str, notes: list[Note]) -> tuple[str, tuple[ToolCall, ...]] | None:
+    """The text beside the calls, and the calls; None after a note. `at` is the pointer of the text."""
+    beside = ""
+    bodies = [text]
+    if "<tool_call>" in text and (found := _BLOCK.findall(text)):
+        bodies = found
+        beside = _BLOCK.sub("", text) if len(found) > 1 else text.replace(f"<tool_call>{found[0]}</tool_call>", "")
+        if len(bodies) > 1:
+            message = f"{len(bodies)} <tool_call> blocks in one turn: read as parallel calls"
+            notes.append(Note("tools.call-blocks", at, message, shown(text)))
+    elif "<think>" in text and (thought := _THOUGHT.search(text)):
+        beside = thought[0]
+        bodies = [text.replace(beside, "", 1)]
+    calls: list[ToolCall] = []
+    for body in bodies:
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            notes.append(Note("tools.call-not-json", at, f"a tool call must be JSON: {reason}", shown(text)))
+            return None
+        for item in value if isinstance(value, list) else [value]:
+            call = _call(item, at, notes)
+            if call is None:
+                return None
+            calls.append(call)
+    if not calls:
+        notes.append(Note("tools.call-not-json", at, "the list of tool calls is empty", shown(text)))
+        return None
+    return beside, tuple(calls)
+
+
+def _call(item: object, at: str, notes: list[Note]) -> ToolCall | None:
+    if not isinstance(item, dict):
+        notes.append(
+            Note("tools.call-not-json", at, 'a tool call must be an object with "name" and "arguments"', shown(item))
+        )
+        return None
+    name = item.get("name")
+    if not isinstance(name, str) or not name:
+        notes.append(Note("tools.call-no-name", at, "the tool call has no name", shown(item)))
+        return None
+    if "arguments" not in item:
+        notes.append(
+            Note("tools.call-no-arguments", at, f'the call of "{shown(name, 40)}" has no "arguments"', shown(item))
+        )
+        return None
+    arguments = item["arguments"]
+    if isinstance(arguments, str):
+        message = (
+            f'the arguments of "{shown(name, 40)}" are JSON text inside JSON; they are read as the value they hold'
+        )
+        notes.append(Note("tools.arguments-encoded", at, message, shown(arguments)))
+        decoded, arguments = decode_arguments(arguments, name, at, notes)
+        if not decoded:
+            return None
+    call_id = item.get("id")
+    return ToolCall(name, arguments, call_id if isinstance(call_id, str) else None)
+
+
+def decode_arguments(text: str, name: str, at: str, notes: list[Note]) -> tuple[bool, object]:
+    """(True, value) of arguments given as JSON text; (False, None) after a note. Empty text is the empty object."""
+    if not text.strip():
+        return True, {}
+    try:
+        return True, json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        message = f'the arguments of "{shown(name, 40)}" are not JSON: {reason}'
+        notes.append(Note("tools.arguments-not-json", at, message, shown(text)))
+        return False, None
+
+
+def openai_calls(raw: list[dict[str, object]], at: str, notes: list[Note]) -> tuple[ToolCall, ...] | None:
+    """The calls of a message's `tool_calls`; None after a note. `at` is the pointer of the list."""
+    calls = []
+    for index, item in enumerate(raw):
+        function = item["function"]
+        assert isinstance(function, dict)  # the schema has been applied
+        call = openai_call(function, f"{at}/{index}/function", item.get("id"), notes)
+        if call is None:
+            return None
+        calls.append(call)
+    return tuple(calls)
+
+
+def openai_call(function: dict[str, object], at: str, call_id: object, notes: list[Note]) -> ToolCall | None:
+    """One call from its `function` object."""
+    name = function["name"]
+    arguments = function["arguments"]
+    assert isinstance(name, str)  # the schema has been applied
+    if isinstance(arguments, str):
+        decoded, arguments = decode_arguments(arguments, name, at + "/arguments", notes)
+        if not decoded:
+            return None
+    return ToolCall(name, arguments, call_id if isinstance(call_id, str) else None)

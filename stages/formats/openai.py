@@ -1,0 +1,148 @@
+"""OpenAI chat records: `messages` of `{role, content}` with `tool_calls`, tool results and `tools` as real JSON.
+
+    {"role": "assistant", "content": "Let me see.", "tool_calls": [...]}   a function turn; its text is kept beside
+    {"role": "tool", "tool_call_id": "c1", "content": "5.4"}               an observation turn
+
+Results that follow one another become one observation turn, joined by "\n</tool_response>\n<tool_response>\n"
+(LLaMA-Factory's rule, right for templates of qwen's kind); its `call_id` holds the ids, one a line. Results at the very
+end answer nothing and are left out, with a note. `developer` is read as system and the older role `function` as a
+result. Unlike LLaMA-Factory's reader, nothing is added to the system prompt, and arguments are decoded, not encoded
+twice.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from typing import Any
+
+from registry.datasets import Fields
+from stages.conversation import Conversation, Message
+from stages.findings import Note, shown
+
+from . import sharegpt
+from .calls import openai_call, openai_calls
+from .turns import ANSWERS, Turns, key_pointer, message_weight, tag_roles, weight_notes
+
+RESULT_BORDER = "\n</tool_response>\n<tool_response>\n"
+_CALLS = "assistant with tool_calls"  # stands for the role word of such a turn
+
+
+class Reader(sharegpt.Reader):
+    """Reads records of one column and tag map; plain conversations as ShareGPT ones under other words."""
+
+    def __init__(self, fields: Fields, kind: str) -> None:
+        super().__init__(fields, kind)
+        self.role_of = {"developer": "system", "function": "observation", **tag_roles(fields)}
+        self.turns = Turns({**self.role_of, _CALLS: "function"}, self.base, kind)
+        special = {word for word, role in self.role_of.items() if role in ("observation", "function")}
+        self._special = frozenset(special)
+        self._word = operator.itemgetter(fields.role_tag)
+
+    def __call__(self, record: dict[str, Any], notes: list[Note]) -> Conversation | None:
+        """The record as a `Conversation`; None after a note that says why there is none."""
+        raw: list[dict[str, Any]] = record[self.fields.messages]  # type: ignore[index]  # checked by fields_problems
+        # a call or a result has more keys than role and content, or a role word of its own
+        if max(map(len, raw)) > 2 or not self._special.isdisjoint(map(self._word, raw)):
+            return self._with_tools(record, raw, notes)
+        return super().__call__(record, notes)
+
+    def _with_tools(self, record: dict[str, Any], raw: list[dict[str, Any]], notes: list[Note]) -> Conversation | None:
+        fields = self.fields
+        words: list[str] = []
+        places: list[int] = []
+        turns: list[Message] = []
+        broken = False
+        for index, source in enumerate(raw):
+            word = source[fields.role_tag]  # type: ignore[index]
+            message = self._message(source, f"{self.base}/{index}", notes)
+            if message is None:
+                broken = True
+                continue
+            if message.role == "observation" and turns and turns[-1].role == "observation":
+                turns[-1] = _joined(turns[-1], message)
+                continue
+            words.append(_CALLS if message.role == "function" else word)
+            places.append(index)
+            turns.append(message)
+        if broken:
+            return None
+        if turns and turns[-1].role == "observation" and self.kind != "predict":
+            text = "tool results at the end of the conversation, with no answer after them, are left out"
+            notes.append(Note("tools.trailing-result", turns[-1].at, text, shown(turns[-1].content)))
+            del words[-1], places[-1], turns[-1]
+        order = self.turns.order(tuple(words))
+        if order.problems:
+            self.turns.report(order.problems, notes, places)
+            return None
+        self.turns.report(order.remarks, notes, places)
+        weight_notes(turns[order.start :], self.kind, notes)
+        system, system_at = record.get(fields.system) if fields.system is not None else None, self.system_at
+        if order.start:
+            if system:
+                text = "the system message is used, the system field is not"
+                notes.append(Note("role.two-systems", self.system_at, text, shown(system)))
+            system, system_at = turns[0].content, turns[0].at + self.text_at
+        return self.finish(record, turns[order.start :], system, system_at, notes)
+
+    def _message(self, source: dict[str, Any], at: str, notes: list[Note]) -> Message | None:
+        role = self.role_of[source[self.fields.role_tag]]  # type: ignore[index]
+        text = source.get(self.fields.content_tag) or ""  # type: ignore[arg-type]
+        calls = None
+        if role in ANSWERS:
+            if source.get("tool_calls"):
+                role = "function"
+                calls = openai_calls(source["tool_calls"], at + "/tool_calls", notes)
+            elif source.get("function_call"):
+                role = "function"
+                call = openai_call(source["function_call"], at + "/function_call", None, notes)
+                calls = None if call is None else (call,)
+            elif role == "function":
+                messages = [Message(role, text, at)]
+                calls = messages[0].calls if self._call(messages, 0, notes) else None
+                calls, text = (messages[0].calls, messages[0].content) if messages[0].calls else (None, text)
+            if role == "function" and calls is None:
+                return None
+        reasoning = source.get("reasoning_content") or None
+        return Message(
+            role,
+            text,
+            at,
+            calls or (),
+            message_weight(source),
+            reasoning,
+            source.get("name"),
+            source.get("tool_call_id"),
+        )
+
+    def answer(self, record: dict[str, Any], key: str | None, notes: list[Note]) -> Message | None:
+        """The chosen or rejected answer: a message, or a list of one (OpenAI's own preference form)."""
+        if key is None:
+            notes.append(Note("answer.missing", "", "chosen and rejected are not both mapped to a field"))
+            return None
+        raw = record[key]
+        at = key_pointer(key)
+        if isinstance(raw, list):
+            raw, at = raw[0], at + "/0"
+        message = self._message(raw, at, notes)
+        if message is not None and message.role not in ANSWERS:
+            text = f'the answer has the role "{raw[self.fields.role_tag]}"; it must be the assistant\'s'
+            notes.append(Note("preference.answer-role", f"{at}{key_pointer(self.fields.role_tag)}", text))
+            return None
+        return message
+
+    def tools(self, record: dict[str, Any]) -> str | None:
+        """The tool list as JSON text, None when there is none; written as LLaMA-Factory writes it."""
+        if self.fields.tools is None:
+            return None
+        tools = record.get(self.fields.tools)
+        if isinstance(tools, (list, dict)):
+            return json.dumps(tools, ensure_ascii=False) if tools else None
+        return tools or None
+
+
+def _joined(first: Message, second: Message) -> Message:
+    ids = [call_id for call_id in (first.call_id, second.call_id) if call_id]
+    return first._replace(
+        content=first.content + RESULT_BORDER + second.content, call_id="\n".join(ids) if ids else None
+    )

@@ -1,0 +1,165 @@
+"""ShareGPT records: `conversations` of `{from, value}`, and every data set that maps itself to that form.
+
+LLaMA-Factory's rules hold: a leading message of the system role is the system prompt and wins over a system column;
+turns alternate; tools are JSON text; a `function_call` turn is JSON of its calls (see `calls`). What it ignores and we
+read: a message's `weight` (or `train`, `loss`) and `reasoning_content`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from registry.datasets import Fields
+from stages.conversation import Conversation, Message
+from stages.findings import Note, shown
+
+from .calls import read_calls
+from .turns import (
+    ANSWERS,
+    Order,
+    Turns,
+    key_pointer,
+    message_weight,
+    plain_message,
+    plain_messages,
+    tag_roles,
+    weight_notes,
+)
+
+
+class Reader:
+    """Reads records that have passed the schema, of one column and tag map.
+
+    kind: sft | pref | kto | pt | predict.
+    """
+
+    def __init__(self, fields: Fields, kind: str) -> None:
+        self.fields = fields
+        self.kind = kind
+        self.base = key_pointer(fields.messages)
+        self.turns = Turns(tag_roles(fields), self.base, kind)
+        self.text_at = key_pointer(fields.content_tag)
+        self.system_at = key_pointer(fields.system)
+        self.tools_at = key_pointer(fields.tools)
+        taken = (fields.messages, fields.system, fields.tools, fields.chosen, fields.rejected, fields.kto_tag)
+        self.taken = frozenset(key for key in taken if key is not None)
+
+    def __call__(self, record: dict[str, Any], notes: list[Note]) -> Conversation | None:
+        """The record as a `Conversation`; None after a note that says why there is none."""
+        fields = self.fields
+        raw: list[dict[str, Any]] = record[fields.messages]  # type: ignore[index]  # checked by fields_problems
+        role_key, text_key = fields.role_tag, fields.content_tag
+        order = self.turns.order(tuple([message[role_key] for message in raw]))  # type: ignore[index]
+        if order.problems:
+            self.report(order, record, raw, notes)
+            return None
+        if order.remarks:
+            self.turns.report(order.remarks, notes)
+        texts = [message[text_key] for message in raw]  # type: ignore[index]
+        if order.start:
+            system, system_at = texts.pop(0), self.base + "/0" + self.text_at
+            if fields.system is not None and record.get(fields.system):
+                text = "the system message is used, the system field is not"
+                notes.append(Note("role.two-systems", self.system_at, text, shown(record[fields.system])))
+        else:
+            system, system_at = record.get(fields.system) if fields.system is not None else None, self.system_at
+        messages = plain_messages(order.roles, texts, order.ats)
+        if order.calls and not self._with_calls(messages, order, notes):
+            return None
+        if max(map(len, raw)) > 2:
+            self._with_extras(messages, raw[order.start :], notes)
+            weight_notes(messages, self.kind, notes)
+        return self.finish(record, messages, system, system_at, notes)
+
+    def finish(
+        self, record: dict[str, Any], messages: list[Message], system: str | None, system_at: str, notes: list[Note]
+    ) -> Conversation | None:
+        """Adds what stands beside the turns: tools, answers, label, unmapped keys."""
+        fields, kind = self.fields, self.kind
+        tools = self.tools(record)
+        chosen = rejected = label = None
+        if kind == "pref":
+            chosen = self.answer(record, fields.chosen, notes)
+            rejected = self.answer(record, fields.rejected, notes)
+            if chosen is None or rejected is None:
+                return None
+        elif kind == "kto" and fields.kto_tag is not None:
+            label = record[fields.kto_tag]
+        elif kind == "pt":
+            if len(messages) > 1:
+                text = f"pretraining uses the first turn only; {len(messages) - 1} more are not trained"
+                notes.append(Note("pretrain.turns-unused", self.base, text))
+            messages = messages[:1]
+        extra = None if record.keys() <= self.taken else {k: v for k, v in record.items() if k not in self.taken}
+        return Conversation(
+            tuple(messages), system, system_at, tools, self.tools_at if tools else "", chosen, rejected, label, extra
+        )
+
+    def tools(self, record: dict[str, Any]) -> str | None:
+        """The tool list as JSON text, None when there is none."""
+        return record.get(self.fields.tools) or None if self.fields.tools is not None else None
+
+    def report(self, order: Order, record: dict[str, Any], raw: list[dict[str, Any]], notes: list[Note]) -> None:
+        """Notes about the order of turns; copied answers in a preference prompt are named as what they are."""
+        if self.kind == "pref" and (copied := self._copied_answers(record, raw)):
+            text = "the prompt holds copies of chosen and rejected; it must end with the user's turn"
+            notes.extend(Note("preference.answers-in-prompt", f"{self.base}/{index}", text) for index in copied[:1])
+            return
+        self.turns.report(order.problems, notes)
+
+    def _copied_answers(self, record: dict[str, Any], raw: list[dict[str, Any]]) -> list[int]:
+        """Indices of the trailing messages that repeat chosen or rejected."""
+        text_key, role_key = self.fields.content_tag, self.fields.role_tag
+        answers = [record.get(key) for key in (self.fields.chosen, self.fields.rejected) if key is not None]
+        texts = [answer.get(text_key) for answer in answers if isinstance(answer, dict)]
+        copied: list[int] = []
+        for index in range(len(raw) - 1, -1, -1):
+            message = raw[index]
+            if self.turns.role_of[message[role_key]] not in ANSWERS or message[text_key] not in texts:  # type: ignore[index]
+                break
+            copied.insert(0, index)
+        return copied
+
+    def answer(self, record: dict[str, Any], key: str | None, notes: list[Note]) -> Message | None:
+        """The chosen or rejected answer as a message; None after a note."""
+        if key is None:
+            notes.append(Note("answer.missing", "", "chosen and rejected are not both mapped to a field"))
+            return None
+        fields = self.fields
+        raw = record[key]
+        at = key_pointer(key)
+        role = self.turns.role_of[raw[fields.role_tag]]
+        if role not in ANSWERS:
+            text = f'the answer has the role "{raw[fields.role_tag]}"; it must be the assistant\'s'
+            notes.append(Note("preference.answer-role", f"{at}{key_pointer(fields.role_tag)}", text))
+            return None
+        messages = [plain_message(role, raw[fields.content_tag], at)]
+        if role == "function" and not self._call(messages, 0, notes):
+            return None
+        if len(raw) > 2:
+            self._with_extras(messages, [raw], notes)
+        return messages[0]
+
+    def _with_calls(self, messages: list[Message], order: Order, notes: list[Note]) -> bool:
+        # no early stop: all broken calls of a record are named at once
+        return not [position for position in order.calls if not self._call(messages, position, notes)]
+
+    def _call(self, messages: list[Message], position: int, notes: list[Note]) -> bool:
+        message = messages[position]
+        found = read_calls(message.content, message.at + self.text_at, notes)
+        if found is None:
+            return False
+        messages[position] = message._replace(content=found[0], calls=found[1])
+        return True
+
+    def _with_extras(self, messages: list[Message], raw: list[dict[str, Any]], notes: list[Note]) -> None:
+        for position, source in enumerate(raw):
+            if len(source) > 2:
+                message = messages[position]
+                weight = message_weight(source)
+                reasoning = source.get("reasoning_content")
+                if weight is not None or reasoning:
+                    messages[position] = message._replace(weight=weight, reasoning=reasoning or None)
+                if source.get("tool_calls"):
+                    text = "tool_calls is not read in this format: the call is not trained"
+                    notes.append(Note("tools.ignored-calls", message.at + "/tool_calls", text))

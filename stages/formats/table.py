@@ -1,0 +1,121 @@
+"""The table of record formats: ids, families, default column maps, readers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from registry.datasets import Fields
+from stages.conversation import Conversation
+from stages.findings import Note
+
+from . import alpaca, openai, pretrain, sharegpt
+
+Reader = Callable[[dict[str, Any], list[Note]], Conversation | None]
+
+KINDS = ("sft", "pref", "kto", "pt", "predict")
+_STAGE_KINDS = {
+    "pt": "pt",
+    "sft": "sft",
+    "rm": "pref",
+    "dpo": "pref",
+    "orpo": "pref",
+    "simpo": "pref",
+    "kto": "kto",
+    "ppo": "predict",
+    "predict": "predict",
+    "grpo": "predict",
+    "rloo": "predict",
+}
+
+
+@dataclass(frozen=True)
+class Format:
+    """One record format. `default_fields`: the map when the user gives none. `read(fields, kind)`: its reader."""
+
+    id: str
+    family: str
+    kind: str
+    default_fields: Fields
+    read: Callable[[Fields, str], Reader]
+    summary: str
+
+    def to_conversation(
+        self, record: dict[str, Any], fields: Fields, kind: str, notes: list[Note]
+    ) -> Conversation | None:
+        """One record as a `Conversation`; None after a note that says why there is none.
+
+        The record should have passed the schema (`stages.schema.compiled`); one that has not gives `shape.type`
+        without a place. Readers for a whole run come from `reader`.
+        """
+        try:
+            return reader(self.id, fields, kind)(record, notes)
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+            notes.append(Note("shape.type", "", f"the record is not of the format {self.id}: {error!r}"))
+            return None
+
+
+_MEDIA = Fields(images="images", videos="videos", audios="audios")
+_ALPACA = replace(_MEDIA, prompt="instruction", query="input", system="system", history="history", tools="tools")
+_SHAREGPT = replace(
+    _MEDIA,
+    messages="conversations",
+    system="system",
+    tools="tools",
+    role_tag="from",
+    content_tag="value",
+    user_tag="human",
+    assistant_tag="gpt",
+    observation_tag="observation",
+    function_tag="function_call",
+    system_tag="system",
+)
+_OPENAI = replace(
+    _MEDIA,
+    messages="messages",
+    system="system",
+    tools="tools",
+    role_tag="role",
+    content_tag="content",
+    user_tag="user",
+    assistant_tag="assistant",
+    observation_tag="tool",
+    system_tag="system",
+)
+_PAIR = {"chosen": "chosen", "rejected": "rejected"}
+
+_TABLE = (
+    Format("alpaca", "alpaca", "sft", replace(_ALPACA, response="output"), alpaca.Reader, "instruction, input, output"),
+    Format("sharegpt", "sharegpt", "sft", _SHAREGPT, sharegpt.Reader, "conversations of from and value"),
+    Format("openai", "openai", "sft", _OPENAI, openai.Reader, "messages of role and content"),
+    Format("alpaca-dpo", "alpaca", "pref", replace(_ALPACA, **_PAIR), alpaca.Reader, "instruction, chosen, rejected"),
+    Format(
+        "sharegpt-dpo", "sharegpt", "pref", replace(_SHAREGPT, **_PAIR), sharegpt.Reader,
+        "conversations, chosen, rejected",
+    ),
+    Format("openai-dpo", "openai", "pref", replace(_OPENAI, **_PAIR), openai.Reader, "messages, chosen, rejected"),
+    Format(
+        "alpaca-kto", "alpaca", "kto", replace(_ALPACA, response="output", kto_tag="kto_tag"), alpaca.Reader,
+        "instruction, output, kto_tag",
+    ),
+    Format(
+        "sharegpt-kto", "sharegpt", "kto", replace(_SHAREGPT, kto_tag="label"), sharegpt.Reader,
+        "conversations, label",
+    ),
+    Format("openai-kto", "openai", "kto", replace(_OPENAI, kto_tag="label"), openai.Reader, "messages, label"),
+    Format("pretrain", "pretrain", "pt", Fields(prompt="text"), pretrain.Reader, "text"),
+)  # fmt: skip
+FORMATS: dict[str, Format] = {entry.id: entry for entry in _TABLE}
+
+
+def kind_of(stage: str) -> str:
+    """The kind of example that a training stage takes: sft | pref | kto | pt | predict. Raises KeyError."""
+    return _STAGE_KINDS[stage]
+
+
+@functools.lru_cache(maxsize=256)
+def reader(format_id: str, fields: Fields, kind: str) -> Reader:
+    """The reader of one format under one map; kept, since it remembers the role sequences it has judged."""
+    return FORMATS[format_id].read(fields, kind)

@@ -1,0 +1,113 @@
+"""What a text can hold that no reader sees: control and invisible characters, broken encodings, special tokens.
+
+Most records are clean, so the check is built for them: all texts of a record are joined and encoded once, one
+`bytes.translate` (2 GB/s) leaves only bytes that could start something suspicious, and the regular expressions
+(0.2 G characters/s) run on what is left. Notes are made text by text, only when something was found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from .findings import Note, clean, shown
+
+Search = Callable[[str], "re.Match[str] | None"]
+
+_CONTROL = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+_BIDI = "\u202a-\u202e\u2066-\u2069"
+_INVISIBLE = "\xad\u180e\u200b\u2060-\u2064\ufeff\U000e0001\U000e0020-\U000e007f"
+_PRIVATE = "\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U000ffffd\U00100000-\U0010fffd"
+_SUSPECT = re.compile(f"[{_CONTROL}{_BIDI}{_INVISIBLE}{_PRIVATE}\ufffd]")
+# letters that UTF-8 lead bytes turn into, followed by what continuation bytes turn into (Latin-1 and Windows-1252)
+_TAIL = (
+    "\x80-\xbf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013\u2014\u2018-\u201a\u201c-\u201e"
+    "\u2020-\u2022\u2026\u2030\u2039\u203a\u20ac\u2122"
+)
+_MOJIBAKE = re.compile(
+    "\xc3[\xa1-\xbf]|\xc2[\xa1-\xbf]|\xe2\u20ac[\u2122\u0153\u009d\u201c\u201d\u02dc\xa6\xa2]|\xef\xbf\xbd|\xf0\u0178"
+    f"|(?:[\xe3-\xe9][{_TAIL}]{{2}}){{2}}"
+)
+# tags of the three flags that are written with tag characters (England, Scotland, Wales)
+_FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+")
+# UTF-8 bytes that can start none of the above; 0xc3 starts the Latin letters of mojibake
+_STARTS = frozenset((*range(9), 11, 12, *range(14, 32), 0x7F, 0xC2, 0xC3, 0xE1, 0xE2, 0xEE, 0xEF, 0xF3, 0xF4))
+_CLEAN = bytes(byte for byte in range(256) if byte not in _STARTS)
+
+_CLASSES = (
+    ("text.control", re.compile(f"[{_CONTROL}]"), "a control character"),
+    ("text.bidi", re.compile(f"[{_BIDI}]"), "a character that reorders what is shown"),
+    ("text.invisible", re.compile(f"[{_INVISIBLE}]"), "an invisible character"),
+    ("text.replacement", re.compile("\ufffd"), "the replacement character U+FFFD: text was lost in decoding"),
+    ("text.private-use", re.compile(f"[{_PRIVATE}]"), "a private-use character"),
+    ("text.mojibake", _MOJIBAKE, "letters that look like UTF-8 read as Latin-1"),
+)
+_AROUND_CHARS = 16
+
+
+def suspicious(joined: str, data: bytes) -> bool:
+    """True when a text may hold something to report. `data` is `joined` in UTF-8."""
+    left = data.translate(None, _CLEAN)
+    if not left:
+        return False
+    return _SUSPECT.search(joined) is not None or (b"\xc3" in left and _MOJIBAKE.search(joined) is not None)
+
+
+def text_notes(text: str, at: str, notes: list[Note]) -> None:
+    """Notes about the characters of one text, one for each rule."""
+    if _SUSPECT.search(text) is None and _MOJIBAKE.search(text) is None:
+        return
+    without_flags = _FLAG.sub("", text)
+    for rule, pattern, what in _CLASSES:
+        found = pattern.search(without_flags)
+        if found:
+            count = len(pattern.findall(without_flags))
+            times = f", {count} times" if count > 1 else ""
+            notes.append(
+                Note(rule, at, f"the text holds {what} ({_name(found[0])}){times}", _around(without_flags, found))
+            )
+
+
+def _name(found: str) -> str:
+    return f"U+{ord(found):04X}" if len(found) == 1 else f'"{clean(found)}"'
+
+
+def _around(text: str, found: re.Match[str]) -> str:
+    return shown(text[max(0, found.start() - _AROUND_CHARS) : found.end() + _AROUND_CHARS])
+
+
+def special_search(tokens: Iterable[str]) -> Search | None:
+    """A search for any of the tokenizer's special strings; None when there are none. White space alone is no token."""
+    words = sorted({token for token in tokens if token.strip()}, key=lambda word: (-len(word), word))
+    return re.compile("|".join(map(re.escape, words))).search if words else None
+
+
+def special_notes(search: Search, texts: Sequence[tuple[str, str]], notes: list[Note]) -> None:
+    """A note for each (text, pointer) that spells a special token."""
+    for text, at in texts:
+        found = search(text)
+        if found:
+            message = f'the text spells the special token "{clean(found[0])}"'
+            notes.append(Note("text.special-token", at, message, _around(text, found)))
+
+
+# --- thoughts and media marks -----------------------------------------------------------------------------------------
+
+MARKS = re.compile(r"</?think>|<(?:image|video|audio)>")
+_THOUGHT_TAG = re.compile(r"</?think>")
+_EMPTY_THOUGHT = re.compile(r"<think>\s*</think>")
+MEDIA_MARK = re.compile(r"<(image|video|audio)>")
+
+
+def thought_notes(text: str, at: str, notes: list[Note]) -> None:
+    """Notes about the <think> tags of one answer."""
+    tags = _THOUGHT_TAG.findall(text)
+    if not tags:
+        return
+    if tags != ["<think>", "</think>"] * (len(tags) // 2):
+        only = tags[0] if len(set(tags)) == 1 else "/".join(tags[:4])
+        notes.append(Note("think.unbalanced", at, f"unbalanced thought tags ({only})", shown(text)))
+    elif _EMPTY_THOUGHT.search(text):
+        notes.append(Note("think.empty", at, "the thought is empty", shown(text)))
+    elif not text.rpartition("</think>")[2].strip():
+        notes.append(Note("think.only", at, "nothing follows the thought", shown(text[-80:])))
