@@ -224,7 +224,8 @@ def check_records(
     tally = Tally(task.path, state.spec.policy)
     validator = state.validator(task.source)
     check = validator.check
-    setstate = SetState()
+    setstate = SetState(task.path, state.spec.sources[task.source].format)
+    look, keep = setstate.add, setstate.keep
     kept: list[tuple[Record, Conversation, Any]] = []
     listed = read_records(chunk, state.spec.limits)
     if task.wanted >= 0:
@@ -238,9 +239,12 @@ def check_records(
         if conversation is not None and render is not None:
             rendered = render(conversation, notes)
         failed = conversation is None or (render is not None and rendered is None)
+        look(value, notes, record.line, record.record)
         if (notes or failed) and tally.judge(record, notes, must_reject=failed):
             continue
-        kept.append((record, cast(Conversation, conversation), rendered))
+        conversation = cast(Conversation, conversation)
+        keep(conversation, validator.digest, record.line, record.record)
+        kept.append((record, conversation, rendered))
     return tally, kept, setstate
 
 

@@ -284,7 +284,7 @@ def _tally(meta: dict[str, Any], task: Task, state: State) -> tuple[Tally, Any]:
         Reject(bytes.fromhex(data), line, record, offset, rule, tuple(finding(row) for row in rows))
         for data, line, record, offset, rule, rows in meta["rejects"]
     ]
-    return tally, SetState.from_dict(meta["setstate"])
+    return tally, SetState.from_dict(meta["setstate"], task.path)
 
 
 VERSIONS = {

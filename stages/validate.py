@@ -250,9 +250,9 @@ def _texts_of_calls(message: Message) -> list[str]:
 _METADATA_WORDS = """
 id uid uuid idx index key hash source src origin dataset data_source subset split url uri link license licence lang
 language locale category categories topic domain task task_type type kind tag tags label labels difficulty level
-version date time timestamp created created_at updated updated_at author user user_id annotator model model_name generator
-teacher provider file file_name filename path title name meta metadata info extra score scores rating quality turns turn num_turns
-length tokens num_tokens cluster seed status state comment notes md5 sha256 doi
+version date time timestamp created created_at updated updated_at author user user_id annotator model model_name
+generator teacher provider file file_name filename path title name meta metadata info extra score scores rating
+quality turns turn num_turns length tokens num_tokens cluster seed status state comment notes md5 sha256 doi
 """
 _TRAINING_WORDS = """
 system history tools messages conversations conversation instruction input output prompt query question response answer

@@ -1,0 +1,345 @@
+"""What only the whole set shows: copies, leaks, a wrong mapping, mixed formats, one-sided labels.
+
+A `SetState` is fed record by record inside a chunk (about a microsecond each), travels as plain data, and is merged in
+the order of the input; `set_findings` then speaks about all data sets together. It keeps 24 bytes a kept record: the
+64-bit digest of its texts, its line and its number.
+"""
+
+from __future__ import annotations
+
+import base64
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from registry.datasets import Fields
+from registry.rules import Policy
+
+from .conversation import Conversation
+from .findings import Finding, Note, shown
+from .formats import classify
+
+VERSION = 1
+SAMPLES_PER_RULE = 100  # findings kept of each rule; counts are exact whatever this is
+_MANY = 200_000  # above this numpy looks for the copies
+_MOST_KEYS = 512  # of a hostile file that never repeats a key
+_MOST_PLACES = 256
+_BIAS_PAIRS, _BIAS_SHARE = 50, 0.9
+_LABELS, _LABEL_RATIO = 50, 10
+
+# rules that, when every record breaks them in one place, mean a wrong mapping
+_MAPPING = frozenset(
+    {"shape.missing-field", "shape.null", "answer.missing", "answer.empty", "prompt.empty", "pretrain.empty-text"}
+)
+
+
+class SetState:
+    """What is remembered of the records of one data set. `path`: the file that the next records come from."""
+
+    def __init__(self, path: str = "", format_id: str = "") -> None:
+        self.format_id = format_id
+        self.read = 0
+        self.kept = 0
+        self.files: list[list[Any]] = [[path, 0]]  # path, records kept from it
+        self._digests = array("Q")
+        self._lines = array("q")
+        self._records = array("q")
+        self.keys: dict[str, None] = {}
+        self._shapes: set[tuple[str, ...]] = set()
+        self.places: Counter[tuple[str, str, str]] = Counter()  # rule, pointer, missing key
+        self.guess: dict[str, str] = {}
+        self.labels = [0, 0]
+        self.pairs = [0, 0, 0]  # all, chosen longer, rejected longer
+        self.others: dict[str, list[Any]] = {}  # format: path, line, record, how many
+
+    # --- fed in a chunk -----------------------------------------------------------------------------------------------
+
+    def add(self, value: object, notes: Sequence[Note], line: int, record: int) -> None:
+        """Looks at a record that was read. `notes`: everything said about it; `value`: what was parsed, or anything."""
+        self.read += 1
+        if isinstance(value, dict):
+            shape = tuple(value)
+            if shape not in self._shapes:
+                self._shapes.add(shape)
+                if len(self._shapes) > _MOST_KEYS:
+                    self._shapes.clear()
+                if len(self.keys) < _MOST_KEYS:
+                    self.keys.update(dict.fromkeys(key for key in shape if isinstance(key, str)))
+        if notes:
+            self._troubled(value, notes, line, record)
+
+    def keep(self, found: Conversation, digest: int, line: int, record: int) -> None:
+        """Remembers a record that was kept. `digest`: RecordValidator.digest of it."""
+        self.kept += 1
+        self.files[-1][1] += 1
+        self._digests.append(digest)
+        self._lines.append(line)
+        self._records.append(record)
+        if found.label is not None:
+            self.labels[found.label] += 1
+        elif found.chosen is not None and found.rejected is not None:
+            longer = len(found.chosen.content) - len(found.rejected.content)
+            self.pairs[0] += 1
+            if longer:
+                self.pairs[1 if longer > 0 else 2] += 1
+
+    def _troubled(self, value: object, notes: Sequence[Note], line: int, record: int) -> None:
+        structural = [note for note in notes if note.rule in _MAPPING]
+        if structural and len(self.places) < _MOST_PLACES:
+            self.places.update({(note.rule, note.pointer, _missing_key(note)) for note in structural})
+        guess = classify(value) if structural or notes[-1].rule.startswith(("shape.", "role.")) else None
+        if guess is None:
+            return
+        if not self.guess:
+            self.guess = _columns(guess.fields)
+        if guess.complete and guess.format != self.format_id and structural:
+            entry = self.others.setdefault(guess.format, [self.files[-1][0], line, record, 0])
+            entry[3] += 1
+
+    # --- carried and merged -------------------------------------------------------------------------------------------
+
+    def hashes(self) -> array[int]:
+        """The digests of the kept records, in order: 64 bits each."""
+        return self._digests
+
+    def merge(self, other: SetState) -> SetState:
+        """Adds what came after this one; returns this one."""
+        self.read += other.read
+        self.kept += other.kept
+        for path, count in other.files:
+            if self.files[-1][0] == path:
+                self.files[-1][1] += count
+            else:
+                self.files.append([path, count])
+        self._digests.extend(other._digests)
+        self._lines.extend(other._lines)
+        self._records.extend(other._records)
+        for key in other.keys:
+            if len(self.keys) < _MOST_KEYS:
+                self.keys[key] = None
+        self.places.update(other.places)
+        self.guess = self.guess or other.guess
+        self.labels = [mine + theirs for mine, theirs in zip(self.labels, other.labels, strict=True)]
+        self.pairs = [mine + theirs for mine, theirs in zip(self.pairs, other.pairs, strict=True)]
+        for name, (path, line, record, count) in other.others.items():
+            entry = self.others.setdefault(name, [path, line, record, 0])
+            entry[3] += count
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The state as JSON; `from_dict` reads it."""
+        return {
+            "format": self.format_id,
+            "read": self.read,
+            "kept": self.kept,
+            "files": self.files,
+            "digests": base64.b64encode(self._digests.tobytes()).decode(),
+            "lines": base64.b64encode(self._lines.tobytes()).decode(),
+            "records": base64.b64encode(self._records.tobytes()).decode(),
+            "keys": list(self.keys),
+            "places": [[*place, count] for place, count in sorted(self.places.items())],
+            "guess": self.guess,
+            "labels": self.labels,
+            "pairs": self.pairs,
+            "others": self.others,
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any], path: str | None = None) -> SetState:
+        """A state from `as_dict`. `path`: the file that its records are in now, when that is another one."""
+        state = cls("", raw["format"])
+        state.read, state.kept = raw["read"], raw["kept"]
+        state.files = [[path if path is not None else old, count] for old, count in raw["files"]]
+        state._digests.frombytes(base64.b64decode(raw["digests"]))
+        state._lines.frombytes(base64.b64decode(raw["lines"]))
+        state._records.frombytes(base64.b64decode(raw["records"]))
+        state.keys = dict.fromkeys(raw["keys"])
+        state.places = Counter({(rule, at, key): count for rule, at, key, count in raw["places"]})
+        state.guess = dict(raw["guess"])
+        state.labels, state.pairs = list(raw["labels"]), list(raw["pairs"])
+        state.others = {
+            name: [path if path is not None else entry[0], *entry[1:]] for name, entry in raw["others"].items()
+        }
+        return state
+
+    def places_of_kept(self) -> Iterator[tuple[str, int, int]]:
+        """(path, line, record) of each kept record, in order."""
+        at = 0
+        for path, count in self.files:
+            for position in range(at, at + count):
+                yield path, self._lines[position], self._records[position]
+            at += count
+
+    def place(self, position: int) -> tuple[str, int, int]:
+        """(path, line, record) of one kept record."""
+        at = position
+        for path, count in self.files:
+            if at < count:
+                return path, self._lines[position], self._records[position]
+            at -= count
+        raise IndexError(position)
+
+
+def _missing_key(note: Note) -> str:
+    parts = note.message.split('"')
+    return parts[1] if note.rule == "shape.missing-field" and len(parts) > 2 else ""
+
+
+def _columns(fields: Fields) -> dict[str, str]:
+    """The part of a map that names columns of text, for a hint."""
+    wanted = ("prompt", "query", "response", "messages", "chosen", "rejected", "kto_tag")
+    return {name: key for name, key in asdict(fields).items() if name in wanted and key is not None}
+
+
+# --- what the whole says ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SetView:
+    """One data set for `set_findings`. declared: its map was given by the user, so that an absent key is told."""
+
+    name: str
+    format_id: str
+    fields: Fields
+    state: SetState
+    split: str = "train"
+    declared: bool = False
+
+
+class _Speaker:
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.findings: list[Finding] = []
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    def say(self, note: Note, path: str, line: int = -1, record: int = -1) -> None:
+        severity = self.policy.severity(note.rule)
+        if severity == "off":
+            return
+        self.counts[note.rule, severity] += 1
+        if self.counts[note.rule, severity] <= SAMPLES_PER_RULE:
+            self.findings.append(
+                Finding(note.rule, severity, path, line, record, -1, note.pointer, note.message, note.hint, note.value)
+            )
+
+
+def set_findings(views: Sequence[SetView], policy: Policy) -> tuple[list[Finding], dict[tuple[str, str], int]]:
+    """Findings about the sets as wholes (capped a rule) and the exact counts by (rule, severity)."""
+    speaker = _Speaker(policy)
+    for view in views:
+        _about_one(view, speaker)
+    _about_copies(views, speaker)
+    return speaker.findings, dict(speaker.counts)
+
+
+def _about_one(view: SetView, speaker: _Speaker) -> None:
+    state = view.state
+    path = str(state.files[0][0]) or view.name
+    if not state.read:
+        speaker.say(Note("set.no-records", "", f'"{shown(view.name, 60)}" holds no records'), path)
+        return
+    for name, (other_path, line, record, count) in state.others.items():
+        if count == state.read:
+            text = f"all {count} records look like {name}, they are read as {view.format_id}"
+            speaker.say(Note("set.wrong-format", "", text, "", f"--format {name}"), other_path)
+            return
+        text = f"{count} of {state.read} records look like {name}; the file is read as {view.format_id}"
+        speaker.say(Note("set.mixed-formats", "", text), other_path, line, record)
+    _about_mapping(view, path, speaker)
+    if not state.kept and state.read > 1:
+        speaker.say(Note("set.all-rejected", "", f"all {state.read} records are rejected"), path)
+    _about_balance(view, path, speaker)
+
+
+def _about_mapping(view: SetView, path: str, speaker: _Speaker) -> None:
+    state = view.state
+    keys = ", ".join(shown(key, 30) for key in list(state.keys)[:10])
+    hint = f'map it in dataset_info.json, e.g. "columns": {_as_json(state.guess)}' if state.guess else ""
+    if state.read > 1:
+        for (rule, at, key), count in sorted(state.places.items()):
+            if count == state.read:
+                what = f'"{key}"' if key else at or "the prompt"
+                state_of = "missing" if rule in ("shape.missing-field", "answer.missing") else "empty"
+                text = f"{what} is {state_of} in all {count} records: the mapping is wrong; the keys are {keys}"
+                speaker.say(Note("mapping.empty-field", at, text, "", hint), path)
+    if view.declared and len(state.keys) < _MOST_KEYS:
+        optional = ("prompt", "query", "history", "system", "tools", "images", "videos", "audios")
+        for name in optional:
+            key = getattr(view.fields, name)
+            if key is not None and key not in state.keys:
+                text = f'`columns` maps {name} to "{shown(key, 40)}", which no record has; the keys are {keys}'
+                speaker.say(Note("mapping.absent-field", "", text), path)
+
+
+def _as_json(columns: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f'"{name}": "{shown(key, 40)}"' for name, key in columns.items()) + "}"
+
+
+def _about_balance(view: SetView, path: str, speaker: _Speaker) -> None:
+    bad, good = view.state.labels
+    if bad + good > 1 and not (bad and good):
+        text = f"all {bad + good} labels are {'true' if good else 'false'}"
+        speaker.say(Note("kto.one-class", "", text), path)
+    elif bad + good >= _LABELS and max(bad, good) > _LABEL_RATIO * min(bad, good):
+        speaker.say(Note("kto.imbalance", "", f"{good} labels are true, {bad} are false"), path)
+    pairs, chosen, rejected = view.state.pairs
+    if pairs >= _BIAS_PAIRS and max(chosen, rejected) >= _BIAS_SHARE * pairs:
+        which = "longer" if chosen > rejected else "shorter"
+        share = max(chosen, rejected) / pairs
+        text = f"the chosen answer is {which} than the rejected one in {share:.0%} of {pairs} pairs"
+        speaker.say(Note("preference.length-bias", "", text), path)
+
+
+def _about_copies(views: Sequence[SetView], speaker: _Speaker) -> None:
+    borders = [0]
+    for view in views:
+        borders.append(borders[-1] + view.state.kept)
+
+    def where(position: int) -> tuple[SetView, str, int, int]:
+        index = next(index for index in range(len(views)) if position < borders[index + 1])
+        return (views[index], *views[index].state.place(position - borders[index]))
+
+    for again, first in copies([view.state.hashes() for view in views]):
+        view, path, line, record = where(again)
+        first_view, first_path, first_line, _ = where(first)
+        place = f"{first_path}:{first_line}" if first_line >= 0 else first_path
+        if view.split != first_view.split:
+            rule, text = "set.split-leak", f"the same conversation is in the {first_view.split} data, {place}"
+        elif path != first_path:
+            rule, text = "set.duplicate-across", f"the same conversation as {place}"
+        else:
+            rule, text = "set.duplicate", f"the same conversation as line {first_line}"
+        speaker.say(Note(rule, "", text), path, line, record)
+
+
+def copies(digests: Sequence[array[int]]) -> list[tuple[int, int]]:
+    """(position, first position) of every repeated digest; positions count over all arrays in order."""
+    total = sum(map(len, digests))
+    if total > _MANY:
+        return _copies_numpy(digests)
+    first: dict[int, int] = {}
+    found = []
+    position = 0
+    for part in digests:
+        for digest in part:
+            seen = first.setdefault(digest, position)
+            if seen != position:
+                found.append((position, seen))
+            position += 1
+    return found
+
+
+def _copies_numpy(digests: Sequence[array[int]]) -> list[tuple[int, int]]:
+    import numpy as np
+
+    every = np.concatenate([np.frombuffer(part, dtype=np.uint64) for part in digests if len(part)])
+    order = np.argsort(every, kind="stable")
+    ranked = every[order]
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+    sizes = np.diff(np.append(starts, len(ranked)))
+    firsts = np.repeat(order[starts], sizes)
+    again = order != firsts
+    pairs = np.stack([order[again], firsts[again]], axis=1)
+    return [(int(position), int(first)) for position, first in pairs[np.argsort(pairs[:, 0], kind="stable")]]
