@@ -4,8 +4,8 @@
     gigatoken   sentencepiece BPE         30 MB/s            loads in 0.5 s
     tokenizers  everything, the reference  3 MB/s            loads in 0.4 s
 
-The two fast ones must give the reference's ids. `check` encodes a sample of the user's own texts and a fixed set of nasty
-ones with both; any difference means the reference is used, and the run says so. Figures: research note, qwen3, one core.
+The two fast ones must give the reference's ids. `check` encodes a sample of the user's own texts and a fixed set of
+nasty ones with both; any difference means the reference is used, and the run says so. Figures: qwen3, one core.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from registry.errors import UsageFault
 
 Ids = NDArray[np.int32]
 Offsets = NDArray[np.int64]
@@ -29,14 +31,20 @@ class Encoder(Protocol):
 
 
 class ReferenceEncoder:
-    """The `tokenizers` library itself."""
+    """The `tokenizers` library itself. Raises UsageFault for a tokenizer.json that it cannot read."""
 
     name = "tokenizers"
 
     def __init__(self, json_text: str, *, split_special_tokens: bool = False) -> None:
         import tokenizers
 
-        self.tokenizer = tokenizers.Tokenizer.from_str(json_text)
+        try:
+            self.tokenizer = tokenizers.Tokenizer.from_str(json_text)
+        except Exception as error:  # the library raises nothing narrower
+            raise UsageFault(
+                f"tokenizer.json: tokenizers {tokenizers.__version__} cannot read it: {str(error)[:200]}",
+                hint="a file written by a newer version needs a newer tokenizers; else download it again",
+            ) from error
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         if split_special_tokens:
@@ -144,18 +152,22 @@ class Verdict(NamedTuple):
 
 
 NASTY = (
-    "", " ", "  \n\n\t ", "a", "A" * 300, " leading", "trailing ", "\u00a0x\u2003y", "e\u0301 vs é", "👩‍👩‍👧‍👦🏳️‍🌈🇩🇪", "汉字漢字かな한글",
-    "١٢٣ ½ ²³ Ⅷ", "0123456789" * 5, "1,234,567.89", "I'm you're WE'LL don'T", "\x00\x01\x7f", "\ufeffbom", "\u200b\u200d\u2060",
+    "", " ", "  \n\n\t ", "a", "A" * 300, " leading", "trailing ", "\u00a0x\u2003y", "e\u0301 vs é",
+    "👩‍👩‍👧‍👦🏳️‍🌈🇩🇪", "汉字漢字かな한글",
+    "١٢٣ ½ ²³ Ⅷ", "0123456789" * 5, "1,234,567.89", "I'm you're WE'LL don'T", "\x00\x01\x7f", "\ufeffbom",
+    "\u200b\u200d\u2060",
     "\u202eright-to-left", "मनीष ไทย עברית العربية", "\r\n\r\n\r", "tab\tsep\tx", "x" * 4000, "https://a.b/c?d=e&f=%20#g",
     "def f(x):\n\treturn {'a': [1, 2.5e-3]}\n", "<|im_start|>user<|im_end|>", "<|endoftext|><s></s><think>\n\n</think>",
-    "[INST] x [/INST]", "\U0001f9ff\U0010fffd", "ﬁ ﬂ Å Ω K", "a\u0300\u0301\u0302\u0303b", "…—–“”‘’", "\\n \\u0041 &amp; <b>",
+    "[INST] x [/INST]", "\U0001f9ff\U0010fffd", "ﬁ ﬂ Å Ω K", "a\u0300\u0301\u0302\u0303b",
+    "…—–“”‘’", "\\n \\u0041 &amp; <b>",
 )  # fmt: skip
 
 
 def check(name: str, json_text: str, sample: Sequence[str], *, split_special_tokens: bool = False) -> Verdict:
     """Encodes the sample and the nasty set with a back end and with the reference, and compares id by id.
 
-    Never raises: a back end that cannot load or encode is answered by the reference, with the reason.
+    A back end that cannot load or encode is answered by the reference, with the reason. Raises UsageFault when the
+    reference itself cannot read the tokenizer.
     """
     texts = [*NASTY, *sample]
     if name == "tokenizers":
@@ -170,6 +182,9 @@ def check(name: str, json_text: str, sample: Sequence[str], *, split_special_tok
     want, want_offsets = load_encoder("tokenizers", json_text, split_special_tokens=split_special_tokens).encode(texts)
     if np.array_equal(ids, want) and np.array_equal(offsets, want_offsets):
         return Verdict(name, name, len(texts), 0, "same ids as the reference")
+    if len(offsets) != len(want_offsets):
+        reason = f"{name} gives {len(offsets) - 1} results for {len(texts)} texts"
+        return Verdict("tokenizers", name, len(texts), len(texts), reason)
     differ = sum(
         not np.array_equal(
             ids[offsets[index] : offsets[index + 1]], want[want_offsets[index] : want_offsets[index + 1]]

@@ -66,7 +66,7 @@ def test_a_wrapped_definition_reads_like_a_bare_one(name: str) -> None:
     assert FORMATS[name].prompt(wrapped, DATE) == FORMATS[name].prompt(tools(), DATE)
 
 
-# --- what goes in and cannot be written ------------------------------------------------------------------------------------
+# --- what goes in and cannot be written -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["gemma4", "glm4_moe", "lfm2", "minimax2", "qwen3_5", "seed_oss"])
@@ -102,7 +102,7 @@ def test_a_tool_without_parameters_can_be_listed(name: str) -> None:
     assert "ping" in FORMATS[name].prompt([{"name": "ping", "description": "says pong"}], DATE)
 
 
-# --- dates, versions, defects ---------------------------------------------------------------------------------------------
+# --- dates, versions, defects -----------------------------------------------------------------------------------------
 
 
 def test_the_date_is_the_one_given_and_never_the_clock() -> None:
