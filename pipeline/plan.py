@@ -8,6 +8,7 @@ mistake it can see, so that nothing is half done when one turns up.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
@@ -15,10 +16,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from registry.datasets import Dataset, Fields, resolve
-from registry.errors import UsageFault
+from registry.errors import DataFault, UsageFault
 from registry.rules import Policy
 from stages.batch import BatchSpec, SourceSpec
-from stages.formats import FORMATS, Detection, detect
+from stages.formats import FORMATS, Detection
+from stages.formats.detect import Detector
 from stages.parse import UNPARSED, parse
 from stages.read import Chunk, Limits, discover, records, scan
 
@@ -27,8 +29,6 @@ from .config import Config
 if TYPE_CHECKING:
     from stages.encoding import EncodeSpec
     from stages.tokenizer_files import FittedTokenizer, TokenizerFiles
-
-SAMPLE_RECORDS = 1000  # records looked at to find a format out
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ def _sources(config: Config, stage: str, limits: Limits) -> tuple[list[Source], 
     for names, split in ((train, "train"), (evaluation, "validation")):
         if not names:
             continue
-        for dataset in resolve(names, folder, stage=stage):
+        form = config.text("format") or "auto"
+        for dataset in resolve(names, folder, stage=_data_stage(stage), base=config.folder, record_format=form):
             notes += dataset.notes
             try:
                 files = tuple(path for spec in dataset.files for path in discover(spec))
@@ -143,13 +144,20 @@ def _sources(config: Config, stage: str, limits: Limits) -> tuple[list[Source], 
     return sources, notes
 
 
+def _data_stage(stage: str) -> str:
+    """The stage as data sets know it: prompts for grpo and rloo are those of predict."""
+    return "predict" if stage in ("grpo", "rloo", "ppo") else stage
+
+
 def _source(
     dataset: Dataset, files: tuple[str, ...], split: str, config: Config, stage: str, limits: Limits
 ) -> Source:
-    form = dataset.format if dataset.format != "auto" else config.text("format") or "auto"
+    form = dataset.format
     detection = None
     if form == "auto":
         detection = detect_format(files, limits)
+        if detection.mixed:
+            raise DataFault(f"{files[0]}: {detection.reason}", hint="keep one format a file, or say which with --format")
         if detection.format is None:
             raise UsageFault(f"{files[0]}: {detection.reason}", hint="say it with --format, or map columns in dataset_info.json")
         form = detection.format
@@ -162,7 +170,7 @@ def _source(
 
 def detect_format(files: Sequence[str], limits: Limits) -> Detection:
     """Finds out the record format of a set from its first records."""
-    sample: list[dict[str, object]] = []
+    detector, places = Detector(), []
     for path in files:
         for item in scan(path, limits):
             if not isinstance(item, Chunk):
@@ -170,19 +178,20 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
             for record in records(item, limits):
                 value = parse(record.data, [])
                 if value is not UNPARSED and isinstance(value, dict):
-                    sample.append(value)
-                if len(sample) >= SAMPLE_RECORDS:
-                    return detect(sample)
+                    detector.add(value)
+                    places.append(f"{path}:{record.line}")
             break  # one chunk a file tells enough, and the next file may tell more
-    return detect(sample)
+    found = detector.result()
+    if found.mixed:
+        firsts = ", ".join(f"{name} (first at {places[at]})" for name, at in found.first.items())
+        return dataclasses.replace(found, reason=f"the records are of several formats: {firsts}")
+    return found
 
 
 # --- template and tokenizer -------------------------------------------------------------------------------------------
 
 
 def _with_tokens(plan: Plan, model: str) -> Plan:
-    import dataclasses
-
     from registry.templates import load_template
     from stages.assemble import CutOptions
     from stages.autotemplate import load_auto

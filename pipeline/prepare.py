@@ -31,13 +31,14 @@ from stages.pack import VERSION as PACK_VERSION
 from stages.write import VERSION as WRITE_VERSION
 from stages.write import Parts, ShardResult, ShardTask, write_shard
 
-from .arrange import Arranged, Rows, SourceLedger, Table, arrange, make_rows, make_table, total
+from .arrange import Rows, SourceLedger, Table, arrange, make_rows, make_table, total
 from .collect import SMALL_INPUT_BYTES, Collected, collect
 from .config import Config, worker_count
 from .manifest import NAME as MANIFEST
 from .manifest import SCHEMA_VERSION, dump, read_manifest
 from .plan import Plan, make_plan
 from .publish import CACHE, is_ours, locked, open_output, publish
+from .setcheck import check_set, check_split, stop_on_mapping
 from .verify import file_sha256, self_digest
 from .workers import Job, inline, processes
 
@@ -227,11 +228,13 @@ def _build(
         collected = collect(plan, plan.batch_spec(os.fspath(spool)), workers, rejects.add, progress)
     elapsed["read, validate, tokenize"] = time.perf_counter() - mark
     mark = time.perf_counter()
+    check_set(plan, collected)
+    stop_on_mapping(collected)
     encode = plan.encode
     assert encode is not None
     table = make_table(collected, encode.cut.reserved_tokens)
     arranged = arrange(plan, collected, table)
-    _set_findings(plan, collected, table, arranged)
+    check_split(plan, collected, table, arranged)
     broken = [line for ledger in arranged.ledgers for line in ledger.problems()]
     if broken:
         raise AssertionError(f"the ledger does not close: {broken}")
@@ -331,13 +334,6 @@ def _sample_texts(plan: Plan, most: int = 600) -> list[str]:
         for _, _, rendered in kept:
             texts.update(dict.fromkeys(piece for half in rendered.halves for piece in half if isinstance(piece, str)))
     return list(texts)
-
-
-def _set_findings(plan: Plan, collected: Collected, table: Table, arranged: Arranged) -> None:
-    """What only the whole set shows."""
-    from .setcheck import check_set
-
-    check_set(plan, collected, table, arranged)
 
 
 # --- shards -----------------------------------------------------------------------------------------------------------

@@ -2,10 +2,60 @@
 
 from __future__ import annotations
 
-from .arrange import Arranged, Table
+from typing import TYPE_CHECKING
+
+from registry.errors import DataFault
+from stages.findings import Finding, Note
+from stages.setrules import SetView, set_findings
+
 from .collect import Collected
 from .plan import Plan
 
+if TYPE_CHECKING:
+    from .arrange import Arranged, Table
 
-def check_set(plan: Plan, collected: Collected, table: Table, arranged: Arranged) -> None:
-    """Adds set-level findings to what was collected."""
+STOPS = ("mapping.empty-field", "set.wrong-format")  # a set that breaks these is not what it is read as
+
+
+def check_set(plan: Plan, collected: Collected) -> None:
+    """Adds the findings about whole data sets to what was collected."""
+    views = [
+        SetView(source.spec.name, source.spec.format, source.spec.fields, state, source.split, source.dataset.declared)
+        for number, source in enumerate(plan.sources)
+        if (state := collected.setstates.get(number)) is not None
+    ]
+    findings, counts = set_findings(views, plan.policy)
+    collected.counts.update(counts)
+    collected.add_findings(findings)
+
+
+def stop_on_mapping(collected: Collected) -> None:
+    """Raises DataFault when a whole set is read with a wrong map: its rows would teach nothing of what is meant."""
+    wrong = [found for found in collected.findings if found.rule in STOPS and found.severity == "error"]
+    if wrong:
+        raise DataFault(
+            [f"{found.path}: {found.message} [{found.rule}]" for found in wrong],
+            hint=next((found.hint for found in wrong if found.hint), "name the keys in dataset_info.json (`columns`)"),
+        )
+
+
+def check_split(plan: Plan, collected: Collected, table: Table, arranged: Arranged) -> None:
+    """Adds a finding for each conversation that a split put on both sides, and one for a split that nothing will use."""
+    import numpy as np
+
+    config = plan.config
+    value = config.number("val_size") or 0.0
+    if value <= 1e-6 or "validation" not in arranged.splits or any(source.split != "train" for source in plan.sources):
+        return
+    train, validation = arranged.splits["train"], arranged.splits["validation"]
+    severity = plan.policy.severity("set.split-leak")
+    if severity == "off":
+        return
+    both = np.isin(table.hash[validation], table.hash[train])
+    for example in validation[both].tolist():
+        note = Note("set.split-leak", "", "the same conversation stands in train and in validation")
+        item = collected.files[int(table.file[example])]
+        collected.counts[note.rule, severity] += 1
+        line, record = int(table.line[example]), int(table.record[example])
+        found = Finding(note.rule, severity, item.path, line, record, -1, "", note.message, "", "")
+        collected.add_findings([found])

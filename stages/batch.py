@@ -28,6 +28,7 @@ from .findings import Finding, Note
 from .parse import UNPARSED, parse
 from .read import Chunk, Limits, Record
 from .read import records as read_records
+from .setrules import SetState
 from .validate import RecordValidator
 
 VERSION = 1
@@ -99,7 +100,7 @@ class ChunkResult(NamedTuple):
     findings: list[Finding]
     rejected: dict[str, int]
     rejects: list[Reject]
-    setstate: Any
+    setstate: SetState | None
     examples: Any
     reused: bool
     text_bytes: int
@@ -214,13 +215,11 @@ def _bytes_of(chunk: Chunk) -> bytes:
 
 def check_records(
     state: State, task: Task, chunk: Chunk, render: Any
-) -> tuple[Tally, list[tuple[Record, Conversation, Any]], Any]:
+) -> tuple[Tally, list[tuple[Record, Conversation, Any]], SetState]:
     """Reads, parses and checks a chunk's records; `render(conversation, notes)` may add what the template refuses.
 
     Returns the tally, the kept records with their conversation and rendered form, and the set-level state.
     """
-    from .setrules import SetState
-
     tally = Tally(task.path, state.spec.policy)
     validator = state.validator(task.source)
     check = validator.check

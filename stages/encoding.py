@@ -28,6 +28,7 @@ from .encode import encode
 from .findings import Finding, Note
 from .read import Chunk, Record
 from .render import Rendered, Renderer, RenderOptions
+from .setrules import SetState
 from .spool import Spool, write_spool
 from .tokenize import Encoder, ReferenceEncoder, load_encoder
 from .tokenizer_files import FittedTokenizer, fit, load_tokenizer_files
@@ -150,7 +151,7 @@ class Encoding:
             "counts": encoded.counts,
             "labels": encoded.labels,
             "places": places.ravel(),
-            "hash": setstate.hashes(),
+            "hash": np.array(setstate.hashes(), dtype=np.uint64),
         }
         meta = _meta(tally, setstate, len(chunk_bytes))
         if spool_path:
@@ -265,9 +266,7 @@ def _meta(tally: Tally, setstate: Any, text_bytes: int) -> dict[str, Any]:
     }
 
 
-def _tally(meta: dict[str, Any], task: Task, state: State) -> tuple[Tally, Any]:
-    from .setrules import SetState
-
+def _tally(meta: dict[str, Any], task: Task, state: State) -> tuple[Tally, SetState]:
     def finding(row: list[Any]) -> Finding:
         # the same bytes may stand in another file now
         return Finding(*row)._replace(path=task.path)
