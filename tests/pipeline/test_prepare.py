@@ -1,0 +1,295 @@
+"""Packing from end to end: what a user may rely on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipeline.arrange import SourceLedger
+from pipeline.cli import run
+from pipeline.config import load_config
+from pipeline.manifest import read_manifest
+from pipeline.prepare import Outcome, prepare
+from pipeline.publish import locked, open_output
+from pipeline.verify import listed_files, problems
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "fixtures" / "demo" / "sft.yaml"
+
+CHATS = [
+    {"conversations": [{"from": "human", "value": f"Question {n}? " * (n % 17 + 1)}, {"from": "gpt", "value": f"Answer {n}. " * (n % 23 + 1)}]}
+    for n in range(400)
+]
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> Path:
+    path = tmp_path / "chats.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in CHATS), encoding="utf-8")
+    return path
+
+
+def pack(data: Path | str, out: Path, *settings: str) -> Outcome:
+    words = [f"dataset={data}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=qwen3", "cutoff_len=256", *settings]
+    config = load_config(None, words, for_verb="pack")
+    return prepare(config, out, lambda line: None)
+
+
+def tree(out: Path) -> dict[str, str]:
+    """Relative path -> digest of every published file; the manifest without its `run` block."""
+    found = {}
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if path.is_file() and not name.startswith(".cache"):
+            data = path.read_bytes()
+            if name == "manifest.json":
+                document = json.loads(data)
+                document.pop("run")
+                data = json.dumps(document, sort_keys=True).encode()
+            found[name] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+def rows(out: Path, split: str = "train") -> list[dict[str, Any]]:
+    found = []
+    for shard in read_manifest(out)["splits"][split]["shards"]:
+        with pa.memory_map(str(out / shard["file"])) as source:
+            found += pa.ipc.open_stream(source).read_all().to_pylist()
+    return found
+
+
+def test_demo_packs_and_verifies(tmp_path: Path) -> None:
+    """The demo packs without a rejected record, and every file is as the manifest says."""
+    out = tmp_path / "out"
+    assert run(["pack", str(DEMO), "-o", str(out), "--quiet"]) == 0
+    manifest = read_manifest(out)
+    assert manifest["ledger"]["read"] == manifest["ledger"]["examples"] == 26
+    assert problems(out) == []
+    assert run(["verify", str(out), "--quiet"]) == 0
+
+
+def test_ledger_closes(chats: Path, tmp_path: Path) -> None:
+    """read - rejected = examples + dropped, tokens in - lost = tokens out, and the shards hold exactly that many."""
+    chats.write_bytes(chats.read_bytes() + b'{"conversations": []}\n{"broken\n')
+    manifest = pack(chats, tmp_path / "out", "packing=true", "cutoff_len=64").manifest
+    ledger = manifest["ledger"]
+    assert ledger["read"] == 402
+    assert sum(ledger["rejected"].values()) == 2
+    assert ledger["read"] - 2 - ledger["not_sampled"] + ledger["repeated"] == ledger["examples"] + sum(ledger["dropped"].values())
+    assert ledger["tokens_in"] - sum(ledger["tokens_lost"].values()) == ledger["tokens"]
+    assert ledger["trained_tokens_in"] - sum(ledger["trained_tokens_lost"].values()) == ledger["trained_tokens"]
+    assert ledger["tokens_lost"]["cutoff"] > 0
+    written = rows(tmp_path / "out")
+    assert sum(len(row["input_ids"]) for row in written) == ledger["tokens"]
+    assert sum(label != -100 for row in written for label in row["labels"]) == ledger["trained_tokens"]
+    assert sum(len(row["seq_lengths"]) for row in written) == ledger["examples"]
+    assert all(sum(row["seq_lengths"]) == len(row["input_ids"]) <= 64 for row in written)
+
+
+def test_an_open_ledger_is_seen() -> None:
+    """The closing check can fail: one record or one token too few is named."""
+    ledger = SourceLedger(read=3, examples=2, tokens_in=10, tokens=9)
+    assert len(ledger.problems()) == 2
+
+
+def test_unpacked_rows_keep_the_order(chats: Path, tmp_path: Path) -> None:
+    """One example a row, in input order, and each row is what it is in the packed shards."""
+    pack(chats, tmp_path / "plain", "cutoff_len=1024")
+    pack(chats, tmp_path / "packed", "packing=true", "cutoff_len=1024")
+    plain = [(row["input_ids"], row["labels"]) for row in rows(tmp_path / "plain")]
+    assert len(plain) == 400
+    split = []
+    for row in rows(tmp_path / "packed"):
+        at = 0
+        for length in row["seq_lengths"]:
+            split.append((row["input_ids"][at : at + length], row["labels"][at : at + length]))
+            at += length
+    assert sorted(split) == sorted(plain)
+
+
+def test_same_bytes_for_any_worker_count(chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker or three, small chunks, another hash seed: the same bytes in every published file."""
+    from pipeline import collect, plan
+    from stages.read import Limits
+
+    small = Limits(chunk_bytes=8 << 10)
+    monkeypatch.setattr(collect, "SMALL_INPUT_BYTES", 0)
+    monkeypatch.setattr(plan, "Limits", lambda: small)
+    first = tree(pack(chats, tmp_path / "one", "packing=true", "workers=1", "val_size=0.1").out)
+    assert tree(pack(chats, tmp_path / "three", "packing=true", "workers=3", "val_size=0.1").out) == first
+
+
+def test_same_bytes_from_anywhere(tmp_path: Path) -> None:
+    """Another hash seed, time zone and working directory change nothing."""
+    digests = []
+    for seed, zone, folder in (("0", "UTC", ROOT), ("7", "Pacific/Kiritimati", tmp_path)):
+        out = tmp_path / f"out{seed}"
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "TZ": zone}
+        command = [sys.executable, "-m", "pipeline", "pack", str(DEMO), "-o", str(out), "--quiet"]
+        subprocess.run(command, check=True, cwd=folder, env={**environment, "PYTHONPATH": str(ROOT)})
+        found = tree(out)
+        found.pop("manifest.json")  # names the inputs as the user's working directory sees them
+        found.pop("report.json")
+        digests.append(found)
+    assert digests[0] == digests[1]
+
+
+def test_nothing_changed_is_up_to_date(chats: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert pack(chats, out).state == "written"
+    before = tree(out)
+    assert pack(chats, out).state == "up to date"
+    assert tree(out) == before
+
+
+def test_what_changed_decides_what_is_done_again(chats: Path, tmp_path: Path) -> None:
+    """Packing or another cutoff reuses every tokenized chunk; another template reuses none; the reason is said."""
+    out = tmp_path / "out"
+    pack(chats, out)
+    packed = pack(chats, out, "packing=true")
+    assert packed.collected is not None
+    assert packed.collected.reused == len(packed.collected.chunks)
+    shorter = pack(chats, out, "packing=true", "cutoff_len=100")
+    assert shorter.collected is not None
+    assert shorter.collected.reused == len(shorter.collected.chunks)
+    assert "cutoff_len" in shorter.reasons[0]
+    other = pack(chats, out, "packing=true", "cutoff_len=100", "template=default")
+    assert other.collected is not None
+    assert other.collected.reused == 0
+    assert "template" in other.reasons[0]
+
+
+def test_cached_chunks_give_the_same_bytes(chats: Path, tmp_path: Path) -> None:
+    """An output from reused chunks equals one made afresh."""
+    pack(chats, tmp_path / "a")
+    pack(chats, tmp_path / "a", "packing=true", "cutoff_len=100")
+    pack(chats, tmp_path / "b", "packing=true", "cutoff_len=100")
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_one_changed_file_of_eight_is_read_again(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for n in range(8):
+        text = "".join(json.dumps(record) + "\n" for record in CHATS[n * 50 : n * 50 + 50])
+        (folder / f"part{n}.jsonl").write_text(text)
+    out = tmp_path / "out"
+    pack(folder, out)
+    changed = folder / "part3.jsonl"
+    changed.write_text(changed.read_text().replace("Answer 170.", "answer 170.", 1))
+    again = pack(folder, out)
+    assert again.collected is not None
+    assert again.collected.reused == 7
+
+
+@pytest.mark.parametrize("kind", ["train", "lineage", "report.json"])
+def test_one_flipped_byte_is_found(chats: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Verify names the file in which a byte was flipped, and exits 1."""
+    out = pack(chats, tmp_path / "out").out
+    name = next(name for name in listed_files(read_manifest(out)) if name.startswith(kind))
+    data = bytearray((out / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (out / name).write_bytes(data)
+    assert run(["verify", str(out)]) == 1
+    assert name in capsys.readouterr().err
+
+
+def test_a_missing_an_extra_and_a_cut_shard_are_found(chats: Path, tmp_path: Path) -> None:
+    out = pack(chats, tmp_path / "out", "shard_size=20000").out
+    shards = [shard["file"] for shard in read_manifest(out)["splits"]["train"]["shards"]]
+    assert len(shards) > 2
+    (out / shards[0]).unlink()
+    with (out / shards[1]).open("r+b") as handle:
+        handle.truncate(1000)
+    shutil.copy(out / shards[2], out / "train" / "data-99999-of-99999.arrow")
+    wrong = " ".join(problems(out))
+    assert shards[0] in wrong
+    assert shards[1] in wrong
+    assert "data-99999" in wrong
+
+
+def test_a_changed_manifest_is_found(chats: Path, tmp_path: Path) -> None:
+    out = pack(chats, tmp_path / "out").out
+    path = out / "manifest.json"
+    path.write_text(path.read_text().replace('"cutoff_len": 256', '"cutoff_len": 512', 1))
+    assert problems(out)
+
+
+def test_datasets_loads_it(chats: Path, tmp_path: Path) -> None:
+    """`datasets.load_from_disk(OUT)` gives the rows of every split."""
+    datasets = pytest.importorskip("datasets")
+    out = pack(chats, tmp_path / "out", "packing=true", "val_size=0.1").out
+    loaded = datasets.load_from_disk(str(out))
+    manifest = read_manifest(out)
+    assert {name: len(split) for name, split in loaded.items()} == {
+        name: split["rows"] for name, split in manifest["splits"].items()
+    }
+    assert loaded["train"][0]["input_ids"] == rows(out)[0]["input_ids"]
+
+
+def test_pretraining_is_one_stream(tmp_path: Path) -> None:
+    """Packed pretraining rows joined are the documents joined: nothing is thrown away, every row but the last is full."""
+    path = tmp_path / "text.jsonl"
+    path.write_text("".join(json.dumps({"text": f"Tide {n} rises. " * (n + 1)}) + "\n" for n in range(60)))
+    plain = pack(path, tmp_path / "plain", "stage=pt", "packing=false", "cutoff_len=100000").out
+    packed = pack(path, tmp_path / "packed", "stage=pt", "packing=true", "cutoff_len=128").out
+    joined = [token for row in rows(plain) for token in row["input_ids"]]
+    blocks = rows(packed)
+    assert [token for row in blocks for token in row["input_ids"]] == joined
+    assert {len(row["input_ids"]) for row in blocks[:-1]} == {128}
+    assert all(row["input_ids"] == row["labels"] for row in blocks)
+
+
+def test_lineage_leads_back(chats: Path, tmp_path: Path) -> None:
+    """Every example of a shard names its source line, its place in the row, and its lengths before and after the cut."""
+    out = pack(chats, tmp_path / "out", "packing=true", "cutoff_len=64").out
+    manifest = read_manifest(out)
+    seen = []
+    for shard in manifest["splits"]["train"]["shards"]:
+        with pa.memory_map(str(out / shard["lineage"]["file"])) as source:
+            table = pa.ipc.open_file(source).read_all().to_pylist()
+        seen += [entry["line"] for entry in table]
+        for entry in table:
+            after = entry["after"] if entry["after"] is not None else entry["before"]
+            assert sum(after) == entry["tokens"] <= sum(entry["before"])
+            assert manifest["inputs"][entry["source"]]["path"] == str(chats)
+    assert sorted(seen) == list(range(1, 401))
+
+
+def test_a_second_run_waits_its_turn(chats: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """While a run holds the output, another one ends with exit 75 and changes nothing."""
+    out = tmp_path / "out"
+    open_output(out)
+    with locked(out):
+        words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default"]
+        assert run(["pack", *words, "-o", str(out)]) == 75
+    assert "another run" in capsys.readouterr().err
+    assert not (out / "manifest.json").exists()
+
+
+def test_no_cache_leaves_none(chats: Path, tmp_path: Path) -> None:
+    words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default", "--no-cache"]
+    assert run(["pack", *words, "-o", str(tmp_path / "out"), "--quiet"]) == 0
+    assert not (tmp_path / "out" / ".cache").exists()
+    assert problems(tmp_path / "out") == []
+
+
+def test_the_input_is_never_touched(chats: Path, tmp_path: Path) -> None:
+    before = (chats.read_bytes(), chats.stat().st_mtime_ns)
+    pack(chats, tmp_path / "out")
+    assert (chats.read_bytes(), chats.stat().st_mtime_ns) == before
+
+
+def test_json_is_the_manifest(chats: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default", "--json"]
+    assert run(["pack", *words, "-o", str(tmp_path / "out")]) == 0
+    assert json.loads(capsysbinary.readouterr().out) == read_manifest(tmp_path / "out")
