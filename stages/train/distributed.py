@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ def quiet_libraries(*, on_cpu: bool) -> None:
         import transformers
 
         transformers.utils.logging.disable_progress_bar()
+    # TRL still says gradient_checkpointing where transformers now says activation_checkpointing
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
     # rows go one at a time on purpose where there is no flash attention
     logging.getLogger("trl.trainer.sft_trainer").addFilter(_not_about_batches_of_one)
 

@@ -23,31 +23,32 @@ from registry.errors import UsageFault
 _DOCUMENT_TOKENS = 12
 
 
-def sample_documents(rows: Any, vocabulary: int) -> list[list[int]]:
+def sample_documents(rows: Any, ids: int) -> list[list[int]]:
     """Four short token lists from the first rows of the data (made up when the data has too few tokens)."""
     documents: list[list[int]] = []
     for row in rows.select(range(min(4, len(rows)))):
+        tokens = row["input_ids"] if "input_ids" in row else row["prompt_ids"]
         start = 0
-        for size in row.get("seq_lengths") or [len(row["input_ids"])]:
-            documents.append(list(row["input_ids"][start : start + min(size, _DOCUMENT_TOKENS)]))
+        for size in row.get("seq_lengths") or [len(tokens)]:
+            documents.append(list(tokens[start : start + min(size, _DOCUMENT_TOKENS)]))
             start += size
     documents = [document for document in documents if len(document) >= 4][:4]
     while len(documents) < 4:
         first = len(documents)
-        documents.append([(7 * (first + 1) + 3 * step) % min(vocabulary, 997) for step in range(8)])
+        documents.append([(7 * (first + 1) + 3 * step) % min(ids, 997) for step in range(8)])
     return documents
 
 
 def isolation_gap(
     forward: Callable[[dict[str, Any]], Any], collate: Callable[[list[dict[str, Any]]], dict[str, Any]],
-    documents: Sequence[list[int]], vocabulary: int,
+    documents: Sequence[list[int]], ids: int,
 ) -> float:  # fmt: skip
     """The largest change that another first document makes in the log-probabilities of the other three.
 
     forward: collated batch -> per-token log-probabilities, 1 x tokens - 1. 0.0 when the examples are isolated.
     """
     a, b, c, d = documents
-    changed = [(token + 1) % vocabulary for token in reversed(a)]
+    changed = [(token + 1) % ids for token in reversed(a)]
     results = []
     for first in (a, changed):
         rows = [
@@ -61,8 +62,8 @@ def isolation_gap(
 def check_isolation(trainer: Any, model: Any, documents: Sequence[list[int]]) -> float:
     """Try `isolation_gap` on `model` with the trainer's own collator. Raises UsageFault when the examples see each
     other; returns the gap."""
-    gap = isolation_gap(_scorer(trainer, model), trainer.data_collator.inner, documents, _vocabulary(trainer))
-    if gap > _tolerance(model):
+    gap = isolation_gap(_scorer(trainer, model), trainer.data_collator.inner, documents, vocabulary(trainer))
+    if gap > tolerance(model):
         name = getattr(trainer.model.config, "_attn_implementation", "?")
         raise UsageFault(
             f"packed examples see each other in this model with attention {name} "
@@ -76,11 +77,9 @@ def head_gap(trainer: Any, model: Any, document: Sequence[int]) -> float:
     """How far TRL's log-probabilities lie from those of the model's own logits, in nats, at worst."""
     import torch
 
-    row = {"input_ids": list(document), "labels": list(document), "seq_lengths": [len(document)]}
-    batch = trainer.data_collator.inner([row])
-    fused = _scorer(trainer, model)(batch)
+    ids = torch.tensor([list(document)], device=_device(model))
+    fused = _scorer(trainer, model)({"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids})
     with _quiet(model), torch.no_grad(), trainer.accelerator.autocast():
-        ids = batch["input_ids"].to(_device(model))
         plain = model(input_ids=ids, use_cache=False).logits.float()[:, :-1].log_softmax(-1)
     own = plain.gather(-1, ids[:, 1:, None])[..., 0]
     return float((fused.float() - own).abs().max())
@@ -158,12 +157,14 @@ def _device(model: Any) -> Any:
     return next(model.parameters()).device
 
 
-def _vocabulary(trainer: Any) -> int:
+def vocabulary(trainer: Any) -> int:
+    """How many ids the trainer's model knows."""
     return int(trainer.model.get_input_embeddings().num_embeddings)
 
 
-def _tolerance(model: Any) -> float:
-    """The same kernels on the same shapes give the same bits; half precision gets room for atomics."""
+def tolerance(model: Any) -> float:
+    """How far two equal computations may differ, in nats: the same kernels on the same shapes give the same bits, half
+    precision gets room for atomics."""
     import torch
 
     return 1e-5 if next(model.parameters()).dtype == torch.float32 else 2e-2

@@ -174,7 +174,7 @@ def _build(setup: _Setup, fields: dict[str, Any], attention: str, mark: checkpoi
     from . import model as models
     from .callbacks import Checkpoint, Log, Preemption
     from .parts import Parts
-    from .tuning import adapt
+    from .tuning import START_FOLDER, adapt, keep_start, moves_base
     from .watched import watch_rows
 
     job, notes = setup.job, setup.notes
@@ -192,7 +192,13 @@ def _build(setup: _Setup, fields: dict[str, Any], attention: str, mark: checkpoi
     tokenizer = models.load_tokenizer(job.model, setup.prepared.manifest.get("tokenizer", {}))
     models.fit_vocabulary(net, setup.prepared.vocabulary, job.model.grow_vocabulary, notes)
     net, peft = adapt(net, job, reward=job.method == "rm", notes=notes)
-    own_forward = _base(net).forward
+    own = [(_base(net), _base(net).forward)]
+
+    def reference() -> Any:
+        model = models.reference_model(job, loading, setup.prepared.vocabulary)
+        own.append((model, model.forward))
+        return model
+
     parts = Parts(
         job=job,
         model=net,
@@ -202,16 +208,18 @@ def _build(setup: _Setup, fields: dict[str, Any], attention: str, mark: checkpoi
         evaluation=_evaluation(setup, fields),
         packed=setup.prepared.packed,
         peft=peft,
-        reference=lambda: models.reference_model(job, loading, setup.prepared.vocabulary),
+        reference=reference,
         callbacks=callbacks,
     )
     trainer = watch_rows(method.build(parts), job, setup.shout)
     del arguments
     trainer.remove_callback(transformers.PrinterCallback)
     save.trainer = trainer
+    if moves_base(job.tuning) and distributed.is_first():
+        keep_start(trainer.model, str(output / START_FOLDER))
     _check_space(setup, trainer, output)
-    if job.method == "sft":
-        _prove(setup, trainer, own_forward)
+    if job.method in ("sft", "dpo", "kto"):
+        _prove(setup, trainer, own)
     return trainer, stop
 
 
@@ -253,24 +261,32 @@ def _check_space(setup: _Setup, trainer: Any, output: Path) -> None:
         machine.check_disk(output, weights, trained / max(every, 1), setup.job, setup.notes)
 
 
-def _prove(setup: _Setup, trainer: Any, own_forward: Callable[..., Any]) -> None:
+def _prove(setup: _Setup, trainer: Any, own: list[tuple[Any, Callable[..., Any]]]) -> None:
+    """The two proofs of `guards`. own: the models that TRL patched, each with the forward it had before."""
     from . import guards
 
-    documents = guards.sample_documents(trainer.train_dataset, guards._vocabulary(trainer))
+    documents = guards.sample_documents(trainer.train_dataset, guards.vocabulary(trainer))
     if zero_stage(setup.deepspeed) == 3:
         # the weights are in pieces until the engine runs
         if setup.job.model.trust_remote_code:
-            guards.plain_head(_base(trainer.model), own_forward)
+            _plain_heads(own)
         if setup.prepared.packed:
             trainer.add_callback(_late_proof(trainer, documents))
         return
-    if guards.head_gap(trainer, trainer.model, documents[0]) > guards._tolerance(trainer.model) * 100:
-        guards.plain_head(_base(trainer.model), own_forward)
+    if guards.head_gap(trainer, trainer.model, documents[0]) > guards.tolerance(trainer.model) * 100:
+        _plain_heads(own)
         setup.notes.append(
             "this model's logits are not its output layer's alone, so the loss is taken from full logits"
         )
     if setup.prepared.packed:
         guards.check_isolation(trainer, trainer.model, documents)
+
+
+def _plain_heads(own: list[tuple[Any, Callable[..., Any]]]) -> None:
+    from . import guards
+
+    for model, forward in own:
+        guards.plain_head(model, forward)
 
 
 def _late_proof(trainer: Any, documents: list[list[int]]) -> Any:
@@ -322,9 +338,14 @@ def _last_evaluation(trainer: Any) -> dict[str, Any]:
 def _finish(setup: _Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
     import math
 
+    from .tuning import START_FOLDER, convert, moves_base
+
     job, say = setup.job, setup.say
     output = Path(job.run.output_dir)
     trainer.save_model(str(output))
+    if moves_base(job.tuning) and distributed.is_first():
+        convert(trainer.accelerator.unwrap_model(trainer.model), str(output), str(output / START_FOLDER))
+        say("the adapter is saved as an ordinary LoRA of twice the rank, which fits the model as it was published")
     metrics["tokens_seen"] = trainer.seen_tokens
     metrics["trained_tokens_seen"] = trainer.seen_trained
     trainer.save_metrics("train", metrics)

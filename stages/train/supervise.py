@@ -81,7 +81,7 @@ def _verdict(code: int, status: Path, ends: _Ends) -> int:
     if signal.SIGKILL in killed:
         raise MachineFault(
             "a training process was killed from outside (SIGKILL)",
-            hint="most often memory ran out: lower per_device_train_batch_size or cutoff_len, or offload with deepspeed",
+            hint="most often memory ran out: lower per_device_train_batch_size or cutoff_len, or use z3_offload",
         )
     names = ", ".join(signal.Signals(number).name for number in killed) or f"exit code {code}"
     raise MachineFault(f"a training process died without a word ({names})", hint="the lines above may say why")

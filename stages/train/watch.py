@@ -8,6 +8,7 @@ Losses and counts stay on the device until the trainer logs, so that watching co
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import deque
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-HISTORY_STEPS = 64
+HISTORY_STEPS = 32
 _LEAST_HISTORY = 8
 _SHOWN_ROWS = 8
 
@@ -77,8 +78,8 @@ def find_jumps(history: deque[float], losses: Sequence[tuple[int, list[int], flo
     """The steps of `losses` (step, rows, share of the step's loss; in step order) that stand out from `history`, which
     takes up the ordinary ones.
 
-    A jump is not finite, or above the median of the last steps by six times their spread (median absolute deviation)
-    and by half of the median.
+    A jump is not finite, or above the median of the last eight steps by a quarter and by six times the usual change
+    from step to step (which, unlike a spread around the mean, does not grow while the loss falls).
     """
     steps: dict[int, list[tuple[float, list[int]]]] = {}
     for step, rows, loss in losses:
@@ -86,14 +87,14 @@ def find_jumps(history: deque[float], losses: Sequence[tuple[int, list[int], flo
     jumps = []
     for step, parts in steps.items():
         total = sum(loss for loss, _ in parts)
-        usual = statistics.median(history) if history else 0.0
+        usual = statistics.median(list(history)[-_LEAST_HISTORY:]) if history else 0.0
         if not math.isfinite(total):
             bad = [row for loss, rows in parts if not math.isfinite(loss) for row in rows]
             jumps.append(Jump(step, total, usual, tuple(bad)))
             continue
         if len(history) >= _LEAST_HISTORY:
-            spread = 1.4826 * statistics.median(abs(value - usual) for value in history)
-            if total > usual + max(6 * spread, 0.5 * abs(usual), 1e-3):
+            change = statistics.median(abs(b - a) for a, b in itertools.pairwise(history))
+            if total > usual + max(6 * change, 0.25 * abs(usual), 1e-3):
                 worst = sorted(parts, key=lambda part: -part[0])
                 jumps.append(Jump(step, total, usual, tuple(row for _, rows in worst for row in rows)))
                 continue
