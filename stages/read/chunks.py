@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..findings import Note
+from stages.findings import Note
 
 
 class Record(NamedTuple):
@@ -39,7 +39,7 @@ class Chunk(NamedTuple):
     """
 
     path: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a chunk
     kind: str
     start: int
     end: int

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from registry.errors import MachineFault
+from stages.findings import Note, clean
 
-from ..findings import Note, clean
 from .chunks import Limits
 
 MAGIC = {
@@ -35,13 +35,15 @@ def compression(head: bytes) -> str:
 
 
 class _Decoder(Protocol):
-    """One member's state: bytes in, at most `limit` bytes out."""
+    """One member's state: bytes in, at most `max_length` bytes out."""
 
-    eof: bool
-    needs_input: bool
-    unused_data: bytes
-
-    def decompress(self, data: bytes, limit: int) -> bytes: ...
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
 
 
 class _Gzip:
@@ -51,7 +53,6 @@ class _Gzip:
         import zlib
 
         self._inner = zlib.decompressobj(wbits=31)
-        self.errors = zlib.error
 
     @property
     def eof(self) -> bool:
@@ -65,8 +66,8 @@ class _Gzip:
     def unused_data(self) -> bytes:
         return self._inner.unused_data
 
-    def decompress(self, data: bytes, limit: int) -> bytes:
-        return self._inner.decompress(self._inner.unconsumed_tail + data, limit)
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max(max_length, 0))
 
 
 def _new_decoder(name: str) -> Callable[[], _Decoder]:
@@ -116,8 +117,8 @@ class _Meter:
         self.outside += size
         if self.outside <= self.limits.ratio_floor or self.outside <= self.inside * self.limits.ratio:
             return True
-        note = f"{self.inside:,} compressed bytes gave more than {self.outside - size:,}; the limit is {self.limits.ratio}:1"
-        self.notes.append(Note("bytes.bomb", "", note))
+        grew = f"{self.inside:,} compressed bytes gave more than {self.outside - size:,}"
+        self.notes.append(Note("bytes.bomb", "", f"{grew}; the limit is {self.limits.ratio}:1"))
         return False
 
 
@@ -170,7 +171,7 @@ def _zstd_blocks(raw: Iterator[bytes], limits: Limits, notes: list[Note]) -> Ite
     for data in raw:
         at = 0
         while at < len(data):
-            # 2 KiB in gives at most 64 MiB out (a 4-byte block stands for 128 KiB): this interface takes no output limit
+            # this interface takes no output limit: 2 KiB in gives at most 64 MiB out (a 4-byte block is 128 KiB)
             piece = data[at : at + 2048]
             at += len(piece)
             while piece:

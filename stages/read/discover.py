@@ -9,8 +9,8 @@ from collections import Counter
 from pathlib import PurePath
 
 from registry.errors import MachineFault, UsageFault, did_you_mean
+from stages.findings import clean
 
-from ..findings import clean
 from .sniff import ending
 from .sources import kind_of
 
@@ -68,7 +68,8 @@ def _folder(spec: str, path: str) -> list[str]:
         held = ", ".join(f"{count} {clean(name)}" for name, count in others.most_common(5))
         raise UsageFault(
             f"{clean(spec)}: the folder holds no data file" + (f" ({held})" if held else " and nothing else either"),
-            hint="data files end in .jsonl, .json, .csv, .tsv, .txt, .parquet or .arrow; the text ones also with .gz, .zst, .bz2 or .xz",
+            hint="data files end in .jsonl, .json, .csv, .tsv, .txt, .parquet or .arrow; "
+            "the text ones also with .gz, .zst, .bz2 or .xz",
         )
     return sorted(found)
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterable, Iterator
 
-from ..findings import Note
+from stages.findings import Note
+
 from .chunks import Chunk, Limits
 from .lines import too_long
 from .spans import SpanChunks
@@ -172,7 +173,7 @@ class ArrayScanner:
         """Values without brackets (numbers, texts, null, junk) in the gap between two bracketed ones.
 
         They are appended to `spans` at `base` + their place. whole: the gap is known to its end; otherwise only what a
-        comma ends is taken. Returns where the taken part ends, the commas behind it, and how many (0 or 1) belong there.
+        comma ends is taken. Returns where the taken part ends, the commas behind it, and how many (0, 1) belong there.
         """
         if self._free:
             body = gap.strip(_WHITE)
@@ -202,7 +203,7 @@ class ArrayScanner:
         return base + taken, commas, due
 
     def _trailing(self, view: bytes, pairs: list[tuple[int, int]], *, last: bool) -> tuple[int, bool]:
-        """Looks behind the last value: (its start when more bytes must come first, else -1; whether it ended too early).
+        """Looks behind the last value: (its start when more bytes must come first, or -1; whether it ended too early).
 
         A value that must wait is taken off `pairs`.
         """

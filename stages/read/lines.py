@@ -1,7 +1,7 @@
 """JSON lines: where chunks end while scanning, and a chunk's records when a worker takes it.
 
-`\\n` is the only separator; U+2028 and other marks that `str.splitlines` honours are text. A blank line counts as a line
-and is not a record. Scanning keeps one block in memory and, of a line that spans blocks, its length and its head.
+`\\n` is the only separator; U+2028 and other marks that `str.splitlines` honours are text. A blank line is a line
+but no record. Scanning keeps one block in memory and, of a line that spans blocks, its length and its head.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 
 import xxhash
 
-from ..findings import Note, shown
+from stages.findings import Note, shown
+
 from .chunks import Chunk, Limits, Record
 
 
@@ -88,7 +89,7 @@ class LineScanner:
         self._head += piece[:room] if room > 0 else b""
 
     def _take(self, whole: bytes, lines: list[bytes]) -> None:
-        """Adds complete lines, `whole` with their line ends, to the open chunk; the first continues the unfinished one."""
+        """Adds complete lines, `whole` with their ends, to the open chunk; the first continues the unfinished one."""
         if self._head:
             lines[0] = self._head + lines[0]
             self._digest.update(self._head)
@@ -105,7 +106,7 @@ class LineScanner:
         """The same for a block in which a line is over the limit: that line becomes a chunk of its own, cut."""
         start = self._line_start
         at = base
-        for number, line in enumerate(lines):
+        for line in lines:
             end = at + len(line) + (0 if virtual else 1)
             size = at + len(line) - start
             if size <= self.limits.line_bytes:

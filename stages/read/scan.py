@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from registry.errors import MachineFault
+from stages.findings import Note, clean
 
-from ..findings import Note, clean
 from . import sniff
 from .chunks import Chunk, FileInfo, Limits, Record
 from .compressed import compression, decompressed

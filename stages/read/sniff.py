@@ -14,8 +14,9 @@ from typing import Literal, NamedTuple
 
 import orjson
 
-from ..encodings import wide_encoding
-from ..findings import Note
+from stages.encodings import wide_encoding
+from stages.findings import Note
+
 from .compressed import ENDINGS, compression
 
 Container = Literal["jsonl", "array", "object", "csv", "tsv", "txt", "parquet", "arrow", "arrow-stream", ""]
@@ -132,8 +133,8 @@ def _line_arrays(body: bytes) -> bool:
 
 
 def _spread(body: bytes) -> bool:
-    """Whether the object that `body` starts with goes on after its first line: the line ends between two tokens, inside a
-    bracket, and the next line goes on as JSON must. A line that was cut ends inside a text nearly always."""
+    """Whether the object that `body` starts with goes on after its first line: the line ends between two tokens, inside
+    a bracket, and the next line goes on as JSON must. A line that was cut ends inside a text nearly always."""
     line, rest = _first_line(body)
     if not rest or _whole(line):
         return False

@@ -1,5 +1,6 @@
-"""Where bytes come from: a regular file, opened once and hashed while it is read. Only regular files: a pipe or a device
-would block or never end.
+"""Where bytes come from: a regular file, opened once and hashed while it is read.
+
+Only regular files: a pipe or a device would block or never end.
 
 Hashing runs in a thread beside the reader (hashlib lets go of the interpreter lock), one block behind it.
 """
@@ -11,12 +12,11 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from registry.errors import MachineFault, UsageFault
-
-from ..findings import clean
+from stages.findings import clean
 
 
 class Hasher:
@@ -110,9 +110,9 @@ class Source:
                 pass
         return self._hasher.hexdigest(), self.size
 
-    def _guarded(self, read: "object") -> bytes:
+    def _guarded(self, read: Callable[[], bytes]) -> bytes:
         try:
-            return read()  # type: ignore[operator,no-any-return]
+            return read()
         except OSError as error:
             raise MachineFault(f"{clean(self.path)}: {error.strerror}") from None
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import xxhash
 
-from ..findings import Note
+from stages.findings import Note
+
 from .chunks import Chunk, Limits, Record
 
 
@@ -39,8 +40,8 @@ class SpanChunks:
     def add(
         self, piece: bytes, at: int, line: int, spans: Sequence[int], marks: Sequence[tuple[int, Note]] = ()
     ) -> Iterator[Chunk]:
-        """`piece`: the next bytes of the file, from offset `at` and 1-based `line`. `spans`: start, end, start, end, ...
-        inside it. `marks`: (which of these spans, note). Pieces follow each other without a hole, or `close` stands between.
+        """`piece`: the next bytes of the file, from offset `at` and 1-based `line`. `spans`: start, end, start, ...
+        inside it. `marks`: (which of these spans, note). Pieces leave no hole between them unless `close` is called.
         """
         if self._start < 0:
             self._start, self._line = at, line

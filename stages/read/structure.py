@@ -4,9 +4,9 @@
     text         # # #   # # #                  of the brackets outside text, running depth 1 -> 0 ends a value
     depth      1               0   1
 
-About 500 MB/s. On the way three things are checked that hold in all valid JSON and break within a few bytes when a quote
-or bracket is missing, so that one broken record does not swallow the rest: what stands beside a quote, which bracket
-closes which, and that a bracket inside an object stands behind a colon.
+700 to 1,300 MB/s. On the way three things are checked that hold in all valid JSON and break within a few bytes when a
+quote or bracket is missing, so that one broken record does not swallow the rest: what stands beside a quote, which
+bracket closes which, and that a bracket inside an object stands behind a colon.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Structure(NamedTuple):
     """Of one window that starts between two values.
 
     starts, ends: int64 offsets of complete bracketed values (end exclusive). open_at: where a value starts that the
-    window does not end, or -1. closed_at: offset of the bracket that closes the array itself, or -1. broken_at: the first
-    byte that cannot stand there in valid JSON, or -1; nothing is reported past it.
+    window does not end, or -1. closed_at: offset of the bracket that closes the array itself, or -1. broken_at: the
+    first byte that cannot stand there in valid JSON, or -1; nothing is reported past it.
     """
 
     starts: NDArray[np.int64]

@@ -13,6 +13,7 @@ from stages.read import FileInfo, Limits, Record, records, scan
 from stages.read.json_array import ArrayScanner
 from stages.read.spans import span_records
 
+DEFAULT = Limits()
 SMALL = Limits(chunk_bytes=256)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.text(alphabet='"\\[]{},: \n'),
@@ -21,7 +22,7 @@ JSON = st.recursive(
 )
 
 
-def read(path: Path, limits: Limits = Limits()) -> tuple[list[Record], FileInfo]:
+def read(path: Path, limits: Limits = DEFAULT) -> tuple[list[Record], FileInfo]:
     """Everything a file holds, through the public way."""
     *chunks, info = scan(str(path), limits)
     assert isinstance(info, FileInfo)

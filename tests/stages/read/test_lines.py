@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from stages.read import Chunk, FileInfo, Limits, Record, records, scan
 from stages.read.lines import LineScanner, line_records
 
+DEFAULT = Limits()
 TINY = Limits(chunk_bytes=64, line_bytes=40, cut_bytes=10)
 
 
-def read(path: Path, limits: Limits = Limits()) -> tuple[list[Record], FileInfo, list[Chunk]]:
+def read(path: Path, limits: Limits = DEFAULT) -> tuple[list[Record], FileInfo, list[Chunk]]:
     """Everything a file holds, through the public way."""
     *chunks, info = scan(str(path), limits)
     assert isinstance(info, FileInfo)

@@ -1,0 +1,112 @@
+"""One file from start to end: hashed as read, cut the same way every time, and noticed when it changes underneath."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from registry.errors import MachineFault
+from registry.rules import rules
+from stages.read import Chunk, FileInfo, Limits, load, records, scan
+
+DATA = b"".join(b'{"n": %d}\n' % n for n in range(20_000))
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, len(DATA)])
+def test_the_digest_is_that_of_the_bytes_on_disk(tmp_path: Path, size: int) -> None:
+    for name, data in [("a.jsonl", DATA[:size]), ("a.jsonl.gz", gzip.compress(DATA[:size]))]:
+        (tmp_path / name).write_bytes(data)
+        *_, info = scan(str(tmp_path / name), Limits(chunk_bytes=4096))
+        assert isinstance(info, FileInfo)
+        assert (info.sha256, info.bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+
+
+def test_chunks_are_the_same_every_time(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(DATA)
+    first, second = (list(scan(str(tmp_path / "a.jsonl"), Limits(chunk_bytes=5000))) for _ in range(2))
+    assert first == second
+    assert all(isinstance(chunk, Chunk) for chunk in first[:-1])
+
+
+@pytest.mark.parametrize("change", ["edit", "cut", "gone"])
+def test_a_file_that_changes_between_scan_and_read_is_noticed(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(DATA)
+    chunk, *_ = scan(str(path), Limits(chunk_bytes=5000))
+    assert isinstance(chunk, Chunk)
+    assert load(chunk) == DATA[: chunk.end]
+    if change == "edit":
+        path.write_bytes(DATA.replace(b'{"n": 7}', b'{"n": 8}'))
+    elif change == "cut":
+        path.write_bytes(DATA[:100])
+    else:
+        path.unlink()
+    with pytest.raises(Exception, match=r"changed|no such file") as caught:
+        records(chunk)
+    assert caught.value.exit_code in (2, 3)
+
+
+def test_leaving_a_scan_early_leaves_no_thread_and_no_file_open(tmp_path: Path) -> None:
+    import threading
+
+    (tmp_path / "a.jsonl").write_bytes(DATA)
+    chunks = scan(str(tmp_path / "a.jsonl"), Limits(chunk_bytes=64))
+    next(chunks)
+    chunks.close()  # type: ignore[attr-defined]  # it is a generator
+    assert not [thread for thread in threading.enumerate() if thread.name == "sha256"]
+
+
+def test_reading_lines_loads_no_numpy(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(DATA)
+    code = (
+        "import sys; from stages.read import *; from stages.parse import parse\n"
+        f"for c in scan({str(tmp_path / 'a.jsonl')!r}):\n"
+        "    isinstance(c, Chunk) and [parse(r.data, []) for r in records(c)]\n"
+        "heavy = {'numpy', 'pyarrow', 'polars', 'fsspec', 'zstandard', 'asyncio', 'logging'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_hundred_megabyte_line_takes_little_time_and_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with path.open("wb") as file:
+        file.write(b'{"a": 1}\n{"a": "')
+        for _ in range(100):
+            file.write(b"x" * (1 << 20))
+        file.write(b'"}\n{"a": 2}\n')
+    code = (
+        "import resource, sys; from stages.read import *\n"
+        f"*chunks, info = scan({str(path)!r})\n"
+        "found = [r for c in chunks for r in records(c)]\n"
+        "assert [[n.rule for n in r.notes] for r in found] == [[], ['bytes.line-too-long'], []]\n"
+        "assert [r.line for r in found] == [1, 2, 3]\n"
+        "assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 200_000"
+    )
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert time.perf_counter() - start < 10
+
+
+def test_every_rule_of_this_stage_is_in_the_table() -> None:
+    import re
+
+    folder = Path(__file__).parents[3] / "stages"
+    sources = [*(folder / "read").glob("*.py"), folder / "parse.py", folder / "json_faults.py"]
+    used = {
+        rule for path in sources for rule in re.findall(r'"((?:bytes|json|csv|table)\.[a-z0-9-]+)"', path.read_text())
+    }
+    assert used <= set(rules())
+    listed = {rule for rule in rules() if rule.split(".")[0] in ("bytes", "json", "csv", "table")}
+    assert listed == used
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises((MachineFault, Exception), match="folder"):
+        list(scan(str(tmp_path)))
