@@ -34,3 +34,9 @@ def _needed(family: str, kind: str) -> tuple[str, ...]:
     if family == "alpaca":
         return (*answers, *(("response",) if kind in ("sft", "kto") else ()))
     return ("messages", "role_tag", "content_tag", "user_tag", "assistant_tag", *answers)
+
+
+def mapped_keys(fields: Fields) -> frozenset[str]:
+    """The record's top-level keys that the map names."""
+    columns = (key for name, key in vars(fields).items() if not name.endswith("_tag") or name == "kto_tag")
+    return frozenset(key for key in columns if key is not None)

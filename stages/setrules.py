@@ -238,7 +238,6 @@ def _about_one(view: SetView, speaker: _Speaker) -> None:
     state = view.state
     path = str(state.files[0][0]) or view.name
     if not state.read:
-        speaker.say(Note("set.no-records", "", f'"{shown(view.name, 60)}" holds no records'), path)
         return
     for name, (other_path, line, record, count) in state.others.items():
         if count == state.read:

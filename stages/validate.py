@@ -21,17 +21,26 @@ from registry.rules import Policy
 
 from .conversation import Conversation, Message
 from .findings import Note, pointer, shown
-from .formats import FORMATS, kind_of, reader
+from .formats import FORMATS, kind_of
 from .formats.turns import ANSWERS
-from .mapping import mapping_problems
+from .mapping import mapped_keys, mapping_problems
 from .schema import compiled
-from .textrules import MARKS, MEDIA_MARK, special_notes, special_search, suspicious, text_notes, thought_notes
+from .textrules import (
+    MARKS,
+    MEDIA_MARK,
+    marks_test,
+    special_notes,
+    special_search,
+    special_words,
+    suspicious,
+    text_notes,
+    thought_notes,
+)
 from .toolrules import tool_notes
 
 VERSION = 1  # raise it when the same record gives other notes or another conversation
 
 _ISSPACE = str.isspace
-_CONTENT = cast("Any", Message.content).__get__  # the C descriptor: no Python call a message
 
 
 class RecordValidator:
@@ -51,17 +60,17 @@ class RecordValidator:
         self._problems = mapping_problems(format_id, fields, kind)
         self._checker = compiled(format_id, fields, kind)
         self._valid = self._checker.is_valid
-        self._read = reader(format_id, fields, kind)
+        self._read = form.read(fields, kind)
         self._text_at = (
             pointer(fields.content_tag) if form.family in ("sharegpt", "openai") and fields.content_tag else ""
         )
-        self._special = special_search(special_tokens)
+        words = special_words(special_tokens)
+        self._special = special_search(words)
+        self._has_marks = marks_test(words)
         self._media = frozenset(key for key in (fields.images, fields.videos, fields.audios) if key is not None)
-        self._mapped = frozenset(value for value in vars(fields).values() if value is not None)
+        self._mapped = mapped_keys(fields)
         self._prompt_keys = tuple(key for key in (fields.prompt, fields.query) if key is not None)
         self._lists = tuple(key for key in (fields.chosen, fields.rejected) if key is not None)
-        self._answer_rules = kind in ("sft", "kto") or (kind == "pref" and not self._problems)
-        self._empty_off = policy.severity("answer.empty") == "off"
 
     def check(self, value: object, notes: list[Note]) -> Conversation | None:
         """The record as a `Conversation`, with notes on what is wrong; None after a note that it cannot be encoded."""
@@ -72,22 +81,21 @@ class RecordValidator:
             self._explain(value, notes)
             return None
         record = cast("dict[str, Any]", value)
-        found = self._read(record, notes)
+        read = self._read
+        found = read(record, notes)
         if found is None:
             return None
         if not record.keys() <= self._mapped:
             unmapped_notes(record, self._mapped, notes)
         if self._media and not self._media.isdisjoint(record) and not self._check_media(record, found, notes):
             return None
-        has_tools = found.tools is not None or "function" in [message[0] for message in found.messages]
-        if has_tools and not tool_notes(found, notes):
+        if (found.tools is not None or not read.plain) and not tool_notes(found, notes):
             return None
-        self._check_content(record, found, notes)
-        return found
+        return found if self._check_content(record, found, notes) else None
 
     # --- content ------------------------------------------------------------------------------------------------------
 
-    def _check_content(self, record: dict[str, Any], found: Conversation, notes: list[Note]) -> None:
+    def _check_content(self, record: dict[str, Any], found: Conversation, notes: list[Note]) -> bool:
         texts = [message[1] for message in found.messages]
         if "" in texts or True in map(_ISSPACE, texts):
             self._blank(found.messages, notes)
@@ -100,18 +108,24 @@ class RecordValidator:
             texts.append(found.system)
         if found.chosen is not None and found.rejected is not None:
             texts += [found.chosen.content, found.rejected.content]
-        texts += _call_texts(found)
+        if not self._read.plain:
+            texts += _call_texts(found)
         joined = "\n".join(texts)
-        data = joined.encode("utf-8", "surrogatepass")
+        try:
+            data = joined.encode()
+        except UnicodeEncodeError:  # an escape inside the JSON text of a call
+            notes.append(Note("json.lone-surrogate", "", "a tool call holds half a surrogate pair"))
+            return False
         self.digest = xxhash.xxh3_64_intdigest(data, len(texts) * 4 + (2 if found.label is None else found.label))
-        special = self._special
-        if special is not None and special(joined):
-            special_notes(special, self._placed(record, found), notes)
-        if MARKS.search(joined):
-            self._marks(record, found, notes)
+        if self._has_marks(joined):
+            if self._special is not None and self._special(joined):
+                special_notes(self._special, self._placed(record, found), notes)
+            if MARKS.search(joined):
+                self._marks(record, found, notes)
         if suspicious(joined, data):
             for text, at in self._placed(record, found):
                 text_notes(text, at, notes)
+        return True
 
     def _blank(self, messages: Sequence[Message], notes: list[Note]) -> None:
         if self.kind == "pt":

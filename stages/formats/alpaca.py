@@ -21,6 +21,7 @@ class Reader:
     def __init__(self, fields: Fields, kind: str) -> None:
         self.fields = fields
         self.kind = kind
+        self.plain = True
         self.ats = {key: key_pointer(key) for key in vars(fields).values() if key is not None}
         taken = (
             fields.prompt, fields.query, fields.response, fields.history, fields.system, fields.tools, fields.chosen,

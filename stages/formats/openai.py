@@ -48,6 +48,7 @@ class Reader(sharegpt.Reader):
         return super().__call__(record, notes)
 
     def _with_tools(self, record: dict[str, Any], raw: list[dict[str, Any]], notes: list[Note]) -> Conversation | None:
+        self.plain = False
         fields = self.fields
         words: list[str] = []
         places: list[int] = []
@@ -124,6 +125,7 @@ class Reader(sharegpt.Reader):
         at = key_pointer(key)
         if isinstance(raw, list):
             raw, at = raw[0], at + "/0"
+        self.plain = False
         message = self._message(raw, at, notes)
         if message is not None and message.role not in ANSWERS:
             text = f'the answer has the role "{raw[self.fields.role_tag]}"; it must be the assistant\'s'

@@ -17,6 +17,7 @@ class Reader:
     def __init__(self, fields: Fields, kind: str) -> None:
         self.fields = fields
         self.kind = kind
+        self.plain = True
         self.at = key_pointer(fields.prompt)
         self.taken = frozenset(key for key in (fields.prompt,) if key is not None)
 

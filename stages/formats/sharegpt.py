@@ -30,12 +30,13 @@ from .turns import (
 class Reader:
     """Reads records that have passed the schema, of one column and tag map.
 
-    kind: sft | pref | kto | pt | predict.
+    kind: sft | pref | kto | pt | predict. plain: the record read last has no calls, thoughts or weights.
     """
 
     def __init__(self, fields: Fields, kind: str) -> None:
         self.fields = fields
         self.kind = kind
+        self.plain = True
         self.base = key_pointer(fields.messages)
         self.turns = Turns(tag_roles(fields), self.base, kind)
         self.text_at = key_pointer(fields.content_tag)
@@ -64,9 +65,11 @@ class Reader:
         else:
             system, system_at = record.get(fields.system) if fields.system is not None else None, self.system_at
         messages = plain_messages(order.roles, texts, order.ats)
+        self.plain = not order.calls
         if order.calls and not self._with_calls(messages, order, notes):
             return None
         if max(map(len, raw)) > 2:
+            self.plain = False
             self._with_extras(messages, raw[order.start :], notes)
             weight_notes(messages, self.kind, notes)
         return self.finish(record, messages, system, system_at, notes)
@@ -134,9 +137,12 @@ class Reader:
             notes.append(Note("preference.answer-role", f"{at}{key_pointer(fields.role_tag)}", text))
             return None
         messages = [plain_message(role, raw[fields.content_tag], at)]
-        if role == "function" and not self._call(messages, 0, notes):
-            return None
+        if role == "function":
+            self.plain = False
+            if not self._call(messages, 0, notes):
+                return None
         if len(raw) > 2:
+            self.plain = False
             self._with_extras(messages, [raw], notes)
         return messages[0]
 

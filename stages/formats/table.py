@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from registry.datasets import Fields
 from stages.conversation import Conversation
@@ -13,7 +13,15 @@ from stages.findings import Note
 
 from . import alpaca, openai, pretrain, sharegpt
 
-Reader = Callable[[dict[str, Any], list[Note]], Conversation | None]
+
+class Reader(Protocol):
+    """Reads records of one format and map. plain: the record read last has no calls, thoughts or weights."""
+
+    plain: bool
+
+    def __call__(self, record: dict[str, Any], notes: list[Note]) -> Conversation | None:
+        """The record as a `Conversation`; None after a note that says why there is none."""
+
 
 KINDS = ("sft", "pref", "kto", "pt", "predict")
 _STAGE_KINDS = {
