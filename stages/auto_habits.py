@@ -48,8 +48,8 @@ class Ending:
 
 @dataclass(frozen=True)
 class Habits:
-    """What was found. headers: texts after which the model writes, likeliest first; () when marks do not survive this
-    template. inner and last: endings of a plain answer inside and at the end; call_inner and call_last: of tool calls.
+    """What was found. headers: texts after which the model writes, likeliest first. inner and last: endings of a plain
+    answer inside and at the end of a conversation; call_inner and call_last: of tool calls.
     dialect: how tool calls must be given; tools_why_not: why the template cannot write them, "" when it can.
     default_system: the system prompt that it writes where a record has none. refuses: its words on a plain question.
     """
@@ -205,11 +205,15 @@ class _Probes:
     def _seen(self, ready: Prepared, outcome: Outcome) -> _Seen | str:
         if outcome.error:
             return outcome.message or outcome.error
-        if outcome.marks is None:
-            return "it looks at the length or the first characters of a text"
         first: dict[int, int] = {}
-        for mark, position in outcome.marks:
+        for mark, position in outcome.marks or ():
             first.setdefault(mark, position)
+        if outcome.marks is None:
+            # marks change what this template writes; the words of a probe are found by themselves
+            for number, piece in enumerate(ready.pieces):
+                found = outcome.text.find(piece.text)
+                if found >= 0:
+                    first |= {2 * number: found, 2 * number + 1: found + len(piece.text)}
         turns: dict[int, tuple[int, int]] = {}
         for number, piece in enumerate(ready.pieces):
             start, end = first.get(2 * number), first.get(2 * number + 1)

@@ -231,7 +231,7 @@ class _CallIds:
                 for number, call in enumerate(message.calls):
                     key = call.id
                     if nine:
-                        key = _nine(call.id or f"{position}.{number}", made, taken)
+                        key = _nine(call.id or f"\0{position}.{number}", made, taken)
                     self.calls[position, number] = key
                     waiting.append(key)
             elif message.role == "observation":

@@ -15,7 +15,7 @@ guess.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from .auto_habits import Ending, Habits
@@ -124,9 +124,22 @@ def _answer(
     if any(stop in text[start:first] for stop in habits.stops):
         return None  # a turn ends between: the header is another message's
     message = messages[position]
+    if any(stop in key for call in message.calls for key in _keys(call.arguments) for stop in habits.stops):
+        return None  # keys are not marked, so this stop could be taken for the turn's own
     calls = bool(message.calls)
     end = _end(text[last:limit], message, endings(habits, calls=calls, last=position == len(messages) - 1))
     return None if end is None else Turn(position, start, last + end)
+
+
+def _keys(value: object) -> Iterator[str]:
+    """Every key of a JSON value."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _keys(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _keys(item)
 
 
 def endings(habits: Habits, *, calls: bool, last: bool) -> list[Ending]:

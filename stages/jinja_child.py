@@ -10,6 +10,7 @@ whole before the first answer is written, so that neither side can block the oth
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -126,10 +127,11 @@ class _Work:
             limit_cpu(0)
 
     def _render(self, line: bytes) -> dict[str, Any]:
-        item = orjson.loads(line)
+        loads = json.loads if line.startswith(b" ") else orjson.loads
+        item = loads(line)
         if not item["marked"]:
             return {"text": self._text(item), "marks": None}
-        plain = self._text(orjson.loads(_MARK_BYTES.sub(b"", line)))
+        plain = self._text(loads(_MARK_BYTES.sub(b"", line)))
         try:
             text, marks = cut_marks(self._text(item))
         except Exception:  # the marks themselves were in the way; the plain text stands
@@ -144,7 +146,7 @@ class _Work:
         variables = {
             **self.variables,
             "messages": item["messages"],
-            "tools": item["tools"],
+            "tools": item.get("tools"),
             "documents": None,
             "add_generation_prompt": item["generate"],
         }

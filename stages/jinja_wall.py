@@ -11,6 +11,7 @@ sees. Price: 0.15 s to start, then about 0.2 ms an item on top of the render its
 
 from __future__ import annotations
 
+import json
 import os
 import selectors
 import signal
@@ -139,13 +140,14 @@ class Wall:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _line(self, item: Item) -> bytes | Outcome:
-        fields = item._asdict()
+        fields: dict[str, Any] = {**item._asdict(), "cap_chars": self.limits.output_chars}
+        if item.tools is None:
+            del fields["tools"]  # see _dumps
         try:
-            cap_chars = self.limits.output_chars
-            line = orjson.dumps({**fields, "cap_chars": cap_chars})
-            if len(line) > cap_chars // 2:
-                line = orjson.dumps({**fields, "cap_chars": cap_chars + 2 * len(line)})
-        except orjson.JSONEncodeError as error:
+            line = _dumps(fields)
+            if len(line) > self.limits.output_chars // 2:
+                line = _dumps({**fields, "cap_chars": self.limits.output_chars + 2 * len(line)})
+        except (TypeError, ValueError) as error:
             return Outcome("", None, "broken", f"the record cannot be written as JSON: {error}")
         return line
 
@@ -161,7 +163,9 @@ class Wall:
                     outcomes[index] = Outcome("", None, reply["error"], reply["message"])
                 else:
                     self.deaths = 0
-                    outcomes[index] = Outcome(reply["text"], reply["marks"])
+                    marks = reply["marks"]
+                    marks = marks and [(mark, place) for mark, place in marks]
+                    outcomes[index] = Outcome(reply["text"], marks)
                 if reply.get("leaving"):
                     self.deaths += 1
                     self.close()
@@ -233,6 +237,16 @@ class Wall:
             if not data:
                 raise _Gone(_cause(child))
             self.buffer += data
+
+
+def _dumps(fields: dict[str, Any]) -> bytes:
+    """One line. A leading blank tells the child to read it with Python's own decoder: for integers over 64 bits, which
+    orjson refuses, and where a null may be a NaN or an infinity that orjson has written so."""
+    try:
+        line = orjson.dumps(fields)
+    except orjson.JSONEncodeError:
+        line = b"null"
+    return line if b"null" not in line else b" " + json.dumps(fields, ensure_ascii=False).encode("utf-8")
 
 
 def _end(child: subprocess.Popen[bytes], owner: int) -> None:
