@@ -1,15 +1,20 @@
 """Engines: the same chunk function, in this process or in supervised worker processes.
 
-`inline` runs tasks one after the other. `processes` keeps N spawned workers busy and never more than two tasks a worker in
-flight (back-pressure). A worker that dies, or is silent for `SILENCE_S`, is replaced and its task retried once; the second
-loss ends the run with a WorkerFault that names the task. Workers ignore Ctrl-C: the parent decides, and a worker whose
-parent is gone ends at its next message. Results come as they finish; whoever needs order sorts by task index.
+    tasks ──> processes ──outbox──> worker ──┐        outbox, inbox: one thread each a worker, so that a large task or
+                  ^                          │        result never stops the parent, and a stopped worker never does
+                  └─────────inbox────────────┘
+
+`inline` runs tasks one after the other. `processes` keeps N spawned workers busy and never more than two tasks a worker
+in flight (back-pressure). A worker that dies, or is silent for `SILENCE_S`, is replaced and its task retried once; the
+second loss ends the run with a WorkerFault that names the task. Workers ignore Ctrl-C: the parent decides, and a worker
+whose parent is gone ends at its next message. Results come as they finish; whoever needs order sorts by task index.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import threading
 import time
@@ -23,6 +28,8 @@ from registry.errors import Fault, WorkerFault
 
 SILENCE_S = 60.0
 BEAT_S = 2.0
+LOOK_S = 1.0  # the parent looks after its workers at least this often
+IN_FLIGHT = 2  # tasks a worker has at a time: the one it does and the next one
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -50,16 +57,19 @@ def inline(job: Job[TaskT, ResultT], tasks: Iterable[TaskT]) -> Iterator[tuple[i
 
 
 class _Worker:
-    """One process and what it is doing: `pending` holds its tasks' indices, oldest first."""
+    """One process and what it is doing.
 
-    def __init__(self, job: Job[Any, Any], threads: int) -> None:
+    pending: its tasks' indices, oldest first. unheard_s: how long the parent has listened to it in vain.
+    """
+
+    def __init__(self, job: Job[Any, Any], inbox: queue.SimpleQueue[tuple[_Worker, Any]], beat_s: float) -> None:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe(duplex=True)
-        environment = {"RAYON_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+        environment = {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
         saved = {key: os.environ.get(key) for key in environment}
         os.environ.update(environment)  # read by the libraries when the child imports them
         try:
-            self.process = context.Process(target=_main, args=(theirs, job), daemon=True)
+            self.process = context.Process(target=_main, args=(theirs, job, beat_s), daemon=True)
             self.process.start()
         finally:
             for key, value in saved.items():
@@ -69,17 +79,49 @@ class _Worker:
                     os.environ[key] = value
         theirs.close()
         self.pending: deque[int] = deque()
-        self.last_beat = time.monotonic()
+        self.unheard_s = 0.0
+        self.was_silent = False
+        self.inbox = inbox
+        self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.threads = [threading.Thread(target=work, daemon=True) for work in (self._speak, self._listen)]
+        for thread in self.threads:
+            thread.start()
 
-    def stop(self) -> None:
-        with contextlib.suppress(OSError):
-            self.pipe.close()
+    def _speak(self) -> None:
+        try:
+            while (message := self.outbox.get()) is not None:
+                self.pipe.send(message)
+        except OSError:
+            return  # it is gone: `_listen` says so
+        except Exception:
+            self.inbox.put((self, ("bug", -1, traceback.format_exc())))
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                self.inbox.put((self, self.pipe.recv()))
+        except (EOFError, OSError):
+            self.inbox.put((self, ("gone", -1, None)))
+        except Exception:
+            self.inbox.put((self, ("bug", -1, traceback.format_exc())))
+
+    def give(self, index: int, task: Any) -> None:
+        self.pending.append(index)
+        self.outbox.put((index, task))
+
+    def end(self) -> None:
+        """Ends the process, if need be by force, and both threads with it."""
+        self.outbox.put(None)
         if self.process.is_alive():
             self.process.terminate()
             self.process.join(1.0)
-            if self.process.is_alive():
+            if self.process.is_alive():  # stopped processes take no SIGTERM
                 self.process.kill()
         self.process.join(5.0)
+        for thread in self.threads:
+            thread.join(1.0)
+        with contextlib.suppress(OSError):
+            self.pipe.close()
 
 
 def processes(
@@ -92,84 +134,87 @@ def processes(
     source = enumerate(tasks)
     running: dict[int, TaskT] = {}
     lost: set[int] = set()
-    waiting: deque[int] = deque()  # tasks to hand out again
-    exhausted = False
-    team = [_Worker(job, threads=1) for _ in range(workers)]
+    again: deque[int] = deque()  # tasks to hand out once more
+    inbox: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
+    beat_s = min(BEAT_S, silence_s / 4)
+    team = [_Worker(job, inbox, beat_s) for _ in range(workers)]
+    looked = time.monotonic()
     try:
         while True:
-            for worker in team:
-                while len(worker.pending) < 2:
-                    if waiting:
-                        index = waiting.popleft()
-                    else:
-                        if exhausted:
-                            break
-                        try:
-                            index, task = next(source)
-                        except StopIteration:
-                            exhausted = True
-                            break
-                        running[index] = task
-                    worker.pending.append(index)
-                    try:
-                        worker.pipe.send((index, running[index]))
-                    except OSError:
-                        break  # it died: found below by its sentinel
+            _hand_out(team, source, running, again)
             if not running:
                 return
-            yield from _collect(team, running)
-            for place, worker in enumerate(team):
-                silent = bool(worker.pending) and time.monotonic() - worker.last_beat > silence_s
-                if worker.process.is_alive() and not silent:
-                    continue
-                if worker.process.is_alive() or worker.process.exitcode is not None:
-                    yield from _drain(worker, running)  # results it sent before it died still count
+            message: tuple[_Worker, Any] | None = None
+            with contextlib.suppress(queue.Empty):
+                message = inbox.get(timeout=LOOK_S)
+            now = time.monotonic()
+            # a long gap is ours (a slow consumer, a suspended run), and says nothing about the workers
+            _look_after(team, min(now - looked, LOOK_S), silence_s)
+            looked = now
+            if message is None:
+                continue
+            worker, (kind, index, value) = message
+            worker.unheard_s = 0.0
+            if kind == "result":
+                worker.pending.remove(index)
+                del running[index]
+                yield index, value
+            elif kind == "fault":
+                raise value
+            elif kind == "bug":
+                raise WorkerBug(value)
+            elif kind == "gone":
+                worker.end()
+                team.remove(worker)
                 if worker.pending:
-                    first = worker.pending[0]  # the one it was on; the second had not been started
-                    if first in lost:
-                        what = "was silent" if silent else f"died (exit code {worker.process.exitcode})"
-                        raise WorkerFault(
-                            f"a worker {what} twice on the same chunk: {job.name(running[first])}",
-                            hint="run `prep validate` on that file alone; if it needs much memory, use --workers 1",
-                        )
-                    lost.add(first)
-                    waiting.extend(worker.pending)
-                worker.stop()
-                team[place] = _Worker(job, threads=1)
+                    _count_loss(worker, job, running, lost)
+                    again.extend(worker.pending)
+                    team.append(_Worker(job, inbox, beat_s))
     finally:
+        for worker in team:  # all at once, before waiting for each
+            worker.process.terminate()
         for worker in team:
-            worker.stop()
+            worker.end()
 
 
-def _collect(team: list[_Worker], running: dict[int, TaskT]) -> Iterator[tuple[int, Any]]:
-    waits: list[Any] = [worker.pipe for worker in team] + [worker.process.sentinel for worker in team]
-    ready = connection.wait(waits, timeout=1.0)
+def _hand_out(
+    team: list[_Worker], source: Iterator[tuple[int, TaskT]], running: dict[int, TaskT], again: deque[int]
+) -> None:
+    for depth in range(1, IN_FLIGHT + 1):  # everyone has one before anyone has two
+        for worker in team:
+            if len(worker.pending) >= depth:
+                continue
+            if again:
+                index = again.popleft()
+            else:
+                drawn = next(source, None)
+                if drawn is None:
+                    return
+                index, running[index] = drawn
+            worker.give(index, running[index])
+
+
+def _look_after(team: list[_Worker], passed_s: float, silence_s: float) -> None:
     for worker in team:
-        if worker.pipe in ready:
-            yield from _drain(worker, running)
+        if worker.pending and not worker.was_silent:
+            worker.unheard_s += passed_s
+            if worker.unheard_s > silence_s:
+                worker.was_silent = True
+                worker.process.kill()  # then it is "gone", as one that died
 
 
-def _drain(worker: _Worker, running: dict[int, TaskT]) -> Iterator[tuple[int, Any]]:
-    while True:
-        try:
-            if not worker.pipe.poll():
-                return
-            kind, index, value = worker.pipe.recv()
-        except (EOFError, OSError):
-            return
-        worker.last_beat = time.monotonic()
-        if kind == "beat":
-            continue
-        if kind == "fault":
-            raise value
-        if kind == "bug":
-            raise WorkerBug(value)
-        worker.pending.remove(index)
-        del running[index]
-        yield index, value
+def _count_loss(worker: _Worker, job: Job[TaskT, Any], running: dict[int, TaskT], lost: set[int]) -> None:
+    first = worker.pending[0]  # the one it was on; the next one had not been started
+    if first in lost:
+        what = "was silent" if worker.was_silent else f"died (exit code {worker.process.exitcode})"
+        raise WorkerFault(
+            f"a worker {what} twice on the same chunk: {job.name(running[first])}",
+            hint="run `prep validate` on that file alone; if it needs much memory, use --workers 1",
+        )
+    lost.add(first)
 
 
-def _main(pipe: connection.Connection, job: Job[Any, Any]) -> None:
+def _main(pipe: connection.Connection, job: Job[Any, Any], beat_s: float) -> None:
     """A worker's life: prepare, then a task a message until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -181,7 +226,7 @@ def _main(pipe: connection.Connection, job: Job[Any, Any]) -> None:
 
     def beat() -> None:
         while True:
-            time.sleep(BEAT_S)
+            time.sleep(beat_s)
             try:
                 send(("beat", -1, None))
             except OSError:
@@ -191,14 +236,18 @@ def _main(pipe: connection.Connection, job: Job[Any, Any]) -> None:
     try:
         state = job.prepare(job.context)
         while True:
-            index, task = pipe.recv()
-            send(("result", index, job.run(state, task)))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+            try:
+                index, task = pipe.recv()
+            except (EOFError, ConnectionResetError):
+                return
+            result = job.run(state, task)  # may raise EOFError as well: a file that ends early
+            try:
+                send(("result", index, result))
+            except (BrokenPipeError, ConnectionResetError):
+                return
     except Fault as fault:
-        send(("fault", -1, fault))
-    except KeyboardInterrupt:
-        return
+        with contextlib.suppress(OSError):
+            send(("fault", -1, fault))
     except BaseException:
         with contextlib.suppress(OSError):
             send(("bug", -1, traceback.format_exc()))
