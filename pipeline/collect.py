@@ -19,6 +19,7 @@ from stages.read import Chunk, FileInfo, scan
 from .plan import Plan
 from .workers import Job, inline, processes
 
+CHECKED_FILES = 8  # files whose first chunk proves the tokenizer's back end
 SMALL_INPUT_BYTES = 8 << 20  # below this, starting workers takes longer than the work
 
 
@@ -46,6 +47,7 @@ class Collected:
     setstates: dict[int, Any] = field(default_factory=dict)
     reused: int = 0
     text_bytes: int = 0
+    checked_texts: int = 0
     _samples: Counter[str] = field(default_factory=Counter)
 
     def add_findings(self, found: list[Finding]) -> None:
@@ -134,7 +136,7 @@ def _tasks(plan: Plan, collected: Collected, places: dict[int, int], maximum: in
                 seen += max(item.records, 0)
                 places[count] = at
                 count += 1
-                yield Task(number, path, item, wanted)
+                yield Task(number, path, item, wanted, check=item.index == 0 and len(collected.files) <= CHECKED_FILES)
 
 
 def _take(
@@ -151,6 +153,7 @@ def _take(
     collected.add_findings(result.findings)
     collected.reused += result.reused
     collected.text_bytes += result.text_bytes
+    collected.checked_texts += result.checked_texts
     if on_reject is not None:
         for reject in result.rejects:
             on_reject(result.source, reject)

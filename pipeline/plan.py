@@ -195,24 +195,22 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
     from registry.templates import load_template
     from stages.assemble import CutOptions
     from stages.autotemplate import load_auto
-    from stages.encoding import EncodeSpec
+    from stages.encoding import EncodeSpec, fitted_tokenizer
     from stages.render import RenderOptions
     from stages.tokenize import choose
-    from stages.tokenizer_files import fit, load_tokenizer_files
 
     config = plan.config
     compat = config.text("compat") or "llamafactory-0.9.6"
     name = config.text("template") or "auto"
-    files = load_tokenizer_files(model)
     template = None if name == "auto" else load_template(name, compat)
+    extra = tuple((token, False) for token in config.items("add_tokens")) + tuple(
+        (token, True) for token in config.items("add_special_tokens")
+    )
+    files, fitted = fitted_tokenizer(model, name, compat, extra)
     if template is None and plan.kind != "pt":
         template_sha256 = load_auto(model, files.raw).sha256  # raises when the tokenizer has no chat template
     else:
         template_sha256 = hashlib.sha256(template.text.encode()).hexdigest() if template else ""
-    extra = tuple((token, False) for token in config.items("add_tokens")) + tuple(
-        (token, True) for token in config.items("add_special_tokens")
-    )
-    fitted = fit(files, template, extra)
     if fitted.missing_tokens:
         missing = ", ".join(fitted.missing_tokens)
         raise UsageFault(
@@ -249,7 +247,9 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
         tokenizer=model,
         tokenizer_sha256=files.sha256,
         template_sha256=template_sha256,
-        back_end=choose(files.raw, plan.input_bytes, split_special_tokens=split_special),
+        # template auto tokenizes whole texts with the reference, whose offsets it needs
+        back_end="tokenizers" if name == "auto" else choose(files.raw, plan.input_bytes, split_special_tokens=split_special),
+        ids=fitted.ids,
         cut=cut,
         overlong=config.text("overlong") or "truncate",
         extra_tokens=extra,

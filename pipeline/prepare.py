@@ -15,7 +15,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ import numpy as np
 import orjson
 
 from registry.errors import DataFault, UsageFault
-from stages.batch import BatchSpec, Reject
-from stages.encoding import VERSIONS
+from stages.batch import Reject
+from stages.encoding import VERSIONS, BackEndDiffers
 from stages.files import create, make_folder, remove_tree, write_whole
 from stages.pack import VERSION as PACK_VERSION
 from stages.write import VERSION as WRITE_VERSION
@@ -221,11 +221,9 @@ def _build(
     for folder in (build / "lineage", build / "rejects", spool):
         make_folder(folder)
     workers = worker_count(config)
-    plan, verdict = _check_back_end(plan, log)
     _warn_disk(plan, out, log)
     mark = time.perf_counter()
-    with RejectWriter(build / "rejects", plan) as rejects:
-        collected = collect(plan, plan.batch_spec(os.fspath(spool)), workers, rejects.add, progress)
+    plan, collected, rejects = _collect(plan, spool, build / "rejects", workers, log, progress)
     elapsed["read, validate, tokenize"] = time.perf_counter() - mark
     mark = time.perf_counter()
     check_set(plan, collected)
@@ -254,7 +252,7 @@ def _build(
     report = _report(plan, collected)
     files_listed = [_listed_file(build, "report.json", dump(report)), *rejects.files]
     write_whole(build / "dataset_dict.json", dump({"splits": [name for name in splits]}))
-    manifest = _manifest(plan, collected, arranged.ledgers, splits, key, verdict, files_listed)
+    manifest = _manifest(plan, collected, arranged.ledgers, splits, key, _verdict(plan, collected), files_listed)
     manifest["run"] = _run_block(started, workers, collected)
     write_whole(build / MANIFEST, dump(manifest))
     for folder in (build, build / "lineage", build / "rejects"):
@@ -295,45 +293,34 @@ def _warn_disk(plan: Plan, out: Path, log: Log) -> None:
         log(f"warning: about {need >> 20} MiB will be written, and {free >> 20} MiB are free on the disk of {out}")
 
 
-def _check_back_end(plan: Plan, log: Log) -> tuple[Plan, dict[str, Any]]:
-    """Proves the fast back end on the user's own text, or falls back to the reference and says so."""
-    import dataclasses
-
+def _collect(
+    plan: Plan, spool: Path, rejects: Path, workers: int, log: Log, progress: Callable[..., Any] | None
+) -> tuple[Plan, Collected, RejectWriter]:
+    """Runs the chunks; with the reference tokenizer when a fast back end turns out to give other ids."""
     encode, fitted = plan.encode, plan.fitted
     assert encode is not None and fitted is not None
-    if encode.back_end == "tokenizers":
-        return plan, {"back_end": "tokenizers", "tried": "tokenizers", "texts": 0, "differ": 0, "reason": "the reference itself"}
-    from stages.tokenize import check
+    if workers > 1 and plan.input_bytes >= SMALL_INPUT_BYTES:
+        path = spool.parent / "tokenizer.json"
+        write_whole(path, fitted.json_text.encode("utf-8"))
+        plan = replace(plan, encode=replace(encode, json_path=os.fspath(path)))
+    before = {entry.name for entry in spool.iterdir()}
+    try:
+        with RejectWriter(rejects, plan) as writer:
+            return plan, collect(plan, plan.batch_spec(os.fspath(spool)), workers, writer.add, progress), writer
+    except BackEndDiffers as differs:
+        log(f"{differs.problems[0]}; the reference tokenizer is used, which is slower")
+        for entry in spool.iterdir():
+            if entry.name not in before:
+                remove_tree(entry)  # made by the back end that differs
+        assert plan.encode is not None
+        plan = replace(plan, encode=replace(plan.encode, back_end="tokenizers"))
+        return _collect(plan, spool, rejects, workers, log, progress)
 
-    verdict = check(
-        encode.back_end, fitted.json_text, _sample_texts(plan), split_special_tokens=encode.split_special_tokens
-    )
-    if verdict.back_end != encode.back_end:
-        log(f"{verdict.reason}; the reference tokenizer is used, which is slower")
-    return dataclasses.replace(plan, encode=dataclasses.replace(encode, back_end=verdict.back_end)), verdict.as_dict()
 
-
-def _sample_texts(plan: Plan, most: int = 600) -> list[str]:
-    """Segments of the user's own records, as they will be encoded: from the first chunk of each file."""
-    from stages.batch import State, Task, check_records
-    from stages.encoding import Encoding
-    from stages.read import Chunk, scan
-
-    spec = plan.batch_spec(None)
-    state = State(BatchSpec(spec.sources, spec.stage, spec.policy, spec.specials, None, None, spec.limits))
-    assert plan.encode is not None and plan.fitted is not None
-    renderer = Encoding(plan.encode).renderer(plan.fitted)
-    texts: dict[str, None] = {}
-    listed = [(number, path) for number, source in enumerate(plan.sources) for path in source.files]
-    share = max(most // max(len(listed), 1), 20)
-    for number, path in listed[:50]:
-        first = next((item for item in scan(path, plan.limits) if isinstance(item, Chunk)), None)
-        if first is None:
-            continue
-        _, kept, _ = check_records(state, Task(number, path, first, share), first, renderer.render)
-        for _, _, rendered in kept:
-            texts.update(dict.fromkeys(piece for half in rendered.halves for piece in half if isinstance(piece, str)))
-    return list(texts)
+def _verdict(plan: Plan, collected: Collected) -> dict[str, Any]:
+    """The manifest's word on the tokenizer's back end."""
+    assert plan.encode is not None
+    return {"back_end": plan.encode.back_end, "checked_texts": collected.checked_texts, "differ": 0}
 
 
 # --- shards -----------------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def pack_summary(outcome: Outcome) -> str:
             line += f", fill rate {100 * split['fill_rate']:.2f} %"
         rows.append((name, line))
     check = manifest["tokenizer"]["check"]
-    rows.append(("tokenizer", f"{check['back_end']}" + (f", ids checked on {check['texts']:,} texts" if check["texts"] else "")))
+    rows.append(("tokenizer", f"{check['back_end']}" + (f", ids checked on {check['checked_texts']:,} texts" if check["checked_texts"] else "")))
     rate = f", {text_bytes / 1e6 / seconds:.1f} MB/s" if seconds > 1 else ""
     reused = outcome.collected.reused if outcome.collected else 0
     if reused:

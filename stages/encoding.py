@@ -6,6 +6,7 @@ Split from `stages.batch` so that checking alone imports neither numpy nor a tok
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from registry.errors import Fault
 from registry.templates import load_template
 
 from . import assemble as assembling
@@ -27,11 +29,11 @@ from .conversation import Conversation
 from .encode import encode
 from .findings import Finding, Note
 from .read import Chunk, Record
-from .render import Rendered, Renderer, RenderOptions
+from .render import Rendered, Renderer, RenderOptions, SpecialIds
 from .setrules import SetState
 from .spool import Spool, write_spool
-from .tokenize import Encoder, ReferenceEncoder, load_encoder
-from .tokenizer_files import FittedTokenizer, fit, load_tokenizer_files
+from .tokenize import Encoder, ReferenceEncoder, compare, load_encoder
+from .tokenizer_files import FittedTokenizer, TokenizerFiles, fit, load_tokenizer_files
 
 OVERLONG = ("truncate", "drop", "error", "split")
 
@@ -47,12 +49,14 @@ class EncodeSpec:
     tokenizer_sha256: str
     template_sha256: str
     back_end: str
+    ids: SpecialIds
     cut: CutOptions
     overlong: str = "truncate"
     extra_tokens: tuple[tuple[str, bool], ...] = ()
     split_special_tokens: bool = False
     pt_eos_text: str | None = None
     thinking_given: bool = False  # template auto leaves enable_thinking to the template unless it was written
+    json_path: str | None = None  # where the parent left the fitted tokenizer.json, so that workers need not make it
 
     @property
     def key(self) -> str:
@@ -85,6 +89,20 @@ class Examples(NamedTuple):
 
 
 KEPT, REJECTED, DROPPED = 0, 1, 2
+CHECK_RECORDS, CHECK_CHARS = 150, 150_000  # of each checked chunk: about 0.1 s of the reference tokenizer
+
+
+class BackEndDiffers(Fault):
+    """A fast back end cannot load, or gives other ids than the reference: the run starts again with the reference."""
+
+
+@functools.lru_cache(maxsize=2)
+def fitted_tokenizer(
+    folder: str, template: str, compat: str, extra_tokens: tuple[tuple[str, bool], ...]
+) -> tuple[TokenizerFiles, FittedTokenizer]:
+    """A tokenizer folder and what a template makes of it; kept, since the plan and the engine both need it."""
+    files = load_tokenizer_files(folder)
+    return files, fit(files, None if template == "auto" else load_template(template, compat), extra_tokens)
 
 
 class Rendering(Protocol):
@@ -103,18 +121,31 @@ class Encoding:
     def tools(self) -> tuple[Rendering, Encoder]:
         """Renderer and encoder."""
         if self._loaded is None:
-            spec = self.spec
-            template = None if spec.template == "auto" else load_template(spec.template, spec.compat)
-            fitted = fit(load_tokenizer_files(spec.tokenizer), template, spec.extra_tokens)
-            renderer = self.renderer(fitted)
-            encoder = load_encoder(spec.back_end, fitted.json_text, split_special_tokens=spec.split_special_tokens)
+            renderer = self.renderer()
+            try:
+                encoder = load_encoder(
+                    self.spec.back_end, self.json_text(), split_special_tokens=self.spec.split_special_tokens
+                )
+            except BaseException as error:  # a PanicException of a Rust back end is no Exception
+                if self.spec.back_end == "tokenizers" or isinstance(error, (KeyboardInterrupt, SystemExit)):
+                    raise
+                why = f"{self.spec.back_end} cannot read this tokenizer: {str(error)[:120]}"
+                raise BackEndDiffers(why) from error
             self._loaded = renderer, encoder
         return self._loaded
 
-    def renderer(self, fitted: FittedTokenizer) -> Rendering:
-        """The renderer for a fitted tokenizer: a template of ours, or the tokenizer's own."""
+    def json_text(self) -> str:
+        """The tokenizer.json with what the template needs."""
+        if self.spec.json_path is not None:
+            with open(self.spec.json_path, encoding="utf-8") as handle:
+                return handle.read()
         spec = self.spec
-        ids = fitted.ids if spec.pt_eos_text is None else replace(fitted.ids, eos_text=spec.pt_eos_text)
+        return fitted_tokenizer(spec.tokenizer, spec.template, spec.compat, spec.extra_tokens)[1].json_text
+
+    def renderer(self) -> Rendering:
+        """The renderer: a template of ours, or the tokenizer's own."""
+        spec = self.spec
+        ids = spec.ids if spec.pt_eos_text is None else replace(spec.ids, eos_text=spec.pt_eos_text)
         if spec.template != "auto":
             return Renderer(load_template(spec.template, spec.compat), spec.options, ids)
         if spec.options.kind == "pt":
@@ -128,22 +159,28 @@ class Encoding:
             mask_history=spec.options.mask_history,
             template_date=spec.options.template_date,
         )
-        reference = ReferenceEncoder(fitted.json_text, split_special_tokens=spec.split_special_tokens)
+        reference = ReferenceEncoder(self.json_text(), split_special_tokens=spec.split_special_tokens)
         return AutoHalves(HalvesSpec(load_auto(spec.tokenizer), spec.options.kind, options), reference.tokenizer)
 
     def run(self, state: State, task: Task, chunk: Chunk, spool_path: str) -> ChunkResult:
         """One chunk: from its spool file when that is whole, else through every stage."""
         chunk_bytes = chunk.data or b""
         if spool_path:
-            with contextlib.suppress(FileNotFoundError, ValueError, KeyError, orjson.JSONDecodeError), Spool(spool_path) as spool:
+            with (
+                contextlib.suppress(FileNotFoundError, ValueError, KeyError, orjson.JSONDecodeError),
+                Spool(spool_path) as spool,
+            ):
                 if spool.intact():
                     sections = {name: spool.section(name) for name in spool.names() if name != "ids"}
                     return self._finish(state, task, chunk, spool_path, spool.meta, sections, reused=True)
         renderer, encoder = self.tools()
         tally, kept, setstate = check_records(state, task, chunk, renderer.render)
-        encoded = encode([rendered for _, _, rendered in kept], encoder)
+        examples = [rendered for _, _, rendered in kept]
+        checked = self.check(examples, encoder) if task.check else 0
+        encoded = encode(examples, encoder)
         places = np.array(
-            [(record.record, record.line, record.byte_offset, len(record.data)) for record, _, _ in kept], dtype=np.int64
+            [(record.record, record.line, record.byte_offset, len(record.data)) for record, _, _ in kept],
+            dtype=np.int64,
         ).reshape(-1, 4)
         sections = {
             "halves": encoded.halves,
@@ -153,10 +190,33 @@ class Encoding:
             "places": places.ravel(),
             "hash": np.array(setstate.hashes(), dtype=np.uint64),
         }
-        meta = _meta(tally, setstate, len(chunk_bytes))
+        meta = _meta(tally, setstate, len(chunk_bytes)) | {"checked_texts": checked}
         if spool_path:
             write_spool(spool_path, meta, {"ids": encoded.ids, **sections})
         return self._finish(state, task, chunk, spool_path, meta, sections, reused=False)
+
+    def check(self, examples: list[Rendered], encoder: Encoder) -> int:
+        """Compares a fast back end with the reference on texts spread over the chunk and on the nasty set.
+
+        Returns how many texts were compared. Raises BackEndDiffers when one has other ids.
+        """
+        if self.spec.back_end == "tokenizers":
+            return 0
+        texts: dict[str, None] = {}
+        size = 0
+        for example in examples[:: max(len(examples) // CHECK_RECORDS, 1)]:
+            for half in example.halves:
+                for piece in half:
+                    if isinstance(piece, str) and piece not in texts and size < CHECK_CHARS:
+                        texts[piece] = None
+                        size += len(piece)
+        reference = load_encoder(
+            "tokenizers", self.json_text(), split_special_tokens=self.spec.split_special_tokens
+        )
+        verdict = compare(encoder, reference, list(texts))
+        if verdict.differ:
+            raise BackEndDiffers(verdict.reason)
+        return verdict.texts
 
     def _finish(
         self, state: State, task: Task, chunk: Chunk, spool_path: str, meta: dict[str, Any], sections: dict[str, Any],
@@ -198,6 +258,7 @@ class Encoding:
                 fate[example] = REJECTED
         result = _result(task, tally, setstate, None, reused=reused, text_bytes=int(meta["text_bytes"]))
         return result._replace(
+            checked_texts=int(meta["checked_texts"]),
             examples=Examples(
                 spool=spool_path,
                 record=places[:, 0].copy(),
@@ -213,7 +274,9 @@ class Encoding:
         )
 
 
-def cut_notes(spec: EncodeSpec, before: list[int], after: list[int], trained: list[int], trained_after: int) -> list[Note]:
+def cut_notes(
+    spec: EncodeSpec, before: list[int], after: list[int], trained: list[int], trained_after: int
+) -> list[Note]:
     """What the cut did to one example, in words."""
     limit = spec.cut.limit_tokens
     whole = sum(before)
@@ -226,7 +289,14 @@ def cut_notes(spec: EncodeSpec, before: list[int], after: list[int], trained: li
     if spec.cut.kind in ("pref", "unpaired") and 0 in after[1:]:
         return [Note("length.no-trained-token", "", f"an answer is empty after the cut at {limit} tokens", str(whole))]
     if spec.overlong == "error" and whole + reserved > limit:
-        return [Note("length.over-cutoff", "", f"{whole + reserved} tokens are more than cutoff_len allows ({limit})", str(whole))]
+        return [
+            Note(
+                "length.over-cutoff",
+                "",
+                f"{whole + reserved} tokens are more than cutoff_len allows ({limit})",
+                str(whole),
+            )
+        ]
     if before == after:
         return []
     notes = []
@@ -258,7 +328,14 @@ def _meta(tally: Tally, setstate: Any, text_bytes: int) -> dict[str, Any]:
         "rejected": dict(sorted(tally.rejected.items())),
         "findings": [list(finding) for finding in tally.findings],
         "rejects": [
-            [reject.data.hex(), reject.line, reject.record, reject.byte_offset, reject.rule, [list(f) for f in reject.findings]]
+            [
+                reject.data.hex(),
+                reject.line,
+                reject.record,
+                reject.byte_offset,
+                reject.rule,
+                [list(f) for f in reject.findings],
+            ]
             for reject in tally.rejects
         ],
         "setstate": setstate.as_dict(),

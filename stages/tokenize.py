@@ -169,17 +169,32 @@ def check(name: str, json_text: str, sample: Sequence[str], *, split_special_tok
     A back end that cannot load or encode is answered by the reference, with the reason. Raises UsageFault when the
     reference itself cannot read the tokenizer.
     """
-    texts = [*NASTY, *sample]
     if name == "tokenizers":
         return Verdict(name, name, 0, 0, "the reference itself")
     try:
         fast = load_encoder(name, json_text, split_special_tokens=split_special_tokens)
-        ids, offsets = fast.encode(texts)
     except (Exception, BaseException) as error:  # PanicException of a Rust back end is a BaseException
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise
-        return Verdict("tokenizers", name, len(texts), 0, f"{name} cannot read this tokenizer: {str(error)[:120]}")
-    want, want_offsets = load_encoder("tokenizers", json_text, split_special_tokens=split_special_tokens).encode(texts)
+        return _unreadable(name, len(sample) + len(NASTY), error)
+    return compare(fast, load_encoder("tokenizers", json_text, split_special_tokens=split_special_tokens), sample)
+
+
+def _unreadable(name: str, texts: int, error: BaseException) -> Verdict:
+    return Verdict("tokenizers", name, texts, texts, f"{name} cannot read this tokenizer: {str(error)[:120]}")
+
+
+def compare(fast: Encoder, reference: Encoder, sample: Sequence[str]) -> Verdict:
+    """Encodes the sample and the nasty set with both, and compares id by id."""
+    name = fast.name
+    texts = [*NASTY, *sample]
+    try:
+        ids, offsets = fast.encode(texts)
+    except (Exception, BaseException) as error:  # as in `check`
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+        return _unreadable(name, len(texts), error)
+    want, want_offsets = reference.encode(texts)
     if np.array_equal(ids, want) and np.array_equal(offsets, want_offsets):
         return Verdict(name, name, len(texts), 0, "same ids as the reference")
     if len(offsets) != len(want_offsets):
