@@ -10,7 +10,9 @@ from stages.findings import Note, clean
 from . import sniff
 from .chunks import Chunk, FileInfo, Limits, Record
 from .compressed import compression, decompressed
+from .csv_rows import CsvReader
 from .lines import LineScanner, line_records
+from .rows import row_chunks, row_records, text_rows
 from .sources import Source, changed, read_range
 from .spans import span_records
 
@@ -29,19 +31,20 @@ def scan(path: str, limits: Limits = _DEFAULT) -> Iterator[Chunk | FileInfo]:
         scanned = _Scan(path, limits, notes)
         yield from scanned.run(source)
         digest, size = source.finish()
-        if not scanned.records and not any(note.rule in _FATAL for note in notes):
+        if not scanned.records and all(note.rule in _HARMLESS for note in notes):
             notes.append(Note("bytes.empty", "", "the file is empty" if not size else "the file holds no record"))
         yield FileInfo(path, digest, size, scanned.records, scanned.container, tuple(notes))
 
 
-_FATAL = frozenset(
+# what a file may have and still hold records; any other finding already says why it holds none
+_HARMLESS = frozenset(
     {
-        "bytes.utf16",
-        "bytes.not-text",
-        "bytes.nested-compression",
-        "bytes.damaged-file",
-        "bytes.truncated-file",
-        "bytes.bomb",
+        "bytes.bom",
+        "bytes.extension",
+        "json.array-in-jsonl",
+        "json.separator",
+        "table.delimiter",
+        "table.binary-column",
     }
 )
 
@@ -88,6 +91,10 @@ class _Scan:
             yield from self._lines(blocks, start, keep=bool(packed) or not source.seekable)
         elif found.container in ("array", "object"):
             yield from self._values(blocks, start, keep=bool(packed) or not source.seekable)
+        elif found.container in ("csv", "tsv", "txt"):
+            yield from self._rows(blocks, start)
+        elif found.container:
+            yield from self._table(source, packed)
 
     def _lines(self, blocks: Iterable[bytes], start: int, *, keep: bool) -> Iterator[Chunk]:
         scanner = LineScanner(self.path, self.limits, keep=keep, start=start)
@@ -111,6 +118,30 @@ class _Scan:
         if self.container == "object" and scanner.records > 1:
             what = f"{scanner.records:,} objects, each spread over several lines, with no array around them"
             self.notes.append(Note("json.spread-objects", "", what))
+
+    def _rows(self, blocks: Iterable[bytes], start: int) -> Iterator[Chunk]:
+        if self.container == "txt":
+            yield from self._counted(row_chunks(self.path, text_rows(blocks, start, self.limits), self.limits))
+            return
+        reader = CsvReader(self.limits, delimiter="\t" if self.container == "tsv" else ",")
+        yield from self._counted(row_chunks(self.path, reader.rows(blocks, start), self.limits))
+        self.notes += reader.notes
+
+    def _table(self, source: Source, packed: str) -> Iterator[Chunk]:
+        if packed:
+            what = f"{self.container} inside {packed}: such files are compressed within"
+            self.notes.append(Note("bytes.nested-compression", "", what))
+            return
+        from .tables import TableReader  # pyarrow, which text does without
+
+        reader = TableReader(self.container, source.total(), self.limits)
+        yield from self._counted(row_chunks(self.path, reader.rows(source.table), self.limits))
+        self.notes += reader.notes
+
+    def _counted(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        for chunk in chunks:
+            self.records += chunk.records
+            yield chunk
 
 
 def _peek(blocks: Iterator[bytes], size: int) -> tuple[bytes, Iterator[bytes]]:
@@ -158,6 +189,8 @@ def records(chunk: Chunk, limits: Limits = _DEFAULT) -> list[Record]:
     data = load(chunk)
     if chunk.kind == "jsonl":
         out = line_records(data, chunk)
+    elif chunk.kind == "rows":
+        out = row_records(data, chunk)
     else:
         out = span_records(data, chunk)
     for which, note in chunk.marks:

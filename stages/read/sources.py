@@ -14,6 +14,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import Any
 
 from registry.errors import MachineFault, UsageFault
 from stages.findings import clean
@@ -109,6 +110,16 @@ class Source:
             for _ in self.blocks():
                 pass
         return self._hasher.hexdigest(), self.size
+
+    def total(self) -> int:
+        """Size of the file in bytes."""
+        return os.fstat(self.fd).st_size
+
+    def table(self) -> Any:
+        """A fresh pyarrow file over the same bytes, for formats that are read from their end."""
+        import pyarrow as pa
+
+        return pa.OSFile(self.path)
 
     def _guarded(self, read: Callable[[], bytes]) -> bytes:
         try:

@@ -68,7 +68,8 @@ def test_wide_encodings_are_named(tmp_path: Path, encoding: str) -> None:
 
 @pytest.mark.parametrize(
     "head",
-    [b"PK\x03\x04rest", b"\x04\x22\x4d\x18", b"%PDF-1.7", b"\x7fELF", b"\x80\x04\x95\x0a\0\0\0\0\0\0\0}\x94", b"\x80\x02]q\0K\x01a.",
+    [b"PK\x03\x04rest", b"\x04\x22\x4d\x18", b"%PDF-1.7", b"\x7fELF",
+     b"\x80\x04\x95\x0a\0\0\0\0\0\0\0}\x94", b"\x80\x02]q\0K\x01a.",
      b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"],
 )  # fmt: skip
 def test_what_is_no_text_is_named_and_never_opened(tmp_path: Path, head: bytes) -> None:

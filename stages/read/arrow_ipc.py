@@ -1,0 +1,111 @@
+"""The framing of Arrow IPC, checked before Arrow opens it: is the file whole, and what does it claim to unpack to?
+
+Arrow takes a stream cut between two batches for a shorter table, and unpacks a compressed buffer to whatever length its
+first eight bytes claim. Both are read off here without touching the data: the message headers are flatbuffers, of which
+four tables matter (columnar format specification, "Encapsulated message format" and `Message.fbs`).
+
+    0xFFFFFFFF | int32 header bytes | header, padded to 8 | body ... | 0xFFFFFFFF | int32 0 = end
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from stages.findings import Note
+
+from .chunks import Limits
+
+_MARK = b"\xff\xff\xff\xff"
+_END = _MARK + b"\0\0\0\0"
+_HEADER_LIMIT = 256 << 20
+_DICTIONARY, _RECORDS = 2, 3  # MessageHeader
+
+
+def check_messages(source: Any, size: int, limits: Limits, *, framed: bool) -> Note | None:
+    """Walks the messages of `source` (a seekable file of `size` bytes). framed: the file format, with magic and footer.
+
+    Returns the first thing wrong, or None.
+    """
+    at = 8 if framed else 0
+    if framed and _read(source, size - 6, 6) != b"ARROW1":
+        return Note("bytes.truncated-file", "", "the Arrow file ends without its footer")
+    try:
+        while True:
+            prefix = _read(source, at, 8)
+            if prefix == _END:
+                return None
+            if len(prefix) < 8:
+                return Note("bytes.truncated-file", "", "the Arrow stream ends without its end mark")
+            header_bytes = struct.unpack("<i", prefix[4:])[0]
+            if prefix[:4] != _MARK or not 0 < header_bytes <= min(_HEADER_LIMIT, size):
+                return Note("bytes.damaged-file", "", f"no Arrow message at byte {at:,}")
+            header = _read(source, at + 8, header_bytes)
+            kind, body_bytes, table = _message(header)
+            body = at + 8 + header_bytes
+            if body_bytes < 0 or body + body_bytes > size:
+                return Note("bytes.truncated-file", "", f"the Arrow message at byte {at:,} is not whole")
+            if kind in (_DICTIONARY, _RECORDS):
+                claimed = _claimed(source, body, body_bytes, _batch(header, table, kind))
+                if claimed > limits.ratio_floor and claimed > body_bytes * limits.ratio:
+                    return Note("bytes.bomb", "", f"{body_bytes:,} bytes claim to unpack to {claimed:,}")
+            at = body + body_bytes
+    except (struct.error, OverflowError):
+        return Note("bytes.damaged-file", "", f"the Arrow message at byte {at:,} has a damaged header")
+
+
+def _read(source: Any, at: int, size: int) -> bytes:
+    if at < 0:
+        return b""
+    source.seek(at)
+    return bytes(source.read(size))
+
+
+def _int(form: str, header: bytes, at: int) -> int:
+    if at < 0:
+        raise struct.error("before the start")
+    return int(struct.unpack_from("<" + form, header, at)[0])
+
+
+def _field(header: bytes, table: int, number: int) -> int:
+    """Place of a table's field, 0 when it is left out."""
+    vtable = table - _int("i", header, table)
+    slot = 4 + 2 * number
+    if slot >= _int("H", header, vtable):
+        return 0
+    offset = _int("H", header, vtable + slot)
+    return table + offset if offset else 0
+
+
+def _message(header: bytes) -> tuple[int, int, int]:
+    """(kind, body bytes, place of the kind's own table)."""
+    root = _int("I", header, 0)
+    kind, inner, body = (_field(header, root, number) for number in (1, 2, 3))
+    table = inner + _int("I", header, inner) if inner else 0
+    return (_int("B", header, kind) if kind else 0), (_int("q", header, body) if body else 0), table
+
+
+def _batch(header: bytes, table: int, kind: int) -> tuple[bytes, int]:
+    """The header and the place of the RecordBatch table in it."""
+    if kind == _DICTIONARY:
+        inner = _field(header, table, 1)
+        table = inner + _int("I", header, inner)
+    return header, table
+
+
+def _claimed(source: Any, body: int, body_bytes: int, batch: tuple[bytes, int]) -> int:
+    """Bytes that a batch's buffers claim to have once unpacked."""
+    header, table = batch
+    buffers, packed = _field(header, table, 2), _field(header, table, 3)
+    if not buffers:
+        return 0
+    if not packed:
+        return body_bytes
+    start = buffers + _int("I", header, buffers)
+    total = 0
+    for number in range(_int("I", header, start)):
+        offset, length = struct.unpack_from("<qq", header, start + 4 + 16 * number)
+        if length >= 8 and 0 <= offset <= body_bytes - 8:
+            claimed = _int("q", _read(source, body + offset, 8), 0)
+            total += length if claimed < 0 else claimed
+    return total

@@ -1,0 +1,122 @@
+"""Rows of a table or of plain text, rendered to JSON lines so that every later stage sees one shape.
+
+A row that cannot be rendered keeps its raw bytes and carries the reason.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import orjson
+
+from stages.findings import Note
+from stages.json_faults import reason
+
+from .chunks import Chunk, Limits, Record
+from .lines import too_long
+
+_PLACES = 4  # int64 a row in a chunk's spans: start, end in data; line and byte offset in the file
+
+
+class Row(NamedTuple):
+    """A rendered row. line: 1-based in the file, or the row's number. byte_offset, byte_end: in the file, or -1."""
+
+    data: bytes
+    line: int
+    byte_offset: int
+    byte_end: int
+    note: Note | None = None
+
+
+def row_chunks(path: str, rows: Iterable[Row], limits: Limits) -> Iterator[Chunk]:
+    """Chunks of kind "rows", in order, each with its data."""
+    index = first = count = size = 0
+    parts: list[bytes] = []
+    places = array("q")
+    marks: list[tuple[int, Note]] = []
+    for row in rows:
+        places.extend((size, size + len(row.data), row.line, row.byte_offset))
+        if row.note is not None:
+            marks.append((count, row.note))
+        parts.append(row.data)
+        size += len(row.data) + 1
+        count += 1
+        if size >= limits.chunk_bytes:
+            yield _chunk(path, index, first, parts, places, marks, row.byte_end)
+            index, first, count, size = index + 1, first + count, 0, 0
+            parts, places, marks = [], array("q"), []
+    if count:
+        yield _chunk(path, index, first, parts, places, marks, row.byte_end)
+
+
+def _chunk(
+    path: str, index: int, first: int, parts: list[bytes], places: array[int], marks: list[tuple[int, Note]], end: int
+) -> Chunk:
+    data = b"\n".join(parts)
+    start, line = places[3], places[2]
+    return Chunk(path, index, "rows", start, end, line, first, len(parts), data, places.tobytes(), tuple(marks))
+
+
+def row_records(data: bytes, chunk: Chunk) -> list[Record]:
+    """The records of a chunk of rows."""
+    places = array("q")
+    places.frombytes(chunk.spans or b"")
+    values = iter(places)
+    rows = zip(values, values, values, values, strict=True)
+    return [
+        Record(data[start:end], line, number, offset)
+        for number, (start, end, line, offset) in enumerate(rows, chunk.first_record)
+    ]
+
+
+class Line(NamedTuple):
+    """A physical line without its end. size: its full length, more than len(data) when it was cut."""
+
+    data: bytes
+    number: int
+    offset: int
+    size: int
+
+
+def physical_lines(blocks: Iterable[bytes], start: int, limits: Limits) -> Iterator[Line]:
+    """The lines of a stream of blocks, the first at offset `start`; a line over the limit is cut to `cut_bytes`."""
+    number = 1
+    offset = start
+    head = b""
+    size = 0  # of the unfinished line
+    for block in blocks:
+        lines = block.split(b"\n")
+        for data in lines[:-1]:
+            if size or len(data) > limits.line_bytes:
+                size += len(data)
+                data = (head + data) if size <= limits.line_bytes else (head + data)[: limits.cut_bytes]
+                yield Line(data, number, offset, size)
+                offset += size + 1
+                head, size = b"", 0
+            else:
+                yield Line(data, number, offset, len(data))
+                offset += len(data) + 1
+            number += 1
+        head += lines[-1][: max(0, limits.line_bytes + 1 - len(head))]
+        size += len(lines[-1])
+    if size:
+        yield Line(head if size <= limits.line_bytes else head[: limits.cut_bytes], number, offset, size)
+
+
+def text_rows(blocks: Iterable[bytes], start: int, limits: Limits) -> Iterator[Row]:
+    """Plain text: one row a line, under the key `text`. Blank lines are no rows."""
+    for line in physical_lines(blocks, start, limits):
+        data = line.data[:-1] if line.data.endswith(b"\r") else line.data
+        if not data or data.isspace():
+            continue
+        end = line.offset + line.size + 1
+        if line.size > len(line.data):
+            note = too_long(line.size, limits.line_bytes, data)
+            yield Row(data, line.number, line.offset, end, note)
+            continue
+        try:
+            yield Row(orjson.dumps({"text": data.decode()}), line.number, line.offset, end)
+        except UnicodeDecodeError:
+            yield Row(data, line.number, line.offset, end, reason(data))
