@@ -121,6 +121,10 @@ class AutoRenderer:
 
     def prompts(self, records: Sequence[Conversation]) -> list[RenderedText | Note]:
         """The records as prompts: all their messages and the generation prompt, nothing trained."""
+        return self.plain(records, generate=True)
+
+    def plain(self, records: Sequence[Conversation], *, generate: bool = False) -> list[RenderedText | Note]:
+        """The rendered texts alone, without looking for spans; `generate` adds the generation prompt."""
         results: list[RenderedText | Note | None] = [None] * len(records)
         items, indices = [], []
         for index, record in enumerate(records):
@@ -128,7 +132,7 @@ class AutoRenderer:
             if isinstance(ready, Note):
                 results[index] = ready
             else:
-                items.append(Item(self.template.name_for(bool(ready.tools)), ready.messages, ready.tools, True))
+                items.append(Item(self.template.name_for(bool(ready.tools)), ready.messages, ready.tools, generate))
                 indices.append(index)
         for index, outcome in zip(indices, self.wall.render(items), strict=True):
             results[index] = _refusal(outcome) if outcome.error else RenderedText(outcome.text, ())
