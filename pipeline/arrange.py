@@ -9,14 +9,15 @@ The result is a function of the input and the options, never of workers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.encoding import DROPPED, KEPT, Examples
+from stages.leftout import LeftOut
 from stages.mix import MixOptions, mix, sample, split
 from stages.pack import pack
 from stages.write import Parts
@@ -147,6 +148,7 @@ class Arranged:
 
     splits: dict[str, Index]  # split name -> indices into the table, in order, repeats included
     ledgers: list[SourceLedger]
+    planned: dict[str, Index]  # the same before the length limit took any out and before the shuffle
     unused_split: bool = False
 
 
@@ -158,36 +160,66 @@ def arrange(plan: Plan, collected: Collected, table: Table) -> Arranged:
     read = Counter({number: 0 for number in range(len(plan.sources))})
     for item in collected.files:
         read[item.source] += item.read + item.not_taken
+    pieces = _piece_counts(table)
     example_at = [_example_at(table, number, read[number]) for number in range(len(plan.sources))]
     names = list(dict.fromkeys(source.split for source in plan.sources))
+    rng = np.random.RandomState(seed)  # noqa: NPY002  # upstream's generator: its order is part of the result
     for name in names:
         members = [number for number, source in enumerate(plan.sources) if source.split == name]
-        orders[name] = _order(plan, members, [read[number] for number in members], example_at, seed)
+        orders[name] = _order(plan, members, [read[number] for number in members], example_at, seed, rng)
     value = config.number("val_size") or 0.0
     if value > 1e-6 and "train" in orders and "validation" not in orders:
         train, validation = split(len(orders["train"]), value, seed)
         merged = orders["train"]
         orders["train"], orders["validation"] = merged[train], merged[validation]
-    for name, order in orders.items():
-        order = order[order >= 0]
-        order = order[table.fate[order] == KEPT]
-        if name == "train" and config.flag("shuffle"):
-            order = np.random.default_rng(seed).permutation(order)
-        orders[name] = order
-    return Arranged(orders, _ledgers(plan, collected, table, orders, read))
+    planned = {name: _pieces(order[order >= 0], pieces) for name, order in orders.items()}
+    for name, order in planned.items():
+        orders[name] = shuffled(order[table.fate[order] == KEPT], name, config.flag("shuffle"), seed)
+    rejected: list[Counter[str]] = [Counter() for _ in plan.sources]
+    for item in collected.files:
+        rejected[item.source].update(item.rejected)
+    closed = ledgers(table, orders, [read[number] for number in range(len(plan.sources))], rejected, table.position)
+    return Arranged(orders, closed, planned)
+
+
+def shuffled(order: Index, split_name: str, shuffle: bool, seed: int) -> Index:
+    """The order in which a split's examples reach the packer."""
+    return np.random.default_rng(seed).permutation(order) if shuffle and split_name == "train" else order
 
 
 def _example_at(table: Table, source: int, records: int) -> Index:
-    """Record position in a source -> index into the table, -1 where the record was rejected."""
+    """Record position in a source -> index into the table, -1 where the record was rejected before it was tokenized."""
     lookup = np.full(records, -1, dtype=np.int64)
-    mine = np.nonzero((table.source == source) & ((table.fate == KEPT) | (table.fate == DROPPED)))[0]
-    lookup[table.position[mine]] = mine
+    mine = np.nonzero(table.source == source)[0][::-1]
+    lookup[table.position[mine]] = mine  # backwards: of several examples of a record the first one stays
     return lookup
 
 
-def _order(plan: Plan, members: list[int], sizes: list[int], example_at: list[Index], seed: int) -> Index:
+def _piece_counts(table: Table) -> Index:
+    """How many examples in a row come from the record of each example, counted from there on (`overlong: split`)."""
+    count = len(table.position)
+    if not count:
+        return np.empty(0, dtype=np.int64)
+    new = np.ones(count, dtype=np.bool_)
+    new[1:] = (table.position[1:] != table.position[:-1]) | (table.source[1:] != table.source[:-1])
+    starts = np.flatnonzero(new)
+    ends = np.append(starts[1:], count)
+    return np.asarray(np.repeat(ends, ends - starts) - np.arange(count), dtype=np.int64)
+
+
+def _pieces(order: Index, pieces: Index) -> Index:
+    """An order of records' first examples with the other pieces of each record put behind it."""
+    counts = pieces[order]
+    if not len(order) or counts.max() == 1:
+        return order
+    within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.asarray(np.repeat(order, counts) + within, dtype=np.int64)
+
+
+def _order(
+    plan: Plan, members: list[int], sizes: list[int], example_at: list[Index], seed: int, rng: np.random.RandomState
+) -> Index:
     config = plan.config
-    rng = np.random.RandomState(seed)  # noqa: NPY002  # upstream's generator: its order is part of the result
     sampled = [
         sample(size, plan.sources[number].dataset.num_samples, config.whole("max_samples"), rng)
         for number, size in zip(members, sizes, strict=True)
@@ -198,9 +230,10 @@ def _order(plan: Plan, members: list[int], sizes: list[int], example_at: list[In
         probs=tuple(float(share) for share in probs) if isinstance(probs, list) and probs else None,
         seed=seed,
     )
-    if len(members) == 1:
-        return np.asarray(example_at[members[0]][sampled[0]], dtype=np.int64)
-    which, position = mix([len(chosen) for chosen in sampled], options)
+    names = [plan.sources[number].spec.name for number in members]
+    # evaluation sets are put one after the other, whatever the training mixture is
+    options = options if plan.sources[members[0]].split == "train" else MixOptions(seed=seed)
+    which, position = mix([len(chosen) for chosen in sampled], options, names)
     order = np.empty(len(which), dtype=np.int64)
     for place, number in enumerate(members):
         mine = which == place
@@ -208,18 +241,64 @@ def _order(plan: Plan, members: list[int], sizes: list[int], example_at: list[In
     return order
 
 
-def _ledgers(
-    plan: Plan, collected: Collected, table: Table, orders: dict[str, Index], read: Counter[int]
+def left_out(table: Table, arranged: Arranged) -> LeftOut:
+    """Every example that was tokenized and stands in no row: the length limit took it, or nothing sampled it."""
+    splits: list[str] = []
+    places: list[Index] = []
+    examples: list[Index] = []
+    meant = np.zeros(len(table.fate), dtype=np.bool_)
+    for name, order in arranged.planned.items():
+        meant[order] = True
+        gone = np.nonzero(table.fate[order] != KEPT)[0]
+        splits += [name] * len(gone)
+        places.append(gone)
+        examples.append(order[gone])
+    unused = np.nonzero(~meant)[0]
+    splits += [""] * len(unused)
+    places.append(np.full(len(unused), -1, dtype=np.int64))
+    index = np.concatenate([*examples, unused])
+    return LeftOut(
+        split=splits,
+        place=np.concatenate(places),
+        source=table.file[index],
+        line=table.line[index],
+        record=table.record[index],
+        spool=table.spool[index],
+        half_start=table.half_start[index],
+        halves=table.halves[index],
+    )
+
+
+class Lengths(Protocol):
+    """What an account is made of, one item an example: lengths before and after the cut, whose it is, what became of it."""
+
+    source: NDArray[np.int32]
+    tokens_in: NDArray[np.int32]
+    trained_in: NDArray[np.int32]
+    tokens: NDArray[np.int32]
+    trained: NDArray[np.int32]
+    fate: NDArray[np.uint8]
+
+
+def ledgers(
+    table: Lengths,
+    orders: Mapping[str, Index],
+    read: Sequence[int],
+    rejected: Sequence[Counter[str]],
+    record_of: Index | None = None,
 ) -> list[SourceLedger]:
+    """The account of each source. orders: indices of the kept examples of each split, repeats included. read, rejected:
+    records of each source, and those of them that were rejected, by rule. record_of: the record of each example in its
+    source; None = every example is a record of its own. `repeated` counts what stands there more than once, by sampling
+    or because `overlong: split` made several examples of it."""
+    if record_of is None:
+        record_of = np.arange(len(table.source))
     used = np.zeros(len(table.source), dtype=np.int64)
     for order in orders.values():
         used += np.bincount(order, minlength=len(used)) if len(order) else 0
-    ledgers = []
-    for number in range(len(plan.sources)):
-        ledger = SourceLedger(read=read[number])
-        for item in collected.files:
-            if item.source == number:
-                ledger.rejected.update(item.rejected)
+    closed = []
+    for number in range(len(read)):
+        ledger = SourceLedger(read=read[number], rejected=Counter(rejected[number]))
         mine = table.source == number
         kept = mine & (table.fate == KEPT)
         times = used[kept]
@@ -227,8 +306,10 @@ def _ledgers(
         ledger.examples = int(times.sum())
         if dropped:
             ledger.dropped["length.dropped"] = dropped
-        ledger.repeated = int(np.maximum(times - 1, 0).sum())
-        ledger.not_sampled = ledger.read - sum(ledger.rejected.values()) + ledger.repeated - ledger.examples - dropped
+        there = kept & (used > 0) | mine & (table.fate == DROPPED)
+        distinct = len(np.unique(record_of[there]))
+        ledger.repeated = ledger.examples + dropped - distinct
+        ledger.not_sampled = ledger.read - sum(ledger.rejected.values()) - distinct
         for name, before, after in (("tokens", table.tokens_in, table.tokens), ("trained_tokens", table.trained_in, table.trained)):
             gone = mine & (table.fate == DROPPED)
             lost = getattr(ledger, f"{name}_lost")
@@ -241,8 +322,8 @@ def _ledgers(
                 lost["cutoff"] = cut
             if dropped:
                 lost["length.dropped"] = int(before[gone].sum())
-        ledgers.append(ledger)
-    return ledgers
+        closed.append(ledger)
+    return closed
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

@@ -193,7 +193,7 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
 
 def _with_tokens(plan: Plan, model: str) -> Plan:
     from registry.templates import load_template
-    from stages.assemble import CutOptions
+    from stages.assemble import CutOptions, example_limit
     from stages.autotemplate import load_auto
     from stages.encoding import EncodeSpec, fitted_tokenizer
     from stages.render import RenderOptions
@@ -228,13 +228,9 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
         template_date=config.text("template_date") or "2026-11-21",
     )
     cutoff = config.whole("cutoff_len") or 2048
-    limit = cutoff
-    if plan.packed:
-        # upstream cuts at one less, since its packs reserve a pad; 0.9.2 did not
-        limit = (1 << 30) if plan.kind == "pt" else cutoff if compat == "llamafactory-0.9.2" else cutoff - 1
     cut = CutOptions(
         kind=plan.kind,
-        limit_tokens=limit,
+        limit_tokens=example_limit(cutoff, kind=plan.kind, packed=plan.packed, compat=compat),
         from_end=config.flag("mask_history"),
         efficient_eos=fitted.ids.eos if template and template.efficient_eos else None,
         label_first_source=compat == "llamafactory-0.9.2",

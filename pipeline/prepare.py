@@ -15,7 +15,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,13 @@ from registry.errors import DataFault, UsageFault
 from stages.batch import Reject
 from stages.encoding import VERSIONS, BackEndDiffers
 from stages.files import create, make_folder, remove_tree, write_whole
+from stages.leftout import NAME as LEFT_OUT
+from stages.leftout import write_left_out
 from stages.pack import VERSION as PACK_VERSION
 from stages.write import VERSION as WRITE_VERSION
 from stages.write import Parts, ShardResult, ShardTask, write_shard
 
-from .arrange import Rows, SourceLedger, Table, arrange, make_rows, make_table, total
+from .arrange import Arranged, Rows, SourceLedger, Table, arrange, left_out, make_rows, make_table, total
 from .collect import SMALL_INPUT_BYTES, Collected, collect
 from .config import Config, worker_count
 from .manifest import NAME as MANIFEST
@@ -52,6 +54,7 @@ CONTENT_KEYS = (  # configuration keys that the rows depend on, beside the data 
     "split_special_tokens", "add_tokens", "add_special_tokens", "max_samples", "mix_strategy", "interleave_probs", "shuffle",
     "val_size", "eval_on_each_dataset", "seed", "shard_size", "rules", "strict", "profile",
 )  # fmt: skip
+RECIPE_KEYS = ("dataset", "eval_dataset", "dataset_dir")
 
 
 @dataclass
@@ -250,10 +253,10 @@ def _build(
     for name, order in arranged.splits.items():
         splits[name]["examples"] = len(order)
     report = _report(plan, collected)
-    files_listed = [_listed_file(build, "report.json", dump(report)), *rejects.files]
+    files_listed = [_listed_file(build, "report.json", dump(report)), *rejects.files, *_left_out(table, arranged, build, encode.cut.kind)]
     write_whole(build / "dataset_dict.json", dump({"splits": [name for name in splits]}))
     manifest = _manifest(plan, collected, arranged.ledgers, splits, key, _verdict(plan, collected), files_listed)
-    manifest["run"] = _run_block(started, workers, collected)
+    manifest["run"] = _run_block(plan, started, workers, collected)
     write_whole(build / MANIFEST, dump(manifest))
     for folder in (build, build / "lineage", build / "rejects"):
         _sync(folder)
@@ -469,6 +472,14 @@ class RejectWriter:
         self.files.sort(key=lambda entry: str(entry["file"]))
 
 
+def _left_out(table: Table, arranged: Arranged, build: Path, kind: str) -> list[dict[str, Any]]:
+    left = left_out(table, arranged)
+    if not len(left.place):
+        return []
+    size, digest = write_left_out(os.fspath(build / LEFT_OUT), table.spools, left, kind)
+    return [{"file": LEFT_OUT, "bytes": size, "sha256": digest}]
+
+
 def _listed_file(build: Path, name: str, data: bytes) -> dict[str, Any]:
     return {"file": name, "bytes": len(data), "sha256": write_whole(build / name, data)}
 
@@ -493,6 +504,7 @@ def _manifest(
     cutoff = config.whole("cutoff_len") or 2048
     for entry in splits.values():
         entry["fill_rate"] = round(entry["tokens"] / max(entry["rows"] * cutoff, 1), 6) if plan.packed else None
+    names = source_names(plan)
     manifest: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "key": key,
@@ -512,11 +524,13 @@ def _manifest(
             "added": [{"token": grown.token, "id": grown.id, "asked_by": grown.asked_by} for grown in fitted.growth],
             "check": verdict,
         },
+        "cut": asdict(encode.cut) | {"overlong": encode.overlong},
+        "recipe": {name: config.values.get(name) for name in RECIPE_KEYS if config.values.get(name)},
         "options": {name: config.values.get(name) for name in CONTENT_KEYS},
         "inputs": [
             {
                 "path": _shown_path(item.path),
-                "source": plan.sources[item.source].spec.name,
+                "source": names[item.source],
                 "split": plan.sources[item.source].split,
                 "format": plan.sources[item.source].spec.format,
                 "sha256": item.info.sha256 if item.info else "",
@@ -526,13 +540,19 @@ def _manifest(
             for item in collected.files
         ],
         "ledger": total(ledgers).as_dict()
-        | {"sources": {source.spec.name: ledger.as_dict() for source, ledger in zip(plan.sources, ledgers, strict=True)}},
+        | {"sources": {name: ledger.as_dict() for name, ledger in zip(names, ledgers, strict=True)}},
         "findings": {rule: count for rule, count in sorted(_counts(collected).items())},
         "splits": splits,
         "files": listed,
     }
     manifest["sha256"] = self_digest(manifest)
     return manifest
+
+
+def source_names(plan: Plan) -> list[str]:
+    """A name for each source: the data set's, with the split where one set serves two."""
+    names = [source.spec.name for source in plan.sources]
+    return [name if names.count(name) == 1 else f"{name} ({source.split})" for name, source in zip(names, plan.sources, strict=True)]
 
 
 def _shown_path(path: str) -> str:
@@ -547,9 +567,11 @@ def _counts(collected: Collected) -> dict[str, int]:
     return counts
 
 
-def _run_block(started: float, workers: int, collected: Collected) -> dict[str, Any]:
+def _run_block(plan: Plan, started: float, workers: int, collected: Collected) -> dict[str, Any]:
     names = ("prep-llm", "numpy", "pyarrow", "orjson", "tokenizers", "fastokens", "gigatoken", "jsonschema-rs")
     return {
+        "config": plan.config.path,
+        "model_name_or_path": plan.config.text("model_name_or_path"),
         "seconds": round(time.perf_counter() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "workers": workers,

@@ -46,6 +46,16 @@ class CutOptions:
         return 1 if self.efficient_eos is not None and self.kind == "lm" else 0
 
 
+def example_limit(cutoff_tokens: int, *, kind: str, packed: bool, compat: str) -> int:
+    """Most tokens that an example keeps under a `cutoff_len`."""
+    if not packed:
+        return cutoff_tokens
+    if kind == "pt":
+        return 1 << 30  # documents run on into the next row
+    # upstream cuts at one less, since its packs reserve a pad; 0.9.2 did not
+    return cutoff_tokens if compat == "llamafactory-0.9.2" else cutoff_tokens - 1
+
+
 def cut(
     halves: NDArray[np.int32], counts: NDArray[np.int32], options: CutOptions
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:

@@ -2,7 +2,8 @@
 
     shard     the only container that `datasets` memory-maps; columns as contract.md lists them, all list<int32>
     lineage   zstd-compressed Arrow IPC file, one row an example: row, start, tokens, source, line, record, offset,
-              before / after (tokens of each half; `after` is null where nothing was cut)
+              before / after (tokens of each half; `after` is null where nothing was cut),
+              trained (1 for each half that carries a loss; null where that is the usual: targets and no source)
 
 A stream has no checksum and may lose its tail without an error, so rows, bytes and sha256 of each go into the manifest.
 Ids are read from the spool files by `pread`, a group of rows at a time: memory is bounded by the group.
@@ -23,7 +24,7 @@ from .assemble import CutOptions, assemble_lm, assemble_parts, cut
 from .files import create
 from .spool import Spool
 
-VERSION = 1
+VERSION = 2
 GROUP_TOKENS = 1 << 20
 OPEN_SPOOLS = 128
 PARTS = {"pref": ("prompt_ids", "chosen_ids", "rejected_ids"), "unpaired": ("prompt_ids", "completion_ids"),
@@ -126,7 +127,7 @@ def write_shard(options: CutOptions, task: ShardTask) -> ShardResult:
                     writer.write_batch(batch)
                     tokens += int(sizes.sum())
                     trained_total += trained
-                    lineage.append(_lineage(first_row, row_sizes, parts, group, starts, sizes))
+                    lineage.append(_lineage(first_row, row_sizes, parts, group, starts, sizes, kind))
             size, digest = sink.size_bytes, sink.sha256
     finally:
         spools.close()
@@ -246,14 +247,34 @@ LINEAGE = pa.schema(
         pa.field("row", pa.int32()),
         pa.field("start", pa.int32()),
         pa.field("tokens", pa.int32()),
-        pa.field("source", pa.int16()),
+        pa.field("source", pa.int32()),
         pa.field("line", pa.int32()),
         pa.field("record", pa.int32()),
         pa.field("offset", pa.int32()),
         pa.field("before", pa.list_(pa.int32())),
         pa.field("after", pa.list_(pa.int32())),
+        pa.field("trained", pa.list_(pa.uint8())),
     ]
 )
+
+
+def usual_mask(counts: NDArray[np.int32], kind: str) -> NDArray[np.uint8]:
+    """Which halves carry a loss when nothing was asked for: answers, and every token of a document. Shape (halves,)."""
+    starts = np.cumsum(counts, dtype=np.int64) - counts
+    position = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(starts, counts)
+    if kind == "pt":
+        return np.ones(len(position), dtype=np.uint8)
+    return ((position % 2 == 1) if kind == "lm" else (position > 0)).astype(np.uint8)
+
+
+def masks(trained: NDArray[np.uint8], counts: NDArray[np.int32], kind: str) -> pa.Array:
+    """The lineage column `trained`."""
+    borders = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    odd = np.concatenate([[0], np.cumsum(trained != usual_mask(counts, kind))])
+    unusual = np.diff(odd[borders]) > 0
+    ends = np.concatenate([[0], np.cumsum(np.where(unusual, counts, 0))]).astype(np.int32)
+    values = pa.array(trained[np.repeat(unusual, counts)], type=pa.uint8())
+    return pa.ListArray.from_arrays(pa.array(ends), values, mask=pa.array(~unusual))
 
 
 def _lineage(
@@ -263,6 +284,7 @@ def _lineage(
     group: _Group,
     starts: NDArray[np.int64],
     sizes: NDArray[np.int64],
+    kind: str,
 ) -> pa.RecordBatch:
     half_borders = np.concatenate([[0], np.cumsum(group.counts)]).astype(np.int64)
     after_counts = np.where(group.changed, group.counts, 0)
@@ -274,12 +296,13 @@ def _lineage(
             pa.array(np.repeat(np.arange(first_row, first_row + len(row_sizes)), row_sizes), type=pa.int32()),
             pa.array(starts, type=pa.int32()),
             pa.array(sizes, type=pa.int32()),
-            pa.array(parts.source, type=pa.int16()),
+            pa.array(parts.source, type=pa.int32()),
             pa.array(parts.line, type=pa.int32()),
             pa.array(parts.record, type=pa.int32()),
             pa.array(parts.offset, type=pa.int32()),
             _list(group.halves, half_borders),
             after,
+            masks(group.trained, group.counts, kind),
         ],
         schema=LINEAGE,
     )
