@@ -1,0 +1,124 @@
+"""`prep list`: what has a name here. One line each on stdout, so that it can be grepped; `--json` for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import click
+
+from registry.errors import UsageFault
+
+Row = dict[str, object]
+
+
+@click.command(epilog="Example: prep list rules --area tools")
+@click.argument("subject", type=click.Choice(["datasets", "templates", "formats", "rules", "models", "profiles"]))
+@click.option("--dataset_dir", "--dataset-dir", default="data", show_default=True, help="Where dataset_info.json is.")
+@click.option("--area", help="Only rules of this area: the first part of their id.")
+@click.option("--markdown", is_flag=True, help="The rules as the page docs/rules.md.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout.")
+def command(subject: str, dataset_dir: str, area: str | None, markdown: bool, as_json: bool) -> None:
+    """List datasets, templates, formats, rules, models or profiles."""
+    if markdown and subject != "rules":
+        raise UsageFault("--markdown: only rules have such a page", hint="prep list rules --markdown")
+    if markdown:
+        from registry.rulesdoc import page
+
+        click.echo(page(), nl=False)
+        return
+    rows = _SUBJECTS[subject](dataset_dir)
+    if area is not None:
+        rows = [row for row in rows if str(row["id"]).startswith(f"{area}.")]
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    for line in columns(rows):
+        click.echo(line)
+
+
+def columns(rows: list[Row]) -> list[str]:
+    """Rows as aligned columns, the last one as long as it is; values are cleaned for the terminal."""
+    from stages.findings import clean
+
+    cells = [[clean(_cell(value)) for value in row.values()] for row in rows]
+    if not cells:
+        return []
+    widths = [max(len(row[at]) for row in cells) for at in range(len(cells[0]) - 1)]
+    return ["  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in cells]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    if value is None or value == "":
+        return "-"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _rules(_: str) -> list[Row]:
+    from registry.rules import rules
+
+    return [
+        {
+            "id": rule.id,
+            "severity": rule.severity,
+            "repair": rule.repair,
+            "meaning": rule.meaning,
+        }
+        for rule in rules().values()
+    ]
+
+
+def _formats(_: str) -> list[Row]:
+    from stages.formats import FORMATS
+
+    return [{"id": form.id, "kind": form.kind, "fields": form.summary} for form in FORMATS.values()]
+
+
+def _datasets(dataset_dir: str) -> list[Row]:
+    from registry.datasets import list_datasets
+
+    return [
+        {
+            "name": row.name,
+            "format": row.format or "mistaken",
+            "there": row.exists,
+            "files": list(row.problems) or list(row.files),
+        }
+        for row in list_datasets(dataset_dir)
+    ]
+
+
+def _templates(_: str) -> list[Row]:
+    from registry.templates import load_template, template_names
+
+    rows: list[Row] = []
+    for name in template_names():
+        template = load_template(name)
+        rows.append({"name": name, "kind": template.kind, "stop_words": list(template.stop_words)})
+    return rows
+
+
+def _models(_: str) -> list[Row]:
+    from registry.models import all_models
+
+    return [{"family": model.family, "template": model.template, "example": model.example} for model in all_models()]
+
+
+def _profiles(_: str) -> list[Row]:
+    from importlib import resources
+
+    folder = resources.files("registry") / "profiles"
+    names = sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return [{"name": name} for name in names]
+
+
+_SUBJECTS: dict[str, Callable[[str], list[Row]]] = {
+    "rules": _rules,
+    "formats": _formats,
+    "datasets": _datasets,
+    "templates": _templates,
+    "models": _models,
+    "profiles": _profiles,
+}
