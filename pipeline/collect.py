@@ -34,6 +34,7 @@ class FileTotals:
     read: int = 0
     not_taken: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)  # notes by rule
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Collected:
     reused: int = 0
     text_bytes: int = 0
     checked_texts: int = 0
+    seen: dict[int, Counter[str]] = field(default_factory=dict)  # source -> records by template habit
     _samples: Counter[str] = field(default_factory=Counter)
 
     def add_findings(self, found: list[Finding]) -> None:
@@ -154,6 +156,8 @@ def _take(
     collected.reused += result.reused
     collected.text_bytes += result.text_bytes
     collected.checked_texts += result.checked_texts
+    collected.seen.setdefault(result.source, Counter()).update(result.seen)
+    totals.counts.update({rule: count for (rule, _), count in result.counts.items()})
     if on_reject is not None:
         for reject in result.rejects:
             on_reject(result.source, reject)

@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version as installed_version
@@ -40,7 +41,7 @@ from .manifest import NAME as MANIFEST
 from .manifest import SCHEMA_VERSION, dump, read_manifest
 from .plan import Plan, make_plan
 from .publish import CACHE, is_ours, locked, open_output, publish
-from .setcheck import check_set, check_split, stop_on_mapping
+from .setcheck import check_habits, check_set, check_split, stop_on_mapping
 from .verify import file_sha256, self_digest
 from .workers import Job, inline, processes
 
@@ -230,6 +231,7 @@ def _build(
     elapsed["read, validate, tokenize"] = time.perf_counter() - mark
     mark = time.perf_counter()
     check_set(plan, collected)
+    check_habits(plan, collected)
     stop_on_mapping(collected)
     encode = plan.encode
     assert encode is not None
@@ -545,8 +547,39 @@ def _manifest(
         "splits": splits,
         "files": listed,
     }
+    manifest["mixture"] = mixture(plan, ledgers)
+    manifest["truncated"] = {
+        source.spec.name: _cut_counts(collected, number) for number, source in enumerate(plan.sources)
+    }
     manifest["sha256"] = self_digest(manifest)
     return manifest
+
+
+def _cut_counts(collected: Collected, source: int) -> dict[str, int]:
+    """Records of a source that lost something to the length limit; an answer that is cut has lost its stop token."""
+    counts: Counter[str] = Counter()
+    for item in collected.files:
+        if item.source == source:
+            counts.update({rule: count for rule, count in item.counts.items() if rule.startswith("length.")})
+    return dict(sorted(counts.items()))
+
+
+def mixture(plan: Plan, ledgers: list[SourceLedger]) -> dict[str, dict[str, Any]]:
+    """Each training source's share: asked for, and realised in records and in trained tokens."""
+    probs = plan.config.get("interleave_probs")
+    train = [number for number, source in enumerate(plan.sources) if source.split == "train"]
+    records = sum(ledgers[number].examples for number in train)
+    trained = sum(ledgers[number].trained_tokens for number in train)
+    return {
+        plan.sources[number].spec.name: {
+            "asked": float(probs[place]) if isinstance(probs, list) and place < len(probs) else None,
+            "examples": ledgers[number].examples,
+            "examples_share": round(ledgers[number].examples / max(records, 1), 6),
+            "trained_tokens": ledgers[number].trained_tokens,
+            "trained_tokens_share": round(ledgers[number].trained_tokens / max(trained, 1), 6),
+        }
+        for place, number in enumerate(train)
+    }
 
 
 def source_names(plan: Plan) -> list[str]:

@@ -29,6 +29,24 @@ def check_set(plan: Plan, collected: Collected) -> None:
     collected.add_findings(findings)
 
 
+HABITS = {
+    "empty-thought": "get an empty thought",
+    "thought-stripped": "lose reasoning",
+    "default-system": "get the template's own system prompt",
+}
+
+
+def check_habits(plan: Plan, collected: Collected) -> None:
+    """Adds, for each data set, what the template put in or took out, with the share of records."""
+    for number, seen in sorted(collected.seen.items()):
+        source = plan.sources[number]
+        read = sum(item.read - sum(item.rejected.values()) for item in collected.files if item.source == number)
+        for habit, count in sorted(seen.items()):
+            text = f"{count} of {read} records ({100 * count / max(read, 1):.0f} %) {HABITS[habit]}"
+            path = source.files[0] if source.files else source.spec.name
+            collected.note(plan, path, Note(f"template.{habit}", "", text))
+
+
 def stop_on_mapping(collected: Collected) -> None:
     """Raises DataFault when a whole set is read with a wrong map: its rows would teach nothing of what is meant."""
     wrong = [found for found in collected.findings if found.rule in STOPS and found.severity == "error"]
@@ -48,6 +66,9 @@ def check_split(plan: Plan, collected: Collected, table: Table, arranged: Arrang
     if value <= 1e-6 or "validation" not in arranged.splits or any(source.split != "train" for source in plan.sources):
         return
     train, validation = arranged.splits["train"], arranged.splits["validation"]
+    if config.text("eval_strategy") in (None, "no") and not config.flag("do_eval"):
+        text = f"{len(validation)} examples are split off, and eval_strategy is no"
+        collected.note(plan, plan.sources[0].files[0], Note("set.unused-split", "", text))
     severity = plan.policy.severity("set.split-leak")
     if severity == "off":
         return

@@ -67,7 +67,8 @@ def pack_summary(outcome: Outcome) -> str:
     if ledger["not_sampled"]:
         rows.append(("", f"{ledger['not_sampled']:>9,} not sampled"))
     if ledger["repeated"]:
-        rows.append(("", f"{ledger['repeated']:>9,} repeated"))
+        split = manifest["options"].get("overlong") == "split"
+        rows.append(("", f"{ledger['repeated']:>9,} {'more examples from records that were split' if split else 'repeated'}"))
     warned = {rule: count for rule, count in manifest["findings"].items() if rule not in ledger["rejected"]}
     if warned:
         shown = sorted(warned.items(), key=lambda item: (-item[1], item[0]))

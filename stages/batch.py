@@ -116,6 +116,7 @@ class ChunkResult(NamedTuple):
     reused: bool
     text_bytes: int
     checked_texts: int = 0  # texts of this chunk whose ids were compared with the reference's
+    seen: dict[str, int] = {}  # noqa: RUF012  # records in which the template adds or takes something, by habit
 
 
 class Tally:

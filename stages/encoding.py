@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import os
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -28,6 +29,7 @@ from .batch import ChunkResult, Reject, State, Tally, Task, _result, check_recor
 from .conversation import Conversation
 from .encode import encode
 from .findings import Finding, Note
+from .overlong import split_overlong
 from .read import Chunk, Record
 from .render import Rendered, Renderer, RenderOptions, SpecialIds
 from .setrules import SetState
@@ -64,6 +66,7 @@ class EncodeSpec:
         parts = [
             rendering.VERSION, encoding.VERSION, self.template, self.compat, repr(self.options), self.tokenizer_sha256,
             self.template_sha256, self.extra_tokens, self.split_special_tokens, self.pt_eos_text, self.thinking_given,
+            self.cut.limit_tokens if self.overlong == "split" else None,
         ]  # fmt: skip
         return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
@@ -174,10 +177,17 @@ class Encoding:
                     sections = {name: spool.section(name) for name in spool.names() if name != "ids"}
                     return self._finish(state, task, chunk, spool_path, spool.meta, sections, reused=True)
         renderer, encoder = self.tools()
+        seen: Counter[str] = getattr(renderer, "seen", Counter())
+        seen.clear()
         tally, kept, setstate = check_records(state, task, chunk, renderer.render)
         examples = [rendered for _, _, rendered in kept]
         checked = self.check(examples, encoder) if task.check else 0
         encoded = encode(examples, encoder)
+        pieces = np.ones(len(kept), dtype=np.int64)
+        if self.spec.overlong == "split" and self.spec.cut.kind == "lm":
+            kept, pieces = split_overlong(kept, encoded, renderer, encoder, self.spec.cut)
+            if len(kept) != len(examples):
+                encoded = encode([rendered for _, _, rendered in kept], encoder)
         places = np.array(
             [(record.record, record.line, record.byte_offset, len(record.data)) for record, _, _ in kept],
             dtype=np.int64,
@@ -188,9 +198,9 @@ class Encoding:
             "counts": encoded.counts,
             "labels": encoded.labels,
             "places": places.ravel(),
-            "hash": np.array(setstate.hashes(), dtype=np.uint64),
+            "hash": np.repeat(np.array(setstate.hashes(), dtype=np.uint64), pieces),
         }
-        meta = _meta(tally, setstate, len(chunk_bytes)) | {"checked_texts": checked}
+        meta = _meta(tally, setstate, len(chunk_bytes)) | {"checked_texts": checked, "seen": dict(sorted(seen.items()))}
         if spool_path:
             write_spool(spool_path, meta, {"ids": encoded.ids, **sections})
         return self._finish(state, task, chunk, spool_path, meta, sections, reused=False)
@@ -254,11 +264,17 @@ class Encoding:
                 continue
             record, line, offset, size = places[example].tolist()
             raw = data[offset - start : offset - start + size]
+            if spec.overlong == "split" and np.count_nonzero(places[:, 0] == record) > 1:
+                # a piece of a conversation that goes on elsewhere: it is left out, the record is not rejected
+                if notes[0].rule == "length.no-trained-token":
+                    fate[example] = DROPPED
+                continue
             if tally.judge(Record(raw, line, record, offset), notes):
                 fate[example] = REJECTED
         result = _result(task, tally, setstate, None, reused=reused, text_bytes=int(meta["text_bytes"]))
         return result._replace(
             checked_texts=int(meta["checked_texts"]),
+            seen=meta["seen"],
             examples=Examples(
                 spool=spool_path,
                 record=places[:, 0].copy(),

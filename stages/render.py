@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ from .tools import DEFECTS, ToolFormat, ToolFormatError, tool_format
 
 Piece = str | int
 Half = list[Piece]
+
+HABITS = ("empty-thought", "thought-stripped", "default-system")
 
 VERSION = 1  # raise it when the same record renders otherwise: caches of older runs are then not used
 
@@ -84,6 +87,7 @@ class Renderer:
     def __init__(self, template: Template, options: RenderOptions, ids: SpecialIds) -> None:
         self.template = template
         self.options = options
+        self.seen: Counter[str] = Counter()  # records in which the template adds or takes something; see HABITS
         self.ids = ids
         self.eos = ids.eos
         self.prefix = self._compile(template.prefix)
@@ -153,6 +157,7 @@ class Renderer:
         halves: list[Half] = []
         trained: list[int] = []
         last = count - 1
+        inserted = stripped = False
         for position in range(count):
             message = messages[position]
             text = message.content
@@ -160,9 +165,13 @@ class Renderer:
                 if reasoning:
                     text = self._answer_text(message, text)
                     if options.enable_thinking is False or (history_only and position < last):
-                        text = self._without_thought(text)
+                        whole, text = text, self._without_thought(text)
+                        stripped = stripped or len(text) != len(whole)
+                elif message.reasoning:
+                    notes.append(thought_dropped(message))
                 half = self._half(message, text, position, record, notes)
                 if reasoning and (not history_only or position == last) and not self._has_thought(message, text):
+                    inserted = True
                     if options.enable_thinking:
                         half.insert(0, self.empty_thought)
                     else:
@@ -173,6 +182,12 @@ class Renderer:
             else:
                 halves.append(self._half(message, text, position, record, notes))
                 trained.append(1 if options.train_on_prompt else 0)
+        if inserted:
+            self.seen["empty-thought"] += 1
+        if stripped:
+            self.seen["thought-stripped"] += 1
+        if not record.system and self.default_system:
+            self.seen["default-system"] += 1
         return Rendered(halves, trained)
 
     def _pref(self, record: Conversation, notes: list[Note]) -> Rendered | None:
@@ -202,7 +217,9 @@ class Renderer:
             if reasoning and position & 1:
                 text = self._answer_text(message, text)
                 if not options.preserve_thinking:
-                    text = self._without_thought(text)
+                    whole, text = text, self._without_thought(text)
+                    if len(text) != len(whole):
+                        self.seen["thought-stripped"] += 1
             prompt += self._half(message, text, position, record, notes)
         text = answer.content
         if reasoning:
@@ -211,6 +228,7 @@ class Renderer:
                 text = self._without_thought(text)
         target = self._half(answer, text, len(record.messages), record, notes)
         if reasoning and not self._has_thought(answer, text):
+            self.seen["empty-thought"] += 1
             if options.enable_thinking:
                 target.insert(0, self.empty_thought)
             else:
@@ -304,6 +322,6 @@ def _tool_prompt(form: ToolFormat, tools: str, date: str) -> str:
     return form.prompt(listed, date) if listed else ""
 
 
-def thought_note(message: Message, what: str) -> Note:
-    """A finding about reasoning that the template inserts or strips."""
-    return Note("template.thought-" + what, message.at, f"the template would {what} reasoning", shown(message.content))
+def thought_dropped(message: Message) -> Note:
+    """The finding for reasoning that a template without thought words does not write."""
+    return Note("template.thought-dropped", message.at, "this template writes no reasoning", shown(message.reasoning))
