@@ -254,6 +254,10 @@ def _build(
     mark = time.perf_counter()
     for name, order in arranged.splits.items():
         splits[name]["examples"] = len(order)
+    for figure in ("tokens", "trained_tokens"):
+        written, accounted = sum(split[figure] for split in splits.values()), getattr(total(arranged.ledgers), figure)
+        if written != accounted:
+            raise AssertionError(f"the shards hold {written} {figure}, the ledger says {accounted}")
     report = _report(plan, collected)
     files_listed = [_listed_file(build, "report.json", dump(report)), *rejects.files, *_left_out(table, arranged, build, encode.cut.kind)]
     write_whole(build / "dataset_dict.json", dump({"splits": [name for name in splits]}))

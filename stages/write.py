@@ -122,7 +122,7 @@ def write_shard(options: CutOptions, task: ShardTask) -> ShardResult:
         with create(task.path) as sink:
             with pa.ipc.new_stream(sink, schema) as writer:
                 for first_row, row_sizes, parts in _groups(task):
-                    group = _load(spools, parts, options)
+                    group = _load(spools, parts, options, stream=kind == "pt" and task.with_lengths)
                     batch, starts, sizes, trained = _batch(group, row_sizes, options, schema, task.with_lengths)
                     writer.write_batch(batch)
                     tokens += int(sizes.sum())
@@ -174,13 +174,13 @@ class _Group(NamedTuple):
     changed: NDArray[np.bool_]
 
 
-def _load(spools: _Spools, parts: Parts, options: CutOptions) -> _Group:
-    """Reads the uncut ids of the parts, neighbours in one read, and cuts their lengths."""
+def _load(spools: _Spools, parts: Parts, options: CutOptions, *, stream: bool) -> _Group:
+    """Reads the uncut ids of the parts, neighbours in one read, and cuts their lengths. stream: parts are pieces of
+    documents, cut already."""
     total = int(parts.tokens.sum())
     ids = np.empty(total, dtype=np.int32)
     count = len(parts.spool)
     ends = np.concatenate([[0], np.cumsum(parts.tokens.astype(np.int64))])
-    stream = options.kind == "pt"
     halves_list, trained_list, labels = [], [], np.full(count, 255, dtype=np.uint8)
     spool_of, starts, sizes = parts.spool.tolist(), parts.token_start.tolist(), parts.tokens.tolist()
     half_starts, half_counts = parts.half_start.tolist(), parts.halves.tolist()
