@@ -7,8 +7,9 @@ records(chunk) -> [Record, ...]                    in a worker: fetches its rang
 
 from .chunks import Chunk, FileInfo, Limits, Record
 from .discover import discover
+from .remote import public
 from .scan import load, records, scan
 
 VERSION = 1
 
-__all__ = ["VERSION", "Chunk", "FileInfo", "Limits", "Record", "discover", "load", "records", "scan"]
+__all__ = ["VERSION", "Chunk", "FileInfo", "Limits", "Record", "discover", "load", "public", "records", "scan"]

@@ -17,7 +17,6 @@ from .chunks import Limits
 MAGIC = {
     b"\x1f\x8b": "gz",
     b"\x28\xb5\x2f\xfd": "zst",
-    b"BZh": "bz2",
     b"\xfd7zXZ\0": "xz",
 }
 ENDINGS = {".gz": "gz", ".zst": "zst", ".bz2": "bz2", ".xz": "xz"}
@@ -29,6 +28,8 @@ def compression(head: bytes) -> str:
     for magic, name in MAGIC.items():
         if head.startswith(magic):
             return name
+    if head.startswith(b"BZh") and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):  # a block, or the end of an empty file
+        return "bz2"
     if len(head) >= 4 and 0x50 <= head[0] <= 0x5F and head[1:4] == b"\x2a\x4d\x18":
         return "zst"  # a skippable frame before the first real one, as parallel compressors write it
     return ""

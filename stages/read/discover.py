@@ -11,6 +11,7 @@ from pathlib import PurePath
 from registry.errors import MachineFault, UsageFault, did_you_mean
 from stages.findings import clean
 
+from .remote import discover_remote, is_url, local_path
 from .sniff import ending
 from .sources import kind_of
 
@@ -22,12 +23,16 @@ _BESIDE = frozenset(
 
 
 def discover(spec: str, *, base: str = ".") -> list[str]:
-    """Paths of the data files that `spec` (relative to `base`) names: a file, a folder with all below it, or a glob.
+    """Paths of the data files that `spec` (relative to `base`, or a URL) names: a file, a folder, a glob.
 
     A folder gives files with a data ending (.jsonl, .json.gz, ...); hidden ones, and a folder's own description
     (dataset_info.json), are passed over. A file named outright is taken whatever its name. Raises UsageFault when there
     is nothing, with what is there instead.
     """
+    if (inside := local_path(spec)) is not None:
+        spec = inside
+    elif is_url(spec):
+        return discover_remote(spec, _is_data)
     path = os.path.normpath(os.path.join(base, os.path.expanduser(spec))) if spec else base
     if "\0" in spec:
         raise UsageFault(f"{clean(spec)}: a path cannot hold a NUL character")

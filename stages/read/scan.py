@@ -12,6 +12,7 @@ from .chunks import Chunk, FileInfo, Limits, Record
 from .compressed import compression, decompressed
 from .csv_rows import CsvReader
 from .lines import LineScanner, line_records
+from .remote import RemoteSource, is_url, local_path, public
 from .rows import row_chunks, row_records, text_rows
 from .sources import Source, changed, read_range
 from .spans import span_records
@@ -21,19 +22,24 @@ _DEFAULT = Limits()
 
 
 def scan(path: str, limits: Limits = _DEFAULT) -> Iterator[Chunk | FileInfo]:
-    """The chunks of a file in order, then its FileInfo. Memory is bounded by `limits`, not by the file.
+    """The chunks of a file or URL in order, then its FileInfo. Memory is bounded by `limits`, not by the file.
 
     Damage is a note in FileInfo, and what is readable before it is handed on. Raises UsageFault when `path` is no
     regular file, MachineFault when it cannot be read.
     """
-    with Source(path, limits.block_bytes) as source:
-        notes: list[Note] = []
-        scanned = _Scan(path, limits, notes)
+    path = local_path(path) or path
+    notes: list[Note] = []
+    with _open(path, limits) as source:
+        scanned = _Scan(public(path) if is_url(path) else path, limits, notes)
         yield from scanned.run(source)
         digest, size = source.finish()
         if not scanned.records and all(note.rule in _HARMLESS for note in notes):
             notes.append(Note("bytes.empty", "", "the file is empty" if not size else "the file holds no record"))
-        yield FileInfo(path, digest, size, scanned.records, scanned.container, tuple(notes))
+        yield FileInfo(scanned.path, digest, size, scanned.records, scanned.container, tuple(notes))
+
+
+def _open(path: str, limits: Limits) -> Source | RemoteSource:
+    return RemoteSource(path, limits.block_bytes) if is_url(path) else Source(path, limits.block_bytes)
 
 
 # what a file may have and still hold records; any other finding already says why it holds none
@@ -59,28 +65,38 @@ class _Scan:
         self.records = 0
         self.container: sniff.Container = ""
 
-    def run(self, source: Source) -> Iterator[Chunk]:
+    def run(self, source: Source | RemoteSource) -> Iterator[Chunk]:
         """The chunks of an open source."""
         packed = compression(source.head(16))
         promised, promised_packed = sniff.ending(self.path)
         blocks: Iterator[bytes] = source.blocks()
         if packed:
             if promised_packed != packed:
-                named = f"named .{promised_packed or promised or '?'}, but" if promised or promised_packed else "it"
-                self.notes.append(Note("bytes.extension", "", f"{named} is {packed}-compressed"))
+                named = f"named .{promised_packed or promised}, but" if promised_packed or promised else "the file"
+                self._note("bytes.extension", f"{named} is {packed}-compressed")
             blocks = decompressed(packed, blocks, self.limits, self.notes)
-        elif promised_packed:
-            self.notes.append(Note("bytes.extension", "", f"named .{promised_packed}, but it is not compressed"))
+        else:
+            if promised_packed:
+                self._note("bytes.extension", f"named .{promised_packed}, but it is not compressed")
+            found = sniff.binary(source.head(512))
+            if found is not None and found.container:
+                if promised and not found.container.startswith(promised):
+                    self._note("bytes.extension", f"named .{promised}, but it holds {found.container}")
+                self.container = found.container
+                yield from self._table(source)
+                return
         head, blocks = _peek(blocks, _SNIFF_BYTES)
-        if packed and compression(head):
-            what = f"{compression(head)} inside {packed}: only one layer of compression is undone"
-            self.notes.append(Note("bytes.nested-compression", "", what))
+        if packed and (inner := compression(head)):
+            self._note("bytes.nested-compression", f"{inner} inside {packed}: only one layer of compression is undone")
             return
+        yield from self._text(head, blocks, packed, keep=bool(packed) or not source.seekable)
+
+    def _text(self, head: bytes, blocks: Iterator[bytes], packed: str, *, keep: bool) -> Iterator[Chunk]:
         found = sniff.binary(head)
         start = 0
         if found is None:
             if head.startswith(sniff.BOM):
-                self.notes.append(Note("bytes.bom", "", "the file starts with a byte order mark"))
+                self._note("bytes.bom", "the file starts with a byte order mark")
                 start = len(sniff.BOM)
                 blocks = _without_first(blocks, start)
             found = sniff.text(head[start:], self.path)
@@ -88,25 +104,27 @@ class _Scan:
             self.notes.append(found.note)
         self.container = found.container
         if found.container == "jsonl":
-            yield from self._lines(blocks, start, keep=bool(packed) or not source.seekable)
+            yield from self._lines(blocks, start, keep=keep)
         elif found.container in ("array", "object"):
-            yield from self._values(blocks, start, keep=bool(packed) or not source.seekable)
+            yield from self._values(blocks, start, keep=keep)
         elif found.container in ("csv", "tsv", "txt"):
             yield from self._rows(blocks, start)
         elif found.container:
-            yield from self._table(source, packed)
+            self._note(
+                "bytes.nested-compression", f"{found.container} inside {packed}: such files pack their own parts"
+            )
+
+    def _note(self, rule: str, message: str) -> None:
+        self.notes.append(Note(rule, "", message))
 
     def _lines(self, blocks: Iterable[bytes], start: int, *, keep: bool) -> Iterator[Chunk]:
         scanner = LineScanner(self.path, self.limits, keep=keep, start=start)
         yield from scanner.scan(blocks)
         self.records = scanner.records
         if scanner.carriage_returns and scanner.records:
-            share = (
-                "all"
-                if scanner.carriage_returns == scanner.lines
-                else f"{scanner.carriage_returns:,} of {scanner.lines:,}"
-            )
-            self.notes.append(Note("bytes.crlf", "", f"{share} lines end in CR LF"))
+            share = "all" if scanner.carriage_returns == scanner.lines else f"{scanner.carriage_returns:,} of"
+            count = "" if share == "all" else f" {scanner.lines:,}"
+            self._note("bytes.crlf", f"{share}{count} lines end in CR LF")
 
     def _values(self, blocks: Iterable[bytes], start: int, *, keep: bool) -> Iterator[Chunk]:
         from .json_array import ArrayScanner  # numpy, which JSON lines do without
@@ -117,7 +135,7 @@ class _Scan:
         self.notes += scanner.notes
         if self.container == "object" and scanner.records > 1:
             what = f"{scanner.records:,} objects, each spread over several lines, with no array around them"
-            self.notes.append(Note("json.spread-objects", "", what))
+            self._note("json.spread-objects", what)
 
     def _rows(self, blocks: Iterable[bytes], start: int) -> Iterator[Chunk]:
         if self.container == "txt":
@@ -127,11 +145,7 @@ class _Scan:
         yield from self._counted(row_chunks(self.path, reader.rows(blocks, start), self.limits))
         self.notes += reader.notes
 
-    def _table(self, source: Source, packed: str) -> Iterator[Chunk]:
-        if packed:
-            what = f"{self.container} inside {packed}: such files are compressed within"
-            self.notes.append(Note("bytes.nested-compression", "", what))
-            return
+    def _table(self, source: Source | RemoteSource) -> Iterator[Chunk]:
         from .tables import TableReader  # pyarrow, which text does without
 
         reader = TableReader(self.container, source.total(), self.limits)
