@@ -85,9 +85,7 @@ def make_table(collected: Collected, reserved_tokens: int) -> Table:
         for name, values in rows.items():
             columns[name].append(values)
         spools.append(examples.spool)
-    joined = {
-        name: np.concatenate(parts) if parts else np.empty(0, dtype=np.int64) for name, parts in columns.items()
-    }
+    joined = {name: np.concatenate(parts) if parts else np.empty(0, dtype=np.int64) for name, parts in columns.items()}
     return Table(spools=spools, **joined)  # type: ignore[arg-type]  # dtypes are those of the parts
 
 
@@ -125,7 +123,9 @@ class SourceLedger:
         if self.tokens_in - sum(self.tokens_lost.values()) != self.tokens:
             wrong.append(f"tokens: {self.tokens_in} - {dict(self.tokens_lost)} is not {self.tokens}")
         if self.trained_tokens_in - sum(self.trained_tokens_lost.values()) != self.trained_tokens:
-            wrong.append(f"trained: {self.trained_tokens_in} - {dict(self.trained_tokens_lost)} is not {self.trained_tokens}")
+            wrong.append(
+                f"trained: {self.trained_tokens_in} - {dict(self.trained_tokens_lost)} is not {self.trained_tokens}"
+            )
         return wrong
 
 
@@ -157,13 +157,13 @@ def arrange(plan: Plan, collected: Collected, table: Table) -> Arranged:
     config = plan.config
     seed = config.whole("seed") or 0
     orders: dict[str, Index] = {}
-    read = Counter({number: 0 for number in range(len(plan.sources))})
+    read = Counter(dict.fromkeys(range(len(plan.sources)), 0))
     for item in collected.files:
         read[item.source] += item.read + item.not_taken
     pieces = _piece_counts(table)
     example_at = [_example_at(table, number, read[number]) for number in range(len(plan.sources))]
     names = list(dict.fromkeys(source.split for source in plan.sources))
-    rng = np.random.RandomState(seed)  # noqa: NPY002  # upstream's generator: its order is part of the result
+    rng = np.random.RandomState(seed)  # upstream's generator: its order is part of the result
     for name in names:
         members = [number for number, source in enumerate(plan.sources) if source.split == name]
         orders[name] = _order(plan, members, [read[number] for number in members], example_at, seed, rng)
@@ -270,7 +270,7 @@ def left_out(table: Table, arranged: Arranged) -> LeftOut:
 
 
 class Lengths(Protocol):
-    """What an account is made of, one item an example: lengths before and after the cut, whose it is, what became of it."""
+    """What an account is made of, one item an example: lengths before and after the cut, whose it is, its fate."""
 
     source: NDArray[np.int32]
     tokens_in: NDArray[np.int32]
@@ -310,7 +310,10 @@ def ledgers(
         distinct = len(np.unique(record_of[there]))
         ledger.repeated = ledger.examples + dropped - distinct
         ledger.not_sampled = ledger.read - sum(ledger.rejected.values()) - distinct
-        for name, before, after in (("tokens", table.tokens_in, table.tokens), ("trained_tokens", table.trained_in, table.trained)):
+        for name, before, after in (
+            ("tokens", table.tokens_in, table.tokens),
+            ("trained_tokens", table.trained_in, table.trained),
+        ):
             gone = mine & (table.fate == DROPPED)
             lost = getattr(ledger, f"{name}_lost")
             come_in = int((before[kept] * times).sum() + before[gone].sum())

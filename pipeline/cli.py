@@ -120,8 +120,8 @@ def run(argv: list[str] | None = None) -> int:
 
 
 OPTIONAL = {
-    "torch": "train", "trl": "train", "transformers": "train", "datasets": "train", "accelerate": "train", "peft": "train",
-    "matplotlib": "train", "deepspeed": "deepspeed", "ray": "ray",
+    "torch": "train", "trl": "train", "transformers": "train", "datasets": "train", "accelerate": "train",
+    "peft": "train", "matplotlib": "train", "deepspeed": "deepspeed", "ray": "ray",
 }  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.errors import UsageFault
 from stages.batch import SAMPLES_PER_RULE, BatchSpec, ChunkResult, Reject, Task, prepare, run, task_name
 from stages.findings import Finding, Note
 from stages.read import Chunk, FileInfo, scan
@@ -109,9 +108,6 @@ def collect(
     for item in collected.files:
         for note in item.info.notes if item.info else ():
             collected.note(plan, item.path, note)
-    if collected.read == 0 and plan.sources:
-        names = ", ".join(path for source in plan.sources for path in source.files[:3])
-        raise UsageFault(f"{names}: no records in it", hint="is it the right file? An empty file cannot be prepared")
     return collected
 
 

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from registry.datasets import INFO_NAME
@@ -103,6 +103,10 @@ class Config:
     def folder(self) -> str | None:
         """Folder of the configuration file, None without a file."""
         return os.path.dirname(os.path.abspath(self.path)) if self.path else None
+
+    def with_values(self, **values: object) -> Config:
+        """The same configuration with some values set."""
+        return replace(self, values={**self.values, **values})
 
     def public(self) -> dict[str, object]:
         """The values without secrets, for manifests and logs."""

@@ -34,7 +34,9 @@ def read_manifest(out: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         document = json.loads(data)
     except ValueError as error:
-        raise DataFault(f"{path}: not valid JSON: {error}", hint="the file is damaged: run `prep pack` again") from error
+        raise DataFault(
+            f"{path}: not valid JSON: {error}", hint="the file is damaged: run `prep pack` again"
+        ) from error
     if not isinstance(document, dict) or "splits" not in document:
         raise DataFault(f"{path}: not a manifest of prep", hint="run `prep pack` again")
     version = document.get("schema_version")

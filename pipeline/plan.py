@@ -1,9 +1,9 @@
 """Plan: what a configuration means, decided before a single record is read.
 
-    Config -> sources (data set, files, format, column map) -> kind of rows -> template and tokenizer -> options of each stage
+    Config -> sources (data set, files, format, column map) -> kind of rows -> template, tokenizer -> options of each stage
 
-`make_plan` looks at folders, tokenizer files and the first records of sets whose format is `auto`; it raises every usage
-mistake it can see, so that nothing is half done when one turns up.
+`make_plan` looks at folders, tokenizer files and the first records of sets whose format is `auto`; it raises every
+usage mistake it can see, so that nothing is half done when one turns up.
 """
 
 from __future__ import annotations
@@ -85,8 +85,11 @@ class Plan:
         )
 
 
-def make_plan(config: Config, *, needs_tokens: bool, limits: Limits | None = None) -> Plan:
+def make_plan(
+    config: Config, *, needs_tokens: bool, limits: Limits | None = None, sources: Sequence[Source] | None = None
+) -> Plan:
     """Plans a run. needs_tokens: a template and tokenizer must be there (pack); otherwise they are used when given.
+    sources: when they are known already; else they are those of the configuration.
 
     Raises UsageFault with every mistake of one kind at once.
     """
@@ -98,10 +101,10 @@ def make_plan(config: Config, *, needs_tokens: bool, limits: Limits | None = Non
         {str(rule): str(level) for rule, level in _rules(config).items()},
         strict=config.flag("strict"),
     )
-    sources, notes = _sources(config, stage, limits)
-    plan = Plan(config, stage, kind, tuple(sources), policy, notes=tuple(notes), limits=limits)
+    found, notes = (list(sources), []) if sources is not None else _sources(config, stage, limits)
+    plan = Plan(config, stage, kind, tuple(found), policy, notes=tuple(notes), limits=limits)
     model = config.text("model_name_or_path")
-    if model is None:
+    if model is None or (not needs_tokens and config.text("template") is None):
         if needs_tokens:
             raise UsageFault("model_name_or_path: not given", hint="name the folder that holds tokenizer.json")
         return plan
@@ -133,7 +136,9 @@ def _sources(config: Config, stage: str, limits: Limits) -> tuple[list[Source], 
             notes += dataset.notes
             try:
                 files = tuple(path for spec in dataset.files for path in discover(spec))
-                where = f"validation_{dataset.name}" if split != "train" and config.flag("eval_on_each_dataset") else split
+                where = (
+                    f"validation_{dataset.name}" if split != "train" and config.flag("eval_on_each_dataset") else split
+                )
                 sources.append(_source(dataset, files, where, config, stage, limits))
             except UsageFault as fault:
                 problems += fault.problems
@@ -149,17 +154,19 @@ def _data_stage(stage: str) -> str:
     return "predict" if stage in ("grpo", "rloo", "ppo") else stage
 
 
-def _source(
-    dataset: Dataset, files: tuple[str, ...], split: str, config: Config, stage: str, limits: Limits
-) -> Source:
+def _source(dataset: Dataset, files: tuple[str, ...], split: str, config: Config, stage: str, limits: Limits) -> Source:
     form = dataset.format
     detection = None
     if form == "auto":
         detection = detect_format(files, limits)
         if detection.mixed:
-            raise DataFault(f"{files[0]}: {detection.reason}", hint="keep one format a file, or say which with --format")
+            raise DataFault(
+                f"{files[0]}: {detection.reason}", hint="keep one format a file, or say which with --format"
+            )
         if detection.format is None:
-            raise UsageFault(f"{files[0]}: {detection.reason}", hint="say it with --format, or map columns in dataset_info.json")
+            raise UsageFault(
+                f"{files[0]}: {detection.reason}", hint="say it with --format, or map columns in dataset_info.json"
+            )
         form = detection.format
     if form not in FORMATS:
         raise UsageFault(f"{dataset.name}: there is no record format {form!r}")
@@ -244,7 +251,9 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
         tokenizer_sha256=files.sha256,
         template_sha256=template_sha256,
         # template auto tokenizes whole texts with the reference, whose offsets it needs
-        back_end="tokenizers" if name == "auto" else choose(files.raw, plan.input_bytes, split_special_tokens=split_special),
+        back_end="tokenizers"
+        if name == "auto"
+        else choose(files.raw, plan.input_bytes, split_special_tokens=split_special),
         ids=fitted.ids,
         cut=cut,
         overlong=config.text("overlong") or "truncate",
@@ -257,11 +266,13 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
     notes = list(plan.notes)
     if fitted.missing_marks:
         notes.append(
-            f"template {name}: the tokenizer lacks {', '.join(fitted.missing_marks[:4])}; it will be written as ordinary "
+            f"template {name}: the tokenizer lacks {', '.join(fitted.missing_marks[:4])}; it is written as ordinary "
             f"text or added. Is this the right template? {_template_hint(config, model)}"
         )
     for grown in fitted.growth:
-        notes.append(f"vocabulary: {grown.token} is added as id {grown.id} ({grown.asked_by}); the model must grow with it")
+        notes.append(
+            f"vocabulary: {grown.token} is added as id {grown.id} ({grown.asked_by}); the model must grow with it"
+        )
     return dataclasses.replace(plan, encode=spec, tokenizer=files, fitted=fitted, notes=tuple(notes))
 
 

@@ -2,8 +2,8 @@
 
     plan -> lock OUT -> up to date? -> collect (chunks) -> arrange (rows) -> write shards -> manifest -> publish
 
-What a run depends on is one key (`run_key`): the input bytes, the tokenizer files, the template's text, every option that
-matters and each stage's version. An OUT whose manifest carries that key is up to date.
+What a run depends on is one key (`run_key`): the input bytes, the tokenizer files, the template's text, every option
+that matters and each stage's version. An OUT whose manifest carries that key is up to date.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ import numpy as np
 import orjson
 
 from registry.errors import DataFault, UsageFault
-from stages.batch import Reject
 from stages.encoding import VERSIONS, BackEndDiffers
-from stages.files import create, make_folder, remove_tree, write_whole
+from stages.files import make_folder, remove_tree, write_whole
 from stages.leftout import NAME as LEFT_OUT
 from stages.leftout import write_left_out
 from stages.pack import VERSION as PACK_VERSION
@@ -41,6 +40,7 @@ from .manifest import NAME as MANIFEST
 from .manifest import SCHEMA_VERSION, dump, read_manifest
 from .plan import Plan, make_plan
 from .publish import CACHE, is_ours, locked, open_output, publish
+from .rejects import RejectWriter
 from .setcheck import check_habits, check_set, check_split, stop_on_mapping
 from .verify import file_sha256, self_digest
 from .workers import Job, inline, processes
@@ -52,7 +52,8 @@ SHARD_BYTES_LEAST = 32 << 20
 CONTENT_KEYS = (  # configuration keys that the rows depend on, beside the data and the tokenizer
     "stage", "template", "cutoff_len", "overlong", "packing", "packing_strategy", "train_on_prompt", "mask_history",
     "default_system", "tool_format", "enable_thinking", "preserve_thinking", "compat", "template_date",
-    "split_special_tokens", "add_tokens", "add_special_tokens", "max_samples", "mix_strategy", "interleave_probs", "shuffle",
+    "split_special_tokens", "add_tokens", "add_special_tokens", "max_samples", "mix_strategy", "interleave_probs",
+    "shuffle",
     "val_size", "eval_on_each_dataset", "seed", "shard_size", "rules", "strict", "profile",
 )  # fmt: skip
 RECIPE_KEYS = ("dataset", "eval_dataset", "dataset_dir")
@@ -78,7 +79,9 @@ def output_folder(config: Config, *, for_train: bool = False) -> Path:
         return Path(given)
     if for_train:
         return Path(config.text("output_dir") or "trainer_output") / "prepared"
-    names = [Path(name).name.split(".")[0] or "data" for name in config.items("dataset") or config.items("eval_dataset")]
+    names = [
+        Path(name).name.split(".")[0] or "data" for name in config.items("dataset") or config.items("eval_dataset")
+    ]
     return Path("prepared") / f"{'-'.join(names)}-{config.method}"
 
 
@@ -91,7 +94,9 @@ def ensure_prepared(config: Config, log: Log) -> Path:
     outcome = prepare(config, output_folder(config, for_train=True), log)
     over = rejected_too_many(config, outcome.manifest)
     if over:
-        raise DataFault(over, hint="mend the records (see rejects/ in the output), or raise max_rejected to go on without them")
+        raise DataFault(
+            over, hint="mend the records (see rejects/ in the output), or raise max_rejected to go on without them"
+        )
     return outcome.out
 
 
@@ -156,14 +161,21 @@ def run_key(plan: Plan, digests: dict[str, str]) -> tuple[str, dict[str, dict[st
     made_of: dict[str, dict[str, Any]] = {
         "read": {
             "inputs": [
-                {"source": source.spec.name, "split": source.split, "path": os.path.basename(path), "sha256": digests.get(path, path)}
+                {
+                    "source": source.spec.name,
+                    "split": source.split,
+                    "path": os.path.basename(path),
+                    "sha256": digests.get(path, path),
+                }
                 for source in plan.sources
                 for path in source.files
             ],
         },
         "validate": {
             "stage": plan.stage,
-            "formats": [[source.spec.format, repr(source.spec.fields), source.dataset.num_samples] for source in plan.sources],
+            "formats": [
+                [source.spec.format, repr(source.spec.fields), source.dataset.num_samples] for source in plan.sources
+            ],
             "rules": repr(plan.policy),
         },
         "tokenize": {"key": encode.key, "tokenizer": encode.tokenizer_sha256, "template": encode.template_sha256},
@@ -259,8 +271,12 @@ def _build(
         if written != accounted:
             raise AssertionError(f"the shards hold {written} {figure}, the ledger says {accounted}")
     report = _report(plan, collected)
-    files_listed = [_listed_file(build, "report.json", dump(report)), *rejects.files, *_left_out(table, arranged, build, encode.cut.kind)]
-    write_whole(build / "dataset_dict.json", dump({"splits": [name for name in splits]}))
+    files_listed = [
+        _listed_file(build, "report.json", dump(report)),
+        *rejects.files,
+        *_left_out(table, arranged, build, encode.cut.kind),
+    ]
+    write_whole(build / "dataset_dict.json", dump({"splits": list(splits)}))
     manifest = _manifest(plan, collected, arranged.ledgers, splits, key, _verdict(plan, collected), files_listed)
     manifest["run"] = _run_block(plan, started, workers, collected)
     write_whole(build / MANIFEST, dump(manifest))
@@ -296,7 +312,11 @@ def _why_empty(ledgers: list[SourceLedger]) -> str:
 
 def _warn_disk(plan: Plan, out: Path, log: Log) -> None:
     # spool 4 and shards 8 bytes a token, at about 4 bytes of text a token
-    need = plan.input_bytes * 3 * (4 if any(path.endswith((".gz", ".zst", ".xz", ".bz2")) for s in plan.sources for path in s.files) else 1)
+    need = (
+        plan.input_bytes
+        * 3
+        * (4 if any(path.endswith((".gz", ".zst", ".xz", ".bz2")) for s in plan.sources for path in s.files) else 1)
+    )
     free = shutil.disk_usage(out).free
     if need > free:
         log(f"warning: about {need >> 20} MiB will be written, and {free >> 20} MiB are free on the disk of {out}")
@@ -314,7 +334,7 @@ def _collect(
         plan = replace(plan, encode=replace(encode, json_path=os.fspath(path)))
     before = {entry.name for entry in spool.iterdir()}
     try:
-        with RejectWriter(rejects, plan) as writer:
+        with RejectWriter(rejects, [source.spec.name for source in plan.sources]) as writer:
             return plan, collect(plan, plan.batch_spec(os.fspath(spool)), workers, writer.add, progress), writer
     except BackEndDiffers as differs:
         log(f"{differs.problems[0]}; the reference tokenizer is used, which is slower")
@@ -422,7 +442,7 @@ def _huggingface_files(plan: Plan, folder: Path, split: str, entry: dict[str, An
     else:
         from stages.write import PARTS
 
-        features = {name: int_list for name in PARTS[plan.kind]}
+        features = dict.fromkeys(PARTS[plan.kind], int_list)
         if plan.kind == "unpaired":
             features["label"] = {"dtype": "bool", "_type": "Value"}
     fingerprint = hashlib.sha256("".join(shard["sha256"] for shard in entry["shards"]).encode()).hexdigest()[:16]
@@ -443,41 +463,6 @@ def _huggingface_files(plan: Plan, folder: Path, split: str, entry: dict[str, An
 # --- documents --------------------------------------------------------------------------------------------------------
 
 
-class RejectWriter:
-    """Writes rejected records as they come: raw bytes one a line, and beside them what was wrong, line for line."""
-
-    def __init__(self, folder: Path, plan: Plan) -> None:
-        self.folder = folder
-        self.plan = plan
-        self.files: list[dict[str, Any]] = []
-        self._open: dict[int, tuple[Any, Any, Any, Any, str]] = {}
-
-    def __enter__(self) -> RejectWriter:
-        return self
-
-    def add(self, source: int, reject: Reject) -> None:
-        """One record, in input order."""
-        if source not in self._open:
-            name = "".join(char if char.isalnum() or char in "-_." else "_" for char in self.plan.sources[source].spec.name)
-            stem = f"{source:02d}-{name}"
-            data = create(self.folder / f"{stem}.jsonl")
-            why = create(self.folder / f"{stem}.findings.jsonl")
-            self._open[source] = data, data.__enter__(), why, why.__enter__(), stem
-        _, data_sink, _, why_sink, _ = self._open[source]
-        # inside a JSON value a raw line break can only be white space
-        data_sink.write(reject.data.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
-        findings = [finding.as_dict() for finding in reject.findings]
-        why_sink.write(orjson.dumps({"record": reject.record, "line": reject.line, "findings": findings}) + b"\n")
-
-    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
-        for data, data_sink, why, why_sink, stem in self._open.values():
-            data.__exit__(kind, value, trace)
-            why.__exit__(kind, value, trace)
-            for sink, suffix in ((data_sink, ".jsonl"), (why_sink, ".findings.jsonl")):
-                self.files.append({"file": f"rejects/{stem}{suffix}", "bytes": sink.size_bytes, "sha256": sink.sha256})
-        self.files.sort(key=lambda entry: str(entry["file"]))
-
-
 def _left_out(table: Table, arranged: Arranged, build: Path, kind: str) -> list[dict[str, Any]]:
     left = left_out(table, arranged)
     if not len(left.place):
@@ -493,7 +478,7 @@ def _listed_file(build: Path, name: str, data: bytes) -> dict[str, Any]:
 def _report(plan: Plan, collected: Collected) -> dict[str, Any]:
     from .summary import validation_report
 
-    return validation_report(plan, collected)
+    return validation_report([(plan, collected)]).as_dict()
 
 
 def _manifest(
@@ -547,7 +532,7 @@ def _manifest(
         ],
         "ledger": total(ledgers).as_dict()
         | {"sources": {name: ledger.as_dict() for name, ledger in zip(names, ledgers, strict=True)}},
-        "findings": {rule: count for rule, count in sorted(_counts(collected).items())},
+        "findings": dict(sorted(_counts(collected).items())),
         "splits": splits,
         "files": listed,
     }
@@ -589,7 +574,10 @@ def mixture(plan: Plan, ledgers: list[SourceLedger]) -> dict[str, dict[str, Any]
 def source_names(plan: Plan) -> list[str]:
     """A name for each source: the data set's, with the split where one set serves two."""
     names = [source.spec.name for source in plan.sources]
-    return [name if names.count(name) == 1 else f"{name} ({source.split})" for name, source in zip(names, plan.sources, strict=True)]
+    return [
+        name if names.count(name) == 1 else f"{name} ({source.split})"
+        for name, source in zip(names, plan.sources, strict=True)
+    ]
 
 
 def _shown_path(path: str) -> str:

@@ -60,8 +60,8 @@ class Progress:
             from rich.progress import Progress as Bars
 
             self._bar = Bars(
-                TextColumn("preparing"), BarColumn(), TextColumn("{task.fields[rates]}", markup=False), TimeElapsedColumn(),
-                console=Console(stderr=True), transient=True,
+                TextColumn("preparing"), BarColumn(), TextColumn("{task.fields[rates]}", markup=False),
+                TimeElapsedColumn(), console=Console(stderr=True), transient=True,
             )  # fmt: skip
             self._bar.start()
             self._task = self._bar.add_task("", total=self.total_bytes or None, rates="")

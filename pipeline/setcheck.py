@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from registry.errors import DataFault
 from stages.findings import Finding, Note
-from stages.setrules import SetView, set_findings
+from stages.setrules import SetState, SetView, set_findings
 
 from .collect import Collected
 from .plan import Plan
@@ -14,16 +14,20 @@ from .plan import Plan
 if TYPE_CHECKING:
     from .arrange import Arranged, Table
 
-STOPS = ("mapping.empty-field", "set.wrong-format")  # a set that breaks these is not what it is read as
+STOPS = (
+    "mapping.empty-field",
+    "set.wrong-format",
+    "set.no-records",
+)  # a set that breaks these is not what it is read as
 
 
 def check_set(plan: Plan, collected: Collected) -> None:
     """Adds the findings about whole data sets to what was collected."""
-    views = [
-        SetView(source.spec.name, source.spec.format, source.spec.fields, state, source.split, source.dataset.declared)
-        for number, source in enumerate(plan.sources)
-        if (state := collected.setstates.get(number)) is not None
-    ]
+    views = []
+    for number, source in enumerate(plan.sources):
+        state = collected.setstates.get(number) or SetState(source.files[0], source.spec.format)
+        spec = source.spec
+        views.append(SetView(spec.name, spec.format, spec.fields, state, source.split, source.dataset.declared))
     findings, counts = set_findings(views, plan.policy)
     collected.counts.update(counts)
     collected.add_findings(findings)
@@ -58,7 +62,7 @@ def stop_on_mapping(collected: Collected) -> None:
 
 
 def check_split(plan: Plan, collected: Collected, table: Table, arranged: Arranged) -> None:
-    """Adds a finding for each conversation that a split put on both sides, and one for a split that nothing will use."""
+    """Adds a finding for each conversation that a split put on both sides, and one for a split that nothing uses."""
     import numpy as np
 
     config = plan.config

@@ -1,52 +1,42 @@
-"""Summaries: the report document of contract.md, and the closing lines of `prep pack` for a person."""
+"""Summaries: the validation report of what was collected, and the closing lines of `prep pack` for a person."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .collect import Collected
 from .plan import Plan
+from .reports.model import InputReport, ValidationReport, make_report
 
 if TYPE_CHECKING:
     from .prepare import Outcome
 
-SCHEMA_VERSION = 1
 
-
-def validation_report(plan: Plan, collected: Collected) -> dict[str, Any]:
-    """The document of `prep validate --output-format json`; the same stands in OUT/report.json."""
-    counts: dict[str, int] = {}
-    levels = {"error": 0, "warning": 0}
-    for (rule, severity), count in collected.counts.items():
-        counts[rule] = counts.get(rule, 0) + count
-        levels[severity] += count
-    read = sum(item.read for item in collected.files)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "totals": {
-            "read": read,
-            "kept": read - collected.rejected,
-            "rejected": collected.rejected,
-            "repaired": 0,
-            "errors": levels["error"],
-            "warnings": levels["warning"],
-        },
-        "inputs": [
-            {
-                "path": item.path,
-                "sha256": item.info.sha256 if item.info else "",
-                "bytes": item.info.bytes if item.info else 0,
-                "format": plan.sources[item.source].spec.format,
-                "read": item.read,
-                "kept": item.read - sum(item.rejected.values()),
-                "rejected": sum(item.rejected.values()),
-            }
-            for item in collected.files
-        ],
-        "counts": dict(sorted(counts.items())),
-        "findings": [finding.as_dict() for finding in collected.findings],
-    }
+def validation_report(
+    runs: Sequence[tuple[Plan, Collected]], *, repaired: int = 0, remarks: Sequence[str] = (), elapsed_s: float = 0.0
+) -> ValidationReport:
+    """What one or several runs over data sets found, as one report."""
+    inputs, counts, findings = [], Counter[tuple[str, str]](), []
+    for plan, collected in runs:
+        counts.update(collected.counts)
+        findings += collected.findings
+        for item in collected.files:
+            rejected = sum(item.rejected.values())
+            inputs.append(
+                InputReport(
+                    path=item.path,
+                    sha256=item.info.sha256 if item.info else "",
+                    bytes=item.info.bytes if item.info else 0,
+                    format=plan.sources[item.source].spec.format,
+                    read=item.read,
+                    kept=item.read - rejected,
+                    rejected=rejected,
+                )
+            )
+    return make_report(inputs, counts, findings, repaired=repaired, remarks=remarks, elapsed_s=elapsed_s)
 
 
 def pack_summary(outcome: Outcome) -> str:
@@ -54,7 +44,7 @@ def pack_summary(outcome: Outcome) -> str:
     manifest = outcome.manifest
     out = os.fspath(outcome.out)
     if outcome.state == "up to date":
-        return f"{out}: up to date ({_figures(manifest)})\n  made again only when data, options or prep change; prep why {out}"
+        return f"{out}: up to date ({_figures(manifest)})\n  what it was made of: prep why {out}"
     ledger = manifest["ledger"]
     rejected = sum(ledger["rejected"].values())
     seconds = outcome.elapsed_s["total"]
@@ -68,7 +58,9 @@ def pack_summary(outcome: Outcome) -> str:
         rows.append(("", f"{ledger['not_sampled']:>9,} not sampled"))
     if ledger["repeated"]:
         split = manifest["options"].get("overlong") == "split"
-        rows.append(("", f"{ledger['repeated']:>9,} {'more examples from records that were split' if split else 'repeated'}"))
+        rows.append(
+            ("", f"{ledger['repeated']:>9,} {'more examples from records that were split' if split else 'repeated'}")
+        )
     warned = {rule: count for rule, count in manifest["findings"].items() if rule not in ledger["rejected"]}
     if warned:
         shown = sorted(warned.items(), key=lambda item: (-item[1], item[0]))
@@ -82,12 +74,19 @@ def pack_summary(outcome: Outcome) -> str:
         trained_lost = sum(ledger["trained_tokens_lost"].values())
         rows.append(("", f"{lost:>9,} lost to the length limit, {trained_lost:,} of them trained"))
     for name, split in manifest["splits"].items():
-        line = f"{split['rows']:,} rows, {split['examples']:,} examples, {len(split['shards'])} shard{'s' if len(split['shards']) > 1 else ''}"
+        shards = len(split["shards"])
+        line = f"{split['rows']:,} rows, {split['examples']:,} examples, {shards} shard{'s' if shards > 1 else ''}"
         if split.get("fill_rate"):
             line += f", fill rate {100 * split['fill_rate']:.2f} %"
         rows.append((name, line))
     check = manifest["tokenizer"]["check"]
-    rows.append(("tokenizer", f"{check['back_end']}" + (f", ids checked on {check['checked_texts']:,} texts" if check["checked_texts"] else "")))
+    rows.append(
+        (
+            "tokenizer",
+            f"{check['back_end']}"
+            + (f", ids checked on {check['checked_texts']:,} texts" if check["checked_texts"] else ""),
+        )
+    )
     rate = f", {text_bytes / 1e6 / seconds:.1f} MB/s" if seconds > 1 else ""
     reused = outcome.collected.reused if outcome.collected else 0
     if reused:

@@ -1,5 +1,5 @@
-"""Verify: every file of an output against its manifest. An Arrow stream has no checksum of its own and may lose its tail
-without an error; size, rows and sha256 close that."""
+"""Verify: every file of an output against its manifest. An Arrow stream has no checksum of its own and may lose its
+tail without an error; size, rows and sha256 close that."""
 
 from __future__ import annotations
 

@@ -12,7 +12,23 @@ from typing import Any
 
 import click
 
-CORE = ("click", "fastokens", "gigatoken", "jinja2", "jsonschema-rs", "numpy", "orjson", "polars", "pyarrow", "pyyaml", "tokenizers", "xxhash", "zstandard", "fsspec", "rich")
+CORE = (
+    "click",
+    "fastokens",
+    "gigatoken",
+    "jinja2",
+    "jsonschema-rs",
+    "numpy",
+    "orjson",
+    "polars",
+    "pyarrow",
+    "pyyaml",
+    "tokenizers",
+    "xxhash",
+    "zstandard",
+    "fsspec",
+    "rich",
+)
 EXTRAS = {
     "train": ("torch", "trl", "transformers", "datasets", "accelerate", "peft", "matplotlib"),
     "deepspeed": ("deepspeed",),
@@ -31,11 +47,20 @@ def command(as_json: bool) -> int:
     else:
         click.echo(f"prep {found['prep']}, Python {found['python']}, {found['system']}, {found['cores']} cores")
         core = found["core"]
-        click.echo("core       " + ("all there" if all(core.values()) else "missing: " + ", ".join(name for name, have in core.items() if not have)))
+        click.echo(
+            "core       "
+            + (
+                "all there"
+                if all(core.values())
+                else "missing: " + ", ".join(name for name, have in core.items() if not have)
+            )
+        )
         for extra, parts in found["extras"].items():
             missing = [name for name, have in parts.items() if not have]
             state = "installed" if not missing else f"missing {', '.join(missing)}"
-            click.echo(f"{extra:<10} {state}" + ("" if not missing else f'   python -m pip install "prep-llm[{extra}]"'))
+            click.echo(
+                f"{extra:<10} {state}" + ("" if not missing else f'   python -m pip install "prep-llm[{extra}]"')
+            )
         click.echo(f"devices    {found['devices']}")
         click.echo(f"disk       {found['free_gib']:.1f} GiB free here")
         for problem in found["problems"]:
@@ -70,7 +95,9 @@ def clashes() -> list[str]:
     for name in OURS:
         others = sorted({owner for owner in owners.get(name, ()) if owner != "prep-llm"})
         if others:
-            wrong.append(f"the package {name!r} is also installed by {', '.join(others)}: use an environment of its own")
+            wrong.append(
+                f"the package {name!r} is also installed by {', '.join(others)}: use an environment of its own"
+            )
         if (Path.cwd() / name / "__init__.py").is_file() and Path.cwd() / name != Path(__file__).parents[2] / name:
             wrong.append(f"a folder {name!r} here hides prep's own under `python -m`: set PYTHONSAFEPATH=1")
     return wrong
@@ -78,7 +105,9 @@ def clashes() -> list[str]:
 
 def devices() -> str:
     """Accelerators as the system shows them, found without importing torch."""
-    cards = [entry for entry in ("/proc/driver/nvidia/gpus", "/sys/class/kfd/kfd/topology/nodes") if os.path.isdir(entry)]
+    cards = [
+        entry for entry in ("/proc/driver/nvidia/gpus", "/sys/class/kfd/kfd/topology/nodes") if os.path.isdir(entry)
+    ]
     if not cards:
         return "no accelerator found; training runs on the CPU"
     count = len(os.listdir(cards[0]))

@@ -48,7 +48,9 @@ def command(
     config = config_of(arguments, "pack", {"tokenized_path": output, "workers": workers, "strict": strict or None})
     say_notes(config, quiet)
     with Progress(quiet=quiet) as progress:
-        outcome = prepare(config, Path(output) if output else output_folder(config), say, keep_cache=not no_cache, progress=progress)
+        outcome = prepare(
+            config, Path(output) if output else output_folder(config), say, keep_cache=not no_cache, progress=progress
+        )
     for note in outcome.plan.notes if outcome.plan and outcome.state == "written" else ():
         say(f"note: {note}")
     if as_json:

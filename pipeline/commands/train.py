@@ -13,10 +13,9 @@ import click
 from .common import PASS_ON, config_of, say_notes
 
 if TYPE_CHECKING:
+    from pipeline.config import Config
     from stages.train.job import TrainJob
     from stages.train.launch import Launch
-
-    from ..config import Config
 
 Say = Callable[[str], None]
 
@@ -92,7 +91,7 @@ def train_with(config: Config, say: Say) -> int:
 
 def _prepare(config: Config, say: Say) -> Path:
     """The folder of shards. On several nodes one packs and the others wait for it."""
-    from ..prepare import ensure_prepared
+    from pipeline.prepare import ensure_prepared
     from registry.errors import BusyFault
 
     told = False

@@ -1,0 +1,105 @@
+"""`prep validate`: check every record, and say of each bad one where, what, and what to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from registry.errors import UsageFault
+
+from .common import CONFIG_SUFFIXES, PASS_ON, check_config_file, say_notes
+
+
+@click.command(context_settings=PASS_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="PATH... | CONFIG.yaml [key=value ...]")
+@click.option("--format", "form", metavar="FORMAT", help="Record format (default: found out; `prep list formats`).")
+@click.option("--stage", metavar="STAGE", help="Training stage that decides what is an error (default: the format's).")
+@click.option(
+    "--output-format", type=click.Choice(["text", "json", "jsonl", "sarif", "junit", "html"]), default="text",
+    help="How the report is written to stdout.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The same as --output-format json.")
+@click.option("--rejects", metavar="DIR", help="Write the raw bytes of every rejected record, and why, to DIR.")
+@click.option("--fix", metavar="OUT", help="Write a repaired copy to OUT; every repair is named.")
+@click.option("--error", "errors", multiple=True, metavar="RULE", help="Make a rule an error (repeatable).")
+@click.option("--warn", "warnings", multiple=True, metavar="RULE", help="Make a rule a warning (repeatable).")
+@click.option("--off", "offs", multiple=True, metavar="RULE", help="Turn a rule off (repeatable).")
+@click.option("--strict", is_flag=True, help="Treat every warning as an error.")
+@click.option("--profile", metavar="VENDOR", help="Also check a vendor's rules (`prep list profiles`).")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: all cores).")
+@click.option("--quiet", is_flag=True, help="Print nothing but the report's errors; the exit code says the rest.")
+def command(arguments: tuple[str, ...], **options: Any) -> int:
+    """Check records; write nothing unless asked. Exits 1 when any record has an error.
+
+    \b
+      prep validate chats.jsonl
+      prep validate data/ --rejects rejects --fix repaired
+      prep validate sft.yaml cutoff_len=4096        with the config's data, template and limit
+    """
+    from pipeline.config import load_config, parse_arguments
+    from pipeline.plan import make_plan
+    from pipeline.validate import plan_files, validate
+
+    quiet = options["quiet"]
+    parsed = parse_arguments(arguments)
+    levels = {rule: level for level in ("error", "warning", "off") for rule in options[_OPTION[level]]}
+    settings = {
+        "format": options["form"],
+        "stage": options["stage"],
+        "strict": options["strict"] or None,
+        "profile": options["profile"],
+        "workers": options["workers"],
+    }
+    configs = [path for path in parsed.paths if path.endswith(CONFIG_SUFFIXES)]
+    values: dict[str, object] = dict(parsed.values)
+    if levels:
+        values |= {"rules": levels}
+    if configs:
+        if len(parsed.paths) > 1:
+            raise UsageFault(
+                "give either one configuration file, or data files", hint="data files: prep validate a.jsonl b/"
+            )
+        check_config_file(configs[0])
+        config = load_config(configs[0], values, for_verb="validate", options=settings)
+        say_notes(config, quiet)
+        plans, remarks = [make_plan(config, needs_tokens=False)], []
+        remarks += [f"note: {note}" for note in plans[0].notes]
+    elif parsed.paths:
+        values["dataset"] = ",".join(parsed.paths)
+        config = load_config(None, values, for_verb="validate", options=settings)
+        say_notes(config, quiet)
+        plans, remarks = plan_files(parsed.paths, config)
+    elif "dataset" in values:
+        config = load_config(None, values, for_verb="validate", options=settings)
+        plans, remarks = [make_plan(config, needs_tokens=False)], []
+    else:
+        raise UsageFault(
+            "name files, folders or globs to check, or a configuration file", hint="prep validate chats.jsonl"
+        )
+    checked = validate(plans, rejects=options["rejects"], remarks=remarks, quiet=quiet)
+    report = checked.report
+    if options["fix"]:
+        from pipeline.fix import write_repaired
+
+        report = write_repaired(checked, options["fix"])
+    how = "json" if options["as_json"] else options["output_format"]
+    _print(report, how, quiet=quiet)
+    return 1 if report.failed else 0
+
+
+_OPTION = {"error": "errors", "warning": "warnings", "off": "offs"}
+
+
+def _print(report: Any, how: str, *, quiet: bool) -> None:
+    from pipeline.reports import reporter
+    from pipeline.reports.text_ import write as write_text
+
+    if how != "text":
+        sys.stdout.buffer.write(reporter(how)(report).encode("utf-8"))
+        sys.stdout.buffer.flush()
+    elif not quiet or report.failed:
+        color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        click.echo(write_text(report, color=color).rstrip("\n"))

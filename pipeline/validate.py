@@ -1,0 +1,104 @@
+"""Validate: the intake of `prep pack` run dry. What this says is kept is what packing with the same config takes in.
+
+files given      each is a data set of its own; its format and stage are found out
+a configuration  its data sets, its stage, and its template and tokenizer when it names them
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from registry.datasets import Dataset
+from registry.errors import UsageFault
+from stages.batch import Reject, SourceSpec
+from stages.files import make_folder
+from stages.formats import FORMATS
+from stages.read import Limits, discover
+
+from .collect import Collected, collect
+from .config import Config, worker_count
+from .plan import Plan, Source, detect_format, make_plan
+from .progress import Progress
+from .reports.model import ValidationReport
+from .setcheck import check_habits, check_set
+from .summary import validation_report
+
+STAGE_OF_KIND = {"sft": "sft", "pref": "dpo", "kto": "kto", "pt": "pt"}
+
+
+@dataclass
+class Checked:
+    """The outcome: the report, and the plans it came from."""
+
+    report: ValidationReport
+    plans: list[Plan] = field(default_factory=list)
+
+
+def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[str]]:
+    """Plans for files, folders and globs: one a training stage; and remarks on what was found out."""
+    limits = Limits()
+    form = config.text("format") or "auto"
+    remarks: list[str] = []
+    groups: dict[str, list[Source]] = {}
+    for path in dict.fromkeys(found for spec in paths for found in discover(spec)):
+        name = form
+        fields = None
+        if form == "auto":
+            detection = detect_format([path], limits)
+            name = detection.format or max(detection.counts, key=lambda key: detection.counts[key], default="")
+            fields = detection.fields
+            remarks.append(f"{path}: {detection.reason}")
+            if not name:
+                # nothing to go by: what is wrong with the bytes is said all the same
+                name = "alpaca"
+        known = FORMATS[name]
+        stage = config.method if "stage" in config.given else STAGE_OF_KIND[known.kind]
+        data = Dataset(path, (path,), format=name, fields=fields)
+        source = Source(data, SourceSpec(path, name, fields or known.default_fields), (path,))
+        groups.setdefault(stage, []).append(source)
+    if not groups:
+        raise UsageFault(
+            f"{' '.join(paths)}: no data files", hint="name a .json, .jsonl, .csv, .parquet or .arrow file"
+        )
+    plans = []
+    for stage, sources in groups.items():
+        plans.append(make_plan(config.with_values(stage=stage), needs_tokens=False, limits=limits, sources=sources))
+    return plans, remarks
+
+
+def validate(
+    plans: Sequence[Plan], *, rejects: str | None = None, remarks: Sequence[str] = (), quiet: bool = True
+) -> Checked:
+    """Checks every record of the plans. rejects: a folder for the raw bytes of rejected records.
+
+    Raises a Fault only when nothing can be checked at all; errors in the data are in the report.
+    """
+    started = time.perf_counter()
+    runs: list[tuple[Plan, Collected]] = []
+    for number, plan in enumerate(plans):
+        with Progress(quiet=quiet, total_bytes=plan.input_bytes) as progress:
+            if rejects is None:
+                collected = collect(plan, plan.batch_spec(None), worker_count(plan.config), None, progress)
+            else:
+                collected = _collect_with_rejects(plan, Path(rejects), number, progress)
+        check_set(plan, collected)
+        check_habits(plan, collected)
+        runs.append((plan, collected))
+    elapsed = time.perf_counter() - started
+    return Checked(validation_report(runs, remarks=remarks, elapsed_s=elapsed), list(plans))
+
+
+def _collect_with_rejects(plan: Plan, folder: Path, number: int, progress: Progress) -> Collected:
+    from .rejects import RejectWriter
+
+    make_folder(folder)
+    names = [Path(source.spec.name).name for source in plan.sources]
+    with RejectWriter(folder, names, first=number) as writer:
+
+        def add(source: int, reject: Reject) -> None:
+            writer.add(source, reject)
+
+        return collect(plan, plan.batch_spec(None), worker_count(plan.config), add, progress)
