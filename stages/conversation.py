@@ -29,6 +29,8 @@ class Message(NamedTuple):
     at: where it came from, as an unescaped JSON Pointer inside the record (e.g. "/conversations/3"); a finding about the
     text adds the text's key. weight: None = the stage decides, 0 = never trained, 1 = trained.
     For role `function`: `calls` holds the calls and `content` the text beside them.
+    extras: the keys beside role and text (`weight`, `name`, ...) as they stood in the record, one dict for each source
+    message when one of them has such keys; results that were joined into one turn have several.
     """
 
     role: str
@@ -39,6 +41,7 @@ class Message(NamedTuple):
     reasoning: str | None = None  # openai's reasoning_content
     name: str | None = None
     call_id: str | None = None  # openai's tool_call_id on an observation
+    extras: tuple[dict[str, object], ...] = ()
 
 
 class Conversation(NamedTuple):

@@ -105,6 +105,9 @@ class Reader(sharegpt.Reader):
             if role == "function" and calls is None:
                 return None
         reasoning = source.get("reasoning_content") or None
+        used = "tool_calls" if source.get("tool_calls") else "function_call"
+        beside = (self.fields.role_tag, self.fields.content_tag, used if calls else None)
+        extras = {key: value for key, value in source.items() if key not in beside} if len(source) > 2 else {}
         return Message(
             role,
             text,
@@ -114,6 +117,7 @@ class Reader(sharegpt.Reader):
             reasoning,
             source.get("name"),
             source.get("tool_call_id"),
+            (extras,) if extras else (),
         )
 
     def answer(self, record: dict[str, Any], key: str | None, notes: list[Note]) -> Message | None:
@@ -146,5 +150,12 @@ class Reader(sharegpt.Reader):
 def _joined(first: Message, second: Message) -> Message:
     ids = [call_id for call_id in (first.call_id, second.call_id) if call_id]
     return first._replace(
-        content=first.content + RESULT_BORDER + second.content, call_id="\n".join(ids) if ids else None
+        content=first.content + RESULT_BORDER + second.content,
+        call_id="\n".join(ids) if ids else None,
+        extras=_extras_of(first) + _extras_of(second) if first.extras or second.extras else (),
     )
+
+
+def _extras_of(message: Message) -> tuple[dict[str, object], ...]:
+    """One dict for each result that the turn was joined from."""
+    return message.extras or ({},) * (message.content.count(RESULT_BORDER) + 1)

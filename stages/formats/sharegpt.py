@@ -159,13 +159,13 @@ class Reader:
         return True
 
     def _with_extras(self, messages: list[Message], raw: list[dict[str, Any]], notes: list[Note]) -> None:
+        beside = (self.fields.role_tag, self.fields.content_tag)
         for position, source in enumerate(raw):
             if len(source) > 2:
                 message = messages[position]
-                weight = message_weight(source)
-                reasoning = source.get("reasoning_content")
-                if weight is not None or reasoning:
-                    messages[position] = message._replace(weight=weight, reasoning=reasoning or None)
+                extras = {key: value for key, value in source.items() if key not in beside}
+                weight, reasoning = message_weight(source), source.get("reasoning_content") or None
+                messages[position] = message._replace(weight=weight, reasoning=reasoning, extras=(extras,))
                 if source.get("tool_calls"):
                     text = "tool_calls is not read in this format: the call is not trained"
                     notes.append(Note("tools.ignored-calls", message.at + "/tool_calls", text))

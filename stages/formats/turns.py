@@ -149,17 +149,19 @@ class Turns:
 _NEW = tuple.__new__  # a NamedTuple's own constructor takes several times as long, for every message of a run
 _MESSAGE = itertools.repeat(Message)
 _NO_CALLS: Iterator[tuple[ToolCall, ...]] = itertools.repeat(())
+_NO_EXTRAS: Iterator[tuple[dict[str, object], ...]] = itertools.repeat(())
 _NONE: Iterator[None] = itertools.repeat(None)
 
 
 def plain_message(role: str, content: str, at: str) -> Message:
     """A message that is only a role and a text."""
-    return _NEW(Message, (role, content, at, (), None, None, None, None))
+    return _NEW(Message, (role, content, at, (), None, None, None, None, ()))
 
 
 def plain_messages(roles: Iterable[str], contents: Iterable[str], ats: Iterable[str]) -> list[Message]:
     """`plain_message` for a whole conversation, without a Python call a message."""
-    return list(map(_NEW, _MESSAGE, zip(roles, contents, ats, _NO_CALLS, _NONE, _NONE, _NONE, _NONE, strict=False)))
+    columns = (roles, contents, ats, _NO_CALLS, _NONE, _NONE, _NONE, _NONE, _NO_EXTRAS)
+    return list(map(_NEW, _MESSAGE, zip(*columns, strict=False)))
 
 
 def message_weight(raw: Mapping[str, object]) -> float | None:
