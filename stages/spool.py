@@ -1,10 +1,11 @@
 """Spool: a chunk's result on disk, so that packing again needs no tokenizer and a killed run starts where it was.
 
-    "PREPSPL1" | u64 header bytes | header JSON | padding | section | padding | section ...
+    "PREPSPL2" | u64 header bytes | xxh3 of the header | header JSON | padding | section | padding | section ...
 
-The header names every section (dtype, offset, count), carries the chunk's own summary (`meta`) and an xxh3 digest of all
-section bytes. Sections start at multiples of 64 and are read one at a time with `pread`: a shard writer takes only the
-runs that it needs, so memory does not grow with the set. A spool file's name is its content key: existing means finished.
+The header names every section (dtype, offset, count), carries the chunk's own summary (`meta`) and an xxh3 digest of
+all section bytes; it has a digest of its own, since a flipped digit in it would be a wrong count. Sections start at
+multiples of 64 and are read one at a time with `pread`: a shard writer takes only the runs that it needs, so memory
+does not grow with the set. A spool file's name is its content key: existing and whole means finished.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from numpy.typing import NDArray
 
 from .files import create
 
-MAGIC = b"PREPSPL1"
+MAGIC = b"PREPSPL2"
 ALIGN = 64
+DIGEST_BYTES = 16
+HEAD_BYTES = len(MAGIC) + 8 + DIGEST_BYTES
 
 
 def write_spool(path: str, meta: Mapping[str, Any], sections: Mapping[str, NDArray[Any]]) -> None:
@@ -35,9 +38,9 @@ def write_spool(path: str, meta: Mapping[str, Any], sections: Mapping[str, NDArr
         digest.update(data.tobytes())
         offset += -(-data.nbytes // ALIGN) * ALIGN
     header = orjson.dumps({"meta": dict(meta), "sections": table, "xxh3": digest.hexdigest()})
-    start = -(-(len(MAGIC) + 8 + len(header)) // ALIGN) * ALIGN
+    start = -(-(HEAD_BYTES + len(header)) // ALIGN) * ALIGN
     with create(path) as sink:
-        sink.write(MAGIC + len(header).to_bytes(8, "little") + header)
+        sink.write(MAGIC + len(header).to_bytes(8, "little") + xxhash.xxh3_128_digest(header) + header)
         sink.write(b"\0" * (start - sink.size_bytes))
         for array in sections.values():
             data = np.ascontiguousarray(array)
@@ -51,17 +54,21 @@ class Spool:
 
     def __init__(self, path: str) -> None:
         """Raises ValueError when the file is not a whole spool file, FileNotFoundError when there is none."""
-        self._fd = os.open(path, os.O_RDONLY)
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            head = os.pread(self._fd, len(MAGIC) + 8, 0)
-            if head[: len(MAGIC)] != MAGIC:
+            head = os.pread(self._fd, HEAD_BYTES, 0)
+            size = int.from_bytes(head[len(MAGIC) : len(MAGIC) + 8], "little")
+            file_bytes = os.fstat(self._fd).st_size
+            if head[: len(MAGIC)] != MAGIC or size > file_bytes:
                 raise ValueError(f"{path}: not a spool file")
-            size = int.from_bytes(head[len(MAGIC) :], "little")
-            header = orjson.loads(os.pread(self._fd, size, len(MAGIC) + 8))
+            data = os.pread(self._fd, size, HEAD_BYTES)
+            if xxhash.xxh3_128_digest(data) != head[-DIGEST_BYTES:]:
+                raise ValueError(f"{path}: its header is damaged")
+            header = orjson.loads(data)
             self.meta: dict[str, Any] = header["meta"]
             self._sections: dict[str, list[Any]] = header["sections"]
             self._xxh3: str = header["xxh3"]
-            self._start = -(-(len(MAGIC) + 8 + size) // ALIGN) * ALIGN
+            self._start = -(-(HEAD_BYTES + size) // ALIGN) * ALIGN
         except BaseException:
             os.close(self._fd)
             raise
