@@ -1,6 +1,6 @@
 """Plan: what a configuration means, decided before a single record is read.
 
-    Config -> sources (data set, files, format, column map) -> kind of rows -> template, tokenizer -> options of each stage
+    Config -> sources (data set, files, format, map) -> kind of rows -> template, tokenizer -> options of each stage
 
 `make_plan` looks at folders, tokenizer files and the first records of sets whose format is `auto`; it raises every
 usage mistake it can see, so that nothing is half done when one turns up.

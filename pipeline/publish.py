@@ -5,8 +5,8 @@
 
 No old output: the entries move into OUT one by one, the manifest last. An old one: the new tree is put beside OUT and
 the two folders change places in one system call (Linux renameat2 RENAME_EXCHANGE); where that does not exist, the old
-manifest goes first and the new one comes last, so that nothing in between is ever called complete. A run that was killed
-half-way is tidied at the next start.
+manifest goes first and the new one comes last, so that nothing in between is ever called complete. A run that was
+killed half-way is tidied at the next start.
 """
 
 from __future__ import annotations

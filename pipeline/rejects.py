@@ -30,7 +30,7 @@ class RejectWriter:
         """One record, in input order."""
         if source not in self._open:
             name = "".join(char if char.isalnum() or char in "-_." else "_" for char in self.names[source])
-            stem = f"{self.first + source:02d}-{name}"
+            stem = f"{self.first + source:02d}-{name.removesuffix('.jsonl')}"
             data = create(self.folder / f"{stem}.jsonl")
             why = create(self.folder / f"{stem}.findings.jsonl")
             self._open[source] = data, data.__enter__(), why, why.__enter__(), stem
