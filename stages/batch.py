@@ -4,8 +4,8 @@
                                                                             |
                                                                           spool (token ids before any cut)
 
-A chunk's spool file is named by its content: the bytes, the record format and map, the rules, the template, the tokenizer
-and the version of each stage. `cutoff_len` is not in that name: cutting works on the stored lengths, so another cutoff
+A chunk's spool file is named by its content: the bytes, the record format and map, the rules, the template, the
+tokenizer and the version of each stage. `cutoff_len` is not in that name: cutting works on the stored lengths, so another cutoff
 needs neither validation nor tokenizer. What is dropped is counted here, once, under one rule.
 """
 
@@ -152,7 +152,7 @@ class Tally:
                 self._kept_of_rule[note.rule] += 1
                 self.findings.append(finding)
         if must_reject and not reason:
-            reason = notes[-1].rule if notes else "shape.not-convertible"
+            reason = notes[-1].rule if notes else "shape.type"
         if reason:
             self.rejected[reason] += 1
             self.rejects.append(
@@ -215,7 +215,7 @@ def _run(state: State, task: Task) -> ChunkResult:
         digest.update(data)
         spool_path = os.path.join(spec.spool_folder, digest.hexdigest()[:40] + ".spool")
     if state.encoding is None:
-        tally, kept, setstate = check_records(state, task, chunk._replace(data=data), None)
+        tally, _, setstate = check_records(state, task, chunk._replace(data=data), None)
         return _result(task, tally, setstate, None, reused=False, text_bytes=len(data))
     return cast(ChunkResult, state.encoding.run(state, task, chunk._replace(data=data), spool_path))
 

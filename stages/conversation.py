@@ -26,7 +26,7 @@ class ToolCall(NamedTuple):
 class Message(NamedTuple):
     """One turn.
 
-    at: where it came from, as an unescaped JSON Pointer inside the record (e.g. "/conversations/3"); a finding about the
+    at: where it came from, as an unescaped JSON Pointer inside the record ("/conversations/3"); a finding about the
     text adds the text's key. weight: None = the stage decides, 0 = never trained, 1 = trained.
     For role `function`: `calls` holds the calls and `content` the text beside them.
     extras: the keys beside role and text (`weight`, `name`, ...) as they stood in the record, one dict for each source
@@ -47,8 +47,8 @@ class Message(NamedTuple):
 class Conversation(NamedTuple):
     """One record.
 
-    sft: `messages` ends in an assistant or function message. pref: `messages` is the prompt; `chosen` and `rejected` are
-    the answers. kto: as sft, with `label`. pt: one user message that holds the text.
+    sft: `messages` ends in an assistant or function message. pref: `messages` is the prompt; `chosen` and `rejected`
+    are the answers. kto: as sft, with `label`. pt: one user message that holds the text.
     system: None = not given; "" = given and empty (LLaMA-Factory treats both as "use the template's default").
     tools: JSON text of a list of tool definitions, or None. extra: keys of the record that no field took.
     """

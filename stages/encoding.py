@@ -109,7 +109,9 @@ def fitted_tokenizer(
 
 
 class Rendering(Protocol):
-    """Whatever turns a record into halves, or says in a note why it cannot."""
+    """Whatever turns a record into halves, or says in a note why it cannot. seen: records by habit of the template."""
+
+    seen: Counter[str]
 
     def render(self, record: Conversation, notes: list[Note]) -> Rendered | None: ...
 
@@ -171,7 +173,7 @@ class Encoding:
         if spool_path and (found := self._spooled(task, spool_path)) is not None:
             return self._finish(state, task, chunk, spool_path, *found, reused=True)
         renderer, encoder = self.tools()
-        seen: Counter[str] = getattr(renderer, "seen", Counter())
+        seen = renderer.seen
         seen.clear()
         tally, kept, setstate = check_records(state, task, chunk, renderer.render)
         examples = [rendered for _, _, rendered in kept]
@@ -186,7 +188,7 @@ class Encoding:
             [(record.record, record.line, record.byte_offset, len(record.data)) for record, _, _ in kept],
             dtype=np.int64,
         ).reshape(-1, 4)
-        sections = {
+        sections: dict[str, NDArray[Any]] = {
             "halves": encoded.halves,
             "trained": encoded.trained,
             "counts": encoded.counts,
@@ -222,9 +224,7 @@ class Encoding:
                     if isinstance(piece, str) and piece not in texts and size < CHECK_CHARS:
                         texts[piece] = None
                         size += len(piece)
-        reference = load_encoder(
-            "tokenizers", self.json_text(), split_special_tokens=self.spec.split_special_tokens
-        )
+        reference = load_encoder("tokenizers", self.json_text(), split_special_tokens=self.spec.split_special_tokens)
         verdict = compare(encoder, reference, list(texts))
         if verdict.differ:
             raise BackEndDiffers(verdict.reason)
@@ -289,7 +289,7 @@ class Encoding:
                 halves=counts,
                 hash=sections["hash"],
                 fate=fate,
-            )
+            ),
         )
 
 
@@ -337,7 +337,7 @@ def cut_notes(
     return notes
 
 
-# --- a chunk's summary as JSON, so that a reused chunk says the same ---------------------------------------------------
+# --- a chunk's summary as JSON, so that a reused chunk says the same --------------------------------------------------
 
 
 def _meta(tally: Tally, setstate: Any, text_bytes: int) -> dict[str, Any]:

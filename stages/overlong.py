@@ -59,9 +59,7 @@ def split_overlong(
     return result, pieces
 
 
-def _parts(
-    entry: Kept, lengths: list[int], renderer: Rendering, encoder: Encoder, options: CutOptions
-) -> list[Kept]:
+def _parts(entry: Kept, lengths: list[int], renderer: Rendering, encoder: Encoder, options: CutOptions) -> list[Kept]:
     record, conversation, _ = entry
     limit = options.limit_tokens - options.reserved_tokens
     if sum(lengths) <= limit or len(lengths) <= 2:

@@ -34,8 +34,8 @@ PARTS = {"pref": ("prompt_ids", "chosen_ids", "rejected_ids"), "unpaired": ("pro
 class Parts(NamedTuple):
     """Examples (or pieces of pretraining documents) in the order they are written; one item each.
 
-    spool: index into ShardTask.spools. token_start, tokens: where its uncut ids lie in that spool. half_start, halves: the
-    same for its halves. offset: for a piece of a document, how far into the document it starts.
+    spool: index into ShardTask.spools. token_start, tokens: where its uncut ids lie in that spool. half_start, halves:
+    the same for its halves. offset: for a piece of a document, how far into the document it starts.
     source, line, record: where it came from.
     """
 
@@ -184,7 +184,7 @@ def _load(spools: _Spools, parts: Parts, options: CutOptions, *, stream: bool) -
     halves_list, trained_list, labels = [], [], np.full(count, 255, dtype=np.uint8)
     spool_of, starts, sizes = parts.spool.tolist(), parts.token_start.tolist(), parts.tokens.tolist()
     half_starts, half_counts = parts.half_start.tolist(), parts.halves.tolist()
-    # reads go file by file, so that few files are open at a time; neighbours in the spool that are neighbours here are one read
+    # what is a neighbour both in the spool and here is one read
     at = 0
     while at < count:
         stop, end = at + 1, starts[at] + sizes[at]
@@ -290,7 +290,9 @@ def _lineage(
     after_counts = np.where(group.changed, group.counts, 0)
     after_borders = np.concatenate([[0], np.cumsum(after_counts)]).astype(np.int32)
     cut_halves = group.kept[np.repeat(group.changed, group.counts)]
-    after = pa.ListArray.from_arrays(pa.array(after_borders), pa.array(cut_halves, type=pa.int32()), mask=pa.array(~group.changed))
+    after = pa.ListArray.from_arrays(
+        pa.array(after_borders), pa.array(cut_halves, type=pa.int32()), mask=pa.array(~group.changed)
+    )
     return pa.RecordBatch.from_arrays(
         [
             pa.array(np.repeat(np.arange(first_row, first_row + len(row_sizes)), row_sizes), type=pa.int32()),

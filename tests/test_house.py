@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("schemas", "registry", "stages", "pipeline")  # each may import those before it
 HEAVY = {
-    "torch", "transformers", "datasets", "trl", "peft", "accelerate", "deepspeed", "numpy", "pyarrow", "polars", "pandas",
-    "tokenizers", "fastokens", "gigatoken", "jinja2", "rich", "matplotlib", "ray",
+    "torch", "transformers", "datasets", "trl", "peft", "accelerate", "deepspeed", "numpy", "pyarrow", "polars",
+    "pandas", "tokenizers", "fastokens", "gigatoken", "jinja2", "rich", "matplotlib", "ray",
 }  # fmt: skip
 
 

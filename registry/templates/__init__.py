@@ -142,7 +142,7 @@ def _family(family: str) -> dict[str, Any]:
     if not source.is_file():
         return {}
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    loaded: dict[str, Any] = yaml.load(source.read_text(encoding="utf-8"), Loader=loader)
+    loaded: dict[str, Any] = yaml.load(source.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  # safe
     return loaded
 
 

@@ -23,9 +23,7 @@ def lines(path: Path, records: list[Any]) -> Path:
 
 
 def pack(data: Path | str, out: Path, *more: str) -> int:
-    return run(
-        ["pack", f"dataset={data}", f"model_name_or_path={TINY}", "template=default", "-o", str(out), *more]
-    )
+    return run(["pack", f"dataset={data}", f"model_name_or_path={TINY}", "template=default", "-o", str(out), *more])
 
 
 @pytest.fixture
@@ -181,7 +179,9 @@ def test_no_write_permission(tmp_path: Path, said: Any) -> None:
     assert "permission" in said()
 
 
-def test_permission_error_is_the_machines(tmp_path: Path, out: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permission_error_is_the_machines(
+    tmp_path: Path, out: Path, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the system refuses is exit 3 with the reason, also for root, whom folders do not stop."""
     from stages import files
 

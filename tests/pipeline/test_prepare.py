@@ -26,7 +26,12 @@ ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "fixtures" / "demo" / "sft.yaml"
 
 CHATS = [
-    {"conversations": [{"from": "human", "value": f"Question {n}? " * (n % 17 + 1)}, {"from": "gpt", "value": f"Answer {n}. " * (n % 23 + 1)}]}
+    {
+        "conversations": [
+            {"from": "human", "value": f"Question {n}? " * (n % 17 + 1)},
+            {"from": "gpt", "value": f"Answer {n}. " * (n % 23 + 1)},
+        ]
+    }
     for n in range(400)
 ]
 
@@ -39,7 +44,13 @@ def chats(tmp_path: Path) -> Path:
 
 
 def pack(data: Path | str, out: Path, *settings: str) -> Outcome:
-    words = [f"dataset={data}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=qwen3", "cutoff_len=256", *settings]
+    words = [
+        f"dataset={data}",
+        f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}",
+        "template=qwen3",
+        "cutoff_len=256",
+        *settings,
+    ]
     config = load_config(None, words, for_verb="pack")
     return prepare(config, out, lambda line: None)
 
@@ -84,7 +95,9 @@ def test_ledger_closes(chats: Path, tmp_path: Path) -> None:
     ledger = manifest["ledger"]
     assert ledger["read"] == 402
     assert sum(ledger["rejected"].values()) == 2
-    assert ledger["read"] - 2 - ledger["not_sampled"] + ledger["repeated"] == ledger["examples"] + sum(ledger["dropped"].values())
+    assert ledger["read"] - 2 - ledger["not_sampled"] + ledger["repeated"] == ledger["examples"] + sum(
+        ledger["dropped"].values()
+    )
     assert ledger["tokens_in"] - sum(ledger["tokens_lost"].values()) == ledger["tokens"]
     assert ledger["trained_tokens_in"] - sum(ledger["trained_tokens_lost"].values()) == ledger["trained_tokens"]
     assert ledger["tokens_lost"]["cutoff"] > 0
@@ -237,7 +250,7 @@ def test_datasets_loads_it(chats: Path, tmp_path: Path) -> None:
 
 
 def test_pretraining_is_one_stream(tmp_path: Path) -> None:
-    """Packed pretraining rows joined are the documents joined: nothing is thrown away, every row but the last is full."""
+    """Packed pretraining rows joined are the documents joined: nothing is lost, every row but the last is full."""
     path = tmp_path / "text.jsonl"
     path.write_text("".join(json.dumps({"text": f"Tide {n} rises. " * (n + 1)}) + "\n" for n in range(60)))
     plain = pack(path, tmp_path / "plain", "stage=pt", "packing=false", "cutoff_len=100000").out
@@ -250,7 +263,7 @@ def test_pretraining_is_one_stream(tmp_path: Path) -> None:
 
 
 def test_lineage_leads_back(chats: Path, tmp_path: Path) -> None:
-    """Every example of a shard names its source line, its place in the row, and its lengths before and after the cut."""
+    """Every example of a shard names its source line, its place in the row, its lengths before and after the cut."""
     out = pack(chats, tmp_path / "out", "packing=true", "cutoff_len=64").out
     manifest = read_manifest(out)
     seen = []

@@ -11,6 +11,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def conversations(dataset: str, stage: str) -> list[Conversation]:
     return found
 
 
-def ours(stage: str, compat: str, template_name: str, flags: dict[str, Any], records: list[Conversation]) -> list[dict[str, Any]]:
+def ours(
+    stage: str, compat: str, template_name: str, flags: dict[str, Any], records: list[Conversation]
+) -> list[dict[str, Any]]:
     """Our rows for one golden line, in LLaMA-Factory's column names."""
     kind = KINDS[stage]
     template = load_template(template_name, compat)
@@ -95,7 +98,7 @@ def ours(stage: str, compat: str, template_name: str, flags: dict[str, Any], rec
             return [{"input_ids": rows.ids[a:b].tolist()} for a, b in spans]
         return [{"input_ids": rows.ids[a:b].tolist(), "labels": rows.labels[a:b].tolist()} for a, b in spans]
     columns = assemble_parts(encoded.ids, encoded.halves, kept, 3 if kind == "pref" else 2)
-    split = [[values[a:b].tolist() for a, b in zip(borders, borders[1:], strict=False)] for values, borders in columns]
+    split = [[values[a:b].tolist() for a, b in pairwise(borders)] for values, borders in columns]
     found = []
     for number, parts in enumerate(zip(*split, strict=True)):
         prompt, *answers = parts
@@ -144,7 +147,7 @@ def same(stage: str, flags: dict[str, Any], want: list[dict[str, Any]], got: lis
 def lines(folder: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path in sorted((GOLDENS / folder).glob("*.jsonl.gz")):
         stage, _, dataset = path.name.removesuffix(".jsonl.gz").partition("-")
-        for line in gzip.open(path, "rt", encoding="utf-8"):
+        for line in gzip.decompress(path.read_bytes()).splitlines():
             yield stage, dataset, json.loads(line)
 
 
@@ -175,7 +178,9 @@ def test_same_ids_and_labels(folder: str, compat: str, count: int, capsys: pytes
 
 def test_a_changed_label_is_seen() -> None:
     """The comparison can fail: one label off in one row is found."""
-    _, dataset, line = next(found for found in lines("expected") if found[2]["template"] == "qwen3" and found[0] == "sft")
+    _, dataset, line = next(
+        found for found in lines("expected") if found[2]["template"] == "qwen3" and found[0] == "sft"
+    )
     got = ours("sft", "llamafactory-0.9.6", "qwen3", line["flags"], conversations(dataset, "sft"))
     assert same("sft", line["flags"], line["rows"], got)
     got[0]["labels"][-1] = -100
