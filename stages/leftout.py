@@ -1,4 +1,4 @@
-"""Left out: the lengths of what was tokenized and stands in no row, so that any other cutoff can be costed from OUT alone.
+"""Left out: lengths of what was tokenized and stands in no row, so that any other cutoff can be costed from OUT alone.
 
     split     the split it was meant for, "" when sampling left it out
     place     its position in that split's order before the length limit took examples out and before the shuffle; -1

@@ -1,7 +1,7 @@
-"""Shards: the one reader of an output folder: split, shard, row -> ids, labels, lengths, and where each example came from.
+"""Shards: the one reader of an output folder: split, row -> ids, labels, lengths, and where each example came from.
 
-    OUT/manifest.json ── names ──> train/data-00000-of-00004.arrow       memory-mapped; a row costs what it holds
-                                   lineage/train-00000-of-00004.arrow    read whole, shard by shard; a few stay in memory
+    OUT/manifest.json ── names ──> train/data-00000-of-00004.arrow       mapped; a row costs what it holds
+                                   lineage/train-00000-of-00004.arrow    read shard by shard; a few stay in memory
 
 A row number counts through a split's shards in the manifest's order, from 0. Nothing here looks at a tokenizer.
 """
@@ -26,7 +26,11 @@ from .write import PARTS, usual_mask
 
 OPEN_SHARDS = 8
 IGNORE = -100
-HALF_NAMES = {"pref": ("prompt", "chosen", "rejected"), "unpaired": ("prompt", "completion"), "prompt": ("prompt", "label")}
+HALF_NAMES = {
+    "pref": ("prompt", "chosen", "rejected"),
+    "unpaired": ("prompt", "completion"),
+    "prompt": ("prompt", "label"),
+}
 
 
 class Lists(NamedTuple):
@@ -89,7 +93,8 @@ class Part(NamedTuple):
 class Row(NamedTuple):
     """One training row. ids and labels (tokens,): the columns end to end; labels are -100 where no loss is taken.
 
-    columns: name -> tokens of each id column, in order ("input_ids" alone for lm). label: KTO's. seq_lengths: of a packed row.
+    columns: name -> tokens of each id column, in order ("input_ids" alone for lm). label: KTO's. seq_lengths: of a
+    packed row.
     """
 
     split: str
@@ -151,7 +156,7 @@ class Shards:
         return sum(int(shard["rows"]) for shard in self.shards(split))
 
     def place(self, split: str, number: int) -> tuple[int, int]:
-        """Index of the shard that holds a row, and the row's number in it. Raises UsageFault when there is no such row."""
+        """Index of the shard that holds a row, and the row's number in it. Raises UsageFault when there is no such."""
         first = 0
         for index, shard in enumerate(self.shards(split)):
             if 0 <= number - first < shard["rows"]:
@@ -281,7 +286,10 @@ class Shards:
         return self.out / name
 
     def _damaged(self, name: str, what: str) -> DataFault:
-        return DataFault(f"{self.out}/{name}: {what}", hint=f"`prep verify {self.out}` lists every damaged file; `prep pack` makes it again")
+        return DataFault(
+            f"{self.out}/{name}: {what}",
+            hint=f"`prep verify {self.out}` lists every damaged file; `prep pack` makes it again",
+        )
 
 
 def part_of(lineage: Lineage, at: int, number: int = 0) -> Part:

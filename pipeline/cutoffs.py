@@ -1,0 +1,278 @@
+"""Cutoffs: what another `cutoff_len` would cost, from the lengths that an output keeps; no text, no tokenizer.
+
+The functions of `prep pack` cut (stages.assemble), pack (stages.pack) and account (pipeline.arrange.ledgers), so a
+row of the table is what packing with that cutoff then reports, to the token.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.rules import Policy
+from stages.assemble import CutOptions, cut, example_limit, example_tokens, trained_tokens
+from stages.encoding import DROPPED, KEPT, REJECTED, cut_notes
+from stages.pack import pack
+
+from .arrange import SourceLedger, ledgers, shuffled, total
+from .history import History, Index
+
+CUTOFFS = tuple(512 << step for step in range(9))  # 512 ... 131072
+MOST_LOST_SHARE = 0.005  # of the trained tokens: what the suggestion accepts
+WARNINGS = ("length.answer-cut", "length.prompt-cut", "length.turns-lost")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one cutoff does. records_cut: distinct records in rows that lost tokens. rejected, dropped: records that the
+    limit takes out as a whole, and their trained tokens. splits: rows and tokens of each."""
+
+    cutoff_len: int
+    ledger: SourceLedger
+    by_source: dict[str, SourceLedger]
+    cut_by_source: dict[str, int]
+    rejected: int
+    dropped: int
+    rejected_trained_tokens: int
+    splits: dict[str, tuple[int, int]]
+
+    @property
+    def records_cut(self) -> int:
+        """Distinct records in rows that lost tokens."""
+        return sum(self.cut_by_source.values())
+
+    @property
+    def rows(self) -> int:
+        """Rows over all splits."""
+        return sum(rows for rows, _ in self.splits.values())
+
+    @property
+    def fill_rate(self) -> float:
+        """Share of rows x cutoff_len that holds a token."""
+        return self.ledger.tokens / max(self.rows * self.cutoff_len, 1)
+
+    @property
+    def trained_lost(self) -> int:
+        """Trained tokens lost, as the manifest's ledger counts them (rejected records are not in it)."""
+        return sum(self.ledger.trained_tokens_lost.values())
+
+    @property
+    def trained_share(self) -> float:
+        """Share of all trained tokens that is still trained; what rejected records held counts as lost."""
+        whole = self.ledger.trained_tokens_in + self.rejected_trained_tokens
+        return self.ledger.trained_tokens / whole if whole else 1.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """One row of the JSON table."""
+        return {
+            "cutoff_len": self.cutoff_len,
+            "records_cut": self.records_cut,
+            "rejected": self.rejected,
+            "dropped": self.dropped,
+            "tokens": self.ledger.tokens,
+            "tokens_lost": sum(self.ledger.tokens_lost.values()),
+            "trained_tokens": self.ledger.trained_tokens,
+            "trained_tokens_lost": self.trained_lost,
+            "trained_tokens_rejected": self.rejected_trained_tokens,
+            "trained_share": round(self.trained_share, 6),
+            "rows": self.rows,
+            "fill_rate": round(self.fill_rate, 6),
+            "splits": {
+                name: {"rows": rows, "fill_rate": round(tokens / max(rows * self.cutoff_len, 1), 6)}
+                for name, (rows, tokens) in self.splits.items()
+            },
+            "sources": {
+                name: {
+                    "records_cut": self.cut_by_source[name],
+                    "trained_tokens_lost": sum(ledger.trained_tokens_lost.values()),
+                }
+                for name, ledger in self.by_source.items()
+            },
+        }
+
+
+@dataclass
+class _Table:
+    """Lengths under one cutoff, as `pipeline.arrange.ledgers` takes them."""
+
+    source: NDArray[np.int32]
+    tokens_in: NDArray[np.int32]
+    trained_in: NDArray[np.int32]
+    tokens: NDArray[np.int32]
+    trained: NDArray[np.int32]
+    fate: NDArray[np.uint8]
+
+
+class _Rule(NamedTuple):
+    """The two things that `cut_notes` looks at in an encoding."""
+
+    cut: CutOptions
+    overlong: str
+
+
+def policy_of(history: History) -> Policy:
+    """The severities of the run that made the output."""
+    options = history.manifest["options"]
+    stage = str(history.manifest["stage"])
+    return Policy.make(
+        stage if stage not in ("grpo", "rloo") else "predict",
+        dict(options.get("rules") or {}),
+        strict=bool(options.get("strict")),
+    )
+
+
+def rejected_before(history: History) -> list[Counter[str]]:
+    """Records of each source that were rejected whatever the length limit is, by rule."""
+    _, by_limit, _ = _cut(history, int(history.manifest["cutoff_len"]))
+    return [known - limit for known, limit in zip(history.rejected, by_limit, strict=True)]
+
+
+def cost(history: History, cutoff_len: int, before: Sequence[Counter[str]] | None = None) -> Cost:
+    """What `prep pack` with this `cutoff_len` would report. cutoff_len: at least 2 tokens. before: `rejected_before`,
+    given by who asks for several cutoffs."""
+    manifest = history.manifest
+    table, by_limit, changed = _cut(history, cutoff_len)
+    before = rejected_before(history) if before is None else before
+    rejected = [known + limit for known, limit in zip(before, by_limit, strict=True)]
+    orders = {
+        split: shuffled(
+            order[table.fate[order] == KEPT], split, bool(manifest["options"].get("shuffle")), _seed(history)
+        )
+        for split, order in history.orders.items()
+    }
+    closed = ledgers(table, orders, history.read, rejected)
+    used = np.zeros(len(table.fate), dtype=np.bool_)
+    for order in orders.values():
+        used[order] = True
+    lengths = {split: table.tokens[order] for split, order in orders.items()}
+    summed = total(closed)
+    cut_here = np.bincount(history.source[used & changed], minlength=len(history.names))
+    gone = table.fate == REJECTED
+    return Cost(
+        cutoff_len=cutoff_len,
+        ledger=summed,
+        by_source=dict(zip(history.names, closed, strict=True)),
+        cut_by_source={name: int(count) for name, count in zip(history.names, cut_here.tolist(), strict=True)},
+        rejected=int(np.count_nonzero(gone)),
+        dropped=sum(summed.dropped.values()),
+        rejected_trained_tokens=int(table.trained_in[gone].sum()),
+        splits={
+            split: (_rows(history, tokens, cutoff_len), int(tokens.sum(dtype=np.int64)))
+            for split, tokens in lengths.items()
+        },
+    )
+
+
+def _seed(history: History) -> int:
+    return int(history.manifest["options"].get("seed") or 0)
+
+
+def _cut(history: History, cutoff_len: int) -> tuple[_Table, list[Counter[str]], NDArray[np.bool_]]:
+    """Lengths and fates under a cutoff; records that it rejects, by source and rule; and which examples it cuts."""
+    manifest = history.manifest
+    limit = example_limit(
+        cutoff_len, kind=history.cut.kind, packed=history.packed, compat=str(manifest.get("compat", ""))
+    )
+    options = replace(history.cut, limit_tokens=limit)
+    halves, trained, counts = history.halves, history.trained, history.counts
+    kept, changed = cut(halves, counts, options)
+    tokens_in = example_tokens(halves, counts, options)
+    table = _Table(
+        source=history.source,
+        tokens_in=tokens_in.astype(np.int32),
+        trained_in=trained_tokens(halves, trained, counts, options).astype(np.int32),
+        tokens=example_tokens(kept, counts, options).astype(np.int32),
+        trained=trained_tokens(kept, trained, counts, options).astype(np.int32),
+        fate=np.full(len(counts), KEPT, dtype=np.uint8),
+    )
+    overlong = str(manifest["cut"]["overlong"])
+    too_long = tokens_in > limit
+    if overlong == "drop":
+        table.fate[too_long] = DROPPED
+    policy = policy_of(history)
+    rejected: list[Counter[str]] = [Counter() for _ in history.names]
+    borders = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    for example in _suspects(table, changed, too_long, options, overlong, policy).tolist():
+        first, last = int(borders[example]), int(borders[example + 1])
+        before, after = halves[first:last].tolist(), kept[first:last].tolist()
+        rule = _Rule(options, overlong)
+        notes = cut_notes(rule, before, after, trained[first:last].tolist(), int(table.trained[example]))  # type: ignore[arg-type]  # looks at these two only
+        reason = next((note.rule for note in notes if policy.severity(note.rule) == "error"), "")
+        if reason:
+            table.fate[example] = REJECTED
+            rejected[int(history.source[example])][reason] += 1
+    return table, rejected, changed
+
+
+def _suspects(
+    table: _Table,
+    changed: NDArray[np.bool_],
+    too_long: NDArray[np.bool_],
+    options: CutOptions,
+    overlong: str,
+    policy: Policy,
+) -> Index:
+    """Examples that the limit may reject: few, unless a warning about lengths is an error in this run."""
+    empty = table.trained <= options.reserved_tokens
+    if options.kind not in ("lm", "pref", "unpaired"):
+        empty = np.zeros_like(empty)
+    if any(policy.severity(rule) == "error" for rule in WARNINGS) or options.kind != "lm":
+        look = changed | empty | (too_long if options.kind != "prompt" else False)
+    else:
+        look = empty | too_long if overlong == "error" else empty
+    return np.flatnonzero(look & (table.fate == KEPT))
+
+
+def _rows(history: History, lengths: NDArray[np.int32], cutoff_len: int) -> int:
+    if not history.packed:
+        return len(lengths)
+    if history.cut.kind == "pt":
+        return -(-int(lengths.sum(dtype=np.int64)) // cutoff_len)
+    return len(pack(lengths.tolist(), cutoff_len, history.strategy))
+
+
+def cutoff_table(history: History, cutoffs: Iterable[int] = CUTOFFS) -> list[Cost]:
+    """The cost of each cutoff, ascending, the output's own among them.
+
+    Empty for an output made with `overlong: split`: where a conversation is split depends on its text.
+    """
+    own = int(history.manifest["cutoff_len"])
+    if history.manifest["cut"]["overlong"] == "split":
+        return []
+    before = rejected_before(history)
+    return [cost(history, cutoff, before) for cutoff in sorted({*cutoffs, own})]
+
+
+class Suggestion(NamedTuple):
+    """A cutoff and why."""
+
+    cutoff_len: int
+    reason: str
+
+
+def suggest(table: list[Cost], own: int) -> Suggestion | None:
+    """The smallest power of two that keeps all but MOST_LOST_SHARE of the trained tokens, against the cutoff in use."""
+    if not table:
+        return None
+    at = {row.cutoff_len: row for row in table}
+    fitting = [row for row in table if 1 - row.trained_share <= MOST_LOST_SHARE and row.cutoff_len in CUTOFFS]
+    best = fitting[0] if fitting else table[-1]
+    lost = f"{100 * (1 - best.trained_share):.2f} % of the trained tokens are lost"
+    here = at[own]
+    if not fitting:
+        return Suggestion(best.cutoff_len, f"even at {best.cutoff_len} {lost}: split or shorten the longest records")
+    if 1 - here.trained_share <= MOST_LOST_SHARE and own <= best.cutoff_len:
+        return Suggestion(
+            own, f"{own} is enough: {100 * (1 - here.trained_share):.2f} % of the trained tokens are lost"
+        )
+    if own < best.cutoff_len:
+        touched = here.records_cut + here.rejected + here.dropped
+        why = f"at {own} it is {100 * (1 - here.trained_share):.2f} %, in {touched:,} records"
+        return Suggestion(best.cutoff_len, f"{lost}; {why}")
+    saved = 100 * (here.trained_share - best.trained_share)
+    return Suggestion(best.cutoff_len, f"{lost}; {own} saves no more than {saved:.2f} % and needs longer rows")
