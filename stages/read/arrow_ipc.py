@@ -22,36 +22,70 @@ _HEADER_LIMIT = 256 << 20
 _DICTIONARY, _RECORDS = 2, 3  # MessageHeader
 
 
-def check_messages(source: Any, size: int, limits: Limits, *, framed: bool) -> Note | None:
-    """Walks the messages of `source` (a seekable file of `size` bytes). framed: the file format, with magic and footer.
-
-    Returns the first thing wrong, or None.
-    """
-    at = 8 if framed else 0
-    if framed and _read(source, size - 6, 6) != b"ARROW1":
-        return Note("bytes.truncated-file", "", "the Arrow file ends without its footer")
+def check_stream(source: Any, size: int, limits: Limits) -> Note | None:
+    """Walks the messages of an Arrow stream, a seekable file of `size` bytes. The first thing wrong, or None."""
+    at = 0
     try:
         while True:
             prefix = _read(source, at, 8)
-            if prefix == _END:
-                return None
             if len(prefix) < 8:
                 return Note("bytes.truncated-file", "", "the Arrow stream ends without its end mark")
-            header_bytes = struct.unpack("<i", prefix[4:])[0]
-            if prefix[:4] != _MARK or not 0 < header_bytes <= min(_HEADER_LIMIT, size):
-                return Note("bytes.damaged-file", "", f"no Arrow message at byte {at:,}")
-            header = _read(source, at + 8, header_bytes)
-            kind, body_bytes, table = _message(header)
-            body = at + 8 + header_bytes
-            if body_bytes < 0 or body + body_bytes > size:
-                return Note("bytes.truncated-file", "", f"the Arrow message at byte {at:,} is not whole")
-            if kind in (_DICTIONARY, _RECORDS):
-                claimed = _claimed(source, body, body_bytes, _batch(header, table, kind))
-                if claimed > limits.ratio_floor and claimed > body_bytes * limits.ratio:
-                    return Note("bytes.bomb", "", f"{body_bytes:,} bytes claim to unpack to {claimed:,}")
-            at = body + body_bytes
+            if prefix == _END:
+                if at + 8 == size:
+                    return None
+                return Note("bytes.damaged-file", "", f"an end mark at byte {at:,}, before the end")
+            note, at = _check(source, at, size, limits)
+            if note is not None:
+                return note
     except (struct.error, OverflowError):
         return Note("bytes.damaged-file", "", f"the Arrow message at byte {at:,} has a damaged header")
+
+
+def check_file(source: Any, size: int, limits: Limits) -> Note | None:
+    """The same for the file format, in which a footer lists the messages."""
+    tail = _read(source, size - 10, 10)
+    if tail[4:] != b"ARROW1":
+        return Note("bytes.truncated-file", "", "the Arrow file ends without its footer")
+    at = size - 10
+    try:
+        footer_bytes = _int("i", tail, 0)
+        if not 0 < footer_bytes <= min(_HEADER_LIMIT, size):
+            raise struct.error("footer length")
+        footer = _read(source, size - 10 - footer_bytes, footer_bytes)
+        for at in _blocks(footer, 2) + _blocks(footer, 3):  # dictionaries, batches
+            note, _ = _check(source, at, size, limits)
+            if note is not None:
+                return note
+    except (struct.error, OverflowError):
+        return Note("bytes.damaged-file", "", f"the Arrow header at byte {at:,} is damaged")
+    return None
+
+
+def _blocks(footer: bytes, number: int) -> list[int]:
+    """Offsets of the messages that a field of the footer lists."""
+    field = _field(footer, _int("I", footer, 0), number)
+    if not field:
+        return []
+    start = field + _int("I", footer, field)
+    return [_int("q", footer, start + 4 + 24 * index) for index in range(_int("I", footer, start))]
+
+
+def _check(source: Any, at: int, size: int, limits: Limits) -> tuple[Note | None, int]:
+    """What is wrong with the message at `at`, and where the next one starts."""
+    prefix = _read(source, at, 8)
+    header_bytes = _int("i", prefix, 4)
+    if prefix[:4] != _MARK or not 0 < header_bytes <= min(_HEADER_LIMIT, size):
+        return Note("bytes.damaged-file", "", f"no Arrow message at byte {at:,}"), at
+    header = _read(source, at + 8, header_bytes)
+    kind, body_bytes, table = _message(header)
+    body = at + 8 + header_bytes
+    if body_bytes < 0 or body + body_bytes > size:
+        return Note("bytes.truncated-file", "", f"the Arrow message at byte {at:,} is not whole"), at
+    if kind in (_DICTIONARY, _RECORDS):
+        claimed = _claimed(source, body, body_bytes, _batch(header, table, kind))
+        if claimed > limits.ratio_floor and claimed > body_bytes * limits.ratio:
+            return Note("bytes.bomb", "", f"{body_bytes:,} bytes claim to unpack to {claimed:,}"), at
+    return None, body + body_bytes
 
 
 def _read(source: Any, at: int, size: int) -> bytes:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from stages.findings import Note, clean, shown
 
-from .arrow_ipc import check_messages
+from .arrow_ipc import check_file, check_stream
 from .chunks import Limits
 from .lines import too_long
 from .rows import Row
@@ -80,13 +80,24 @@ class TableReader:
                 batch.validate(full=True)
                 yield batch
             return
-        note = check_messages(opener(), self.size, self.limits, framed=self.container == "arrow")
+        yield from self._file(opener) if self.container == "arrow" else self._stream(opener)
+
+    def _file(self, opener: Opener) -> Iterator[Any]:
+        note = check_file(opener(), self.size, self.limits)
+        if note is not None:
+            raise _Refused(note)
+        with pa.ipc.open_file(opener()) as reader:
+            columns = self._columns(reader.schema)
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                batch.validate(full=True)
+                yield batch.select(columns)
+
+    def _stream(self, opener: Opener) -> Iterator[Any]:
+        note = check_stream(opener(), self.size, self.limits)
         if note is not None and note.rule != "bytes.truncated-file":
             raise _Refused(note)
-        source = opener()
-        if self.container == "arrow":
-            source.seek(8)  # the file format is the stream format behind a magic number, before a footer
-        with pa.ipc.open_stream(source) as reader:
+        with pa.ipc.open_stream(opener()) as reader:
             columns = self._columns(reader.schema)
             while True:
                 try:
@@ -99,7 +110,7 @@ class TableReader:
                     raise _Refused(note) from error
                 batch.validate(full=True)
                 yield batch.select(columns)
-        if note is not None:
+        if note is not None:  # the batches before the cut are whole
             raise _Refused(note)
 
     def _check_footer(self, metadata: Any) -> None:
