@@ -23,11 +23,28 @@ _DEFAULT_RULES = {"type:null": "shape.null", "type": "shape.type", "required": "
 _TYPE_NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
-class Checker:
-    """One compiled schema. `is_valid(record)` is the fast way; `notes(record)` says what is wrong with a bad one."""
+# what data sets commonly call the roles that a `tags` block may leave out
+_USUAL_TAGS = {
+    "system": "system_tag",
+    "human": "user_tag",
+    "user": "user_tag",
+    "gpt": "assistant_tag",
+    "assistant": "assistant_tag",
+    "observation": "observation_tag",
+    "tool": "observation_tag",
+    "function_call": "function_tag",
+}
 
-    def __init__(self, schema: dict[str, Any]) -> None:
+
+class Checker:
+    """One compiled schema. `is_valid(record)` is the fast way; `notes(record)` says what is wrong with a bad one.
+
+    unmapped_tags: names of the tag map that have no word, for a hint.
+    """
+
+    def __init__(self, schema: dict[str, Any], unmapped_tags: frozenset[str] = frozenset()) -> None:
         self.schema = schema
+        self.unmapped_tags = unmapped_tags
         self._validator = jsonschema_rs.validator_for(schema, offline=True)
         self.is_valid: Callable[[Any], bool] = self._validator.is_valid
 
@@ -46,6 +63,8 @@ class Checker:
         node = _walk(self.schema, parents)
         value = _at(record, error.instance_path)
         detail, message, hint = _say(keyword, node, value, error)
+        if keyword == "enum" and isinstance(value, str) and (tag := _USUAL_TAGS.get(value)) in self.unmapped_tags:
+            hint = f'map it in dataset_info.json: "tags": {{"{tag}": "{value}"}}'
         table = node.get("x-rule", {})
         for key in (f"{keyword}:{detail}", keyword):
             rule = table.get(key) or _DEFAULT_RULES.get(key)
@@ -137,7 +156,8 @@ def compiled(format_id: str, fields: Fields, kind: str = "sft") -> Checker:
     kind: sft | pref | kto | pt | predict; it decides which fields may be missing. Raises KeyError for a format that has
     no schema.
     """
-    return Checker(mapped(schemas.load(format_id), fields, kind))
+    unmapped = frozenset(name for name, word in vars(fields).items() if name.endswith("_tag") and word is None)
+    return Checker(mapped(schemas.load(format_id), fields, kind), unmapped)
 
 
 def mapped(schema: dict[str, Any], fields: Fields, kind: str) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class SetState:
             return
         if not self.guess:
             self.guess = _columns(guess.fields)
-        if guess.complete and guess.format != self.format_id and structural:
+        if guess.complete and structural and guess.format.split("-")[0] != self.format_id.split("-")[0]:
             entry = self.others.setdefault(guess.format, [self.files[-1][0], line, record, 0])
             entry[3] += 1
 

@@ -168,6 +168,8 @@ class RecordValidator:
         answers += [answer for answer in (found.chosen, found.rejected) if answer is not None]
         if self.kind != "pt":
             for answer in answers:
+                if answer.calls:  # what follows the thought is the call
+                    continue
                 thought_notes(answer.content, self._place(answer), notes)
         if self._media.isdisjoint(record) or not any(record.get(key) for key in self._media):
             for text, at in self._placed(record, found):
@@ -203,9 +205,7 @@ class RecordValidator:
                 breaches = [note for note in breaches if not note.pointer.startswith(tuple(map(pointer, self._lists)))]
                 text = "chosen and rejected are whole conversations, and their prompts differ"
                 breaches.append(Note("preference.prompts-differ", at, text, shown(pair[1])))
-        notes.extend(
-            breaches or [Note("shape.not-convertible", "", "the record does not fit its format", shown(value))]
-        )
+        notes.extend(breaches or [Note("shape.type", "", "the record does not fit its format", shown(value))])
 
     # --- places -------------------------------------------------------------------------------------------------------
 

@@ -70,13 +70,12 @@ def _call(item: object, at: str, notes: list[Note]) -> ToolCall | None:
         return None
     arguments = item["arguments"]
     if isinstance(arguments, str):
-        message = (
-            f'the arguments of "{shown(name, 40)}" are JSON text inside JSON; they are read as the value they hold'
-        )
-        notes.append(Note("tools.arguments-encoded", at, message, shown(arguments)))
-        decoded, arguments = decode_arguments(arguments, name, at, notes)
+        text = arguments
+        decoded, arguments = decode_arguments(text, name, at, notes)
         if not decoded:
             return None
+        message = f'the arguments of "{shown(name, 40)}" are JSON text inside JSON; read as the value they hold'
+        notes.append(Note("tools.arguments-encoded", at, message, shown(text)))
     call_id = item.get("id")
     return ToolCall(name, arguments, call_id if isinstance(call_id, str) else None)
 

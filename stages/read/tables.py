@@ -153,7 +153,7 @@ class TableReader:
         try:
             data = orjson.dumps(values, default=str)
         except TypeError as error:
-            note = Note("table.unreadable-value", "", f"the row cannot be written as JSON: {clean(str(error))}")
+            note = Note("table.extension-type", "", f"the row cannot be written as JSON: {clean(str(error))}")
             return Row(b"", line, -1, -1, note)
         if len(data) > self.limits.line_bytes:
             note = too_long(len(data), self.limits.line_bytes, data)
