@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import random
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ import pytest
 
 from registry.errors import MachineFault
 from registry.rules import rules
+from stages.findings import Note
+from stages.parse import UNPARSED, parse
 from stages.read import Chunk, FileInfo, Limits, load, records, scan
 
 DATA = b"".join(b'{"n": %d}\n' % n for n in range(20_000))
@@ -93,6 +96,79 @@ def test_a_hundred_megabyte_line_takes_little_time_and_memory(tmp_path: Path) ->
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)
     assert time.perf_counter() - start < 10
+
+
+def _mutated_file(path: Path, count: int) -> list[bytes]:
+    """`count` lines, every other one damaged, but for its line end."""
+    rng = random.Random(count)
+    lines = []
+    for number in range(count):
+        line = bytearray(b'{"messages": [{"role": "user", "content": "\\u00e9 number %d"}], "n": 1}' % number)
+        if number % 2:
+            for _ in range(rng.randrange(1, 4)):
+                line[rng.randrange(len(line))] = rng.choice(b'"\\{}[]:,\0\xff\xed 9eN')
+            if rng.random() < 0.3:
+                del line[rng.randrange(1, len(line)) :]
+            elif rng.random() < 0.3:
+                line *= 2
+        lines.append(bytes(line))
+    path.write_bytes(b"\n".join(lines))
+    return lines
+
+
+def _every_line_accounted_for(path: Path, lines: list[bytes]) -> None:
+    *chunks, info = scan(str(path), Limits(chunk_bytes=1 << 14))
+    assert isinstance(info, FileInfo)
+    assert info.records == len(lines)
+    place = 0
+    for chunk in chunks:
+        assert isinstance(chunk, Chunk)
+        for record in records(chunk):
+            assert (record.record, record.line, record.data) == (place, place + 1, lines[place])
+            notes: list[Note] = []
+            value = parse(record.data, notes)
+            assert (value is UNPARSED) <= bool(notes)
+            if place % 2 == 0:
+                assert not notes
+            place += 1
+
+
+def test_every_damaged_line_keeps_its_number_and_its_neighbours(tmp_path: Path) -> None:
+    _every_line_accounted_for(tmp_path / "a.jsonl", _mutated_file(tmp_path / "a.jsonl", 1000))
+
+
+@pytest.mark.slow
+def test_every_one_of_10000_damaged_lines_keeps_its_number(tmp_path: Path) -> None:
+    _every_line_accounted_for(tmp_path / "a.jsonl", _mutated_file(tmp_path / "a.jsonl", 10_000))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gz", "zst", "depth"])
+def test_hostile_files_end_within_ten_seconds_under_a_gigabyte(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.jsonl.{kind}"
+    if kind == "gz":
+        with gzip.open(path, "wb", 9) as file:
+            for _ in range(2048):
+                file.write(bytes(1 << 20))
+    elif kind == "zst":
+        import zstandard
+
+        packer = zstandard.ZstdCompressor().compressobj()
+        path.write_bytes(b"".join(packer.compress(bytes(1 << 20)) for _ in range(8192)) + packer.flush())
+    else:
+        path.write_bytes(b'{"a":' + b"[" * 5_000_000 + b"]" * 5_000_000 + b"}\n")
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "from stages.read import *; from stages.parse import parse\n"
+        f"*chunks, info = scan({str(path)!r})\n"
+        "notes = list(info.notes)\n"
+        "[parse(r.data, notes) for c in chunks for r in records(c)]\n"
+        "print(*{note.rule for note in notes})"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert time.perf_counter() - start < 10
+    assert ("json.depth" if kind == "depth" else "bytes.bomb") in done.stdout
 
 
 def test_every_rule_of_this_stage_is_in_the_table() -> None:
