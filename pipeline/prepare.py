@@ -39,6 +39,7 @@ from .config import Config, worker_count
 from .manifest import NAME as MANIFEST
 from .manifest import SCHEMA_VERSION, dump, read_manifest
 from .plan import Plan, make_plan
+from .proof import Proof, note_proof
 from .publish import CACHE, is_ours, locked, open_output, publish
 from .rejects import RejectWriter
 from .setcheck import check_habits, check_set, check_split, stop_on_mapping
@@ -239,11 +240,14 @@ def _build(
     workers = worker_count(config)
     _warn_disk(plan, out, log)
     mark = time.perf_counter()
-    plan, collected, rejects = _collect(plan, spool, build / "rejects", workers, log, progress)
+    with Proof(plan, out / CACHE) as proving:
+        plan, collected, rejects = _collect(plan, spool, build / "rejects", workers, log, progress)
+        proof = proving.result()
     elapsed["read, validate, tokenize"] = time.perf_counter() - mark
     mark = time.perf_counter()
     check_set(plan, collected)
     check_habits(plan, collected)
+    note_proof(plan, collected, proof)
     stop_on_mapping(collected)
     encode = plan.encode
     assert encode is not None
@@ -278,6 +282,8 @@ def _build(
     ]
     write_whole(build / "dataset_dict.json", dump({"splits": list(splits)}))
     manifest = _manifest(plan, collected, arranged.ledgers, splits, key, _verdict(plan, collected), files_listed)
+    manifest["template_proof"] = proof
+    manifest["sha256"] = self_digest(manifest)
     manifest["run"] = _run_block(plan, started, workers, collected)
     write_whole(build / MANIFEST, dump(manifest))
     for folder in (build, build / "lineage", build / "rejects"):
@@ -540,7 +546,6 @@ def _manifest(
     manifest["truncated"] = {
         source.spec.name: _cut_counts(collected, number) for number, source in enumerate(plan.sources)
     }
-    manifest["sha256"] = self_digest(manifest)
     return manifest
 
 

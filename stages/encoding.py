@@ -122,6 +122,7 @@ class Encoding:
 
     spec: EncodeSpec
     _loaded: tuple[Rendering, Encoder] | None = field(default=None, repr=False)
+    _reference: Encoder | None = field(default=None, repr=False)
 
     def tools(self) -> tuple[Rendering, Encoder]:
         """Renderer and encoder."""
@@ -224,8 +225,10 @@ class Encoding:
                     if isinstance(piece, str) and piece not in texts and size < CHECK_CHARS:
                         texts[piece] = None
                         size += len(piece)
-        reference = load_encoder("tokenizers", self.json_text(), split_special_tokens=self.spec.split_special_tokens)
-        verdict = compare(encoder, reference, list(texts))
+        if self._reference is None:
+            split = self.spec.split_special_tokens
+            self._reference = load_encoder("tokenizers", self.json_text(), split_special_tokens=split)
+        verdict = compare(encoder, self._reference, list(texts))
         if verdict.differ:
             raise BackEndDiffers(verdict.reason)
         return verdict.texts
