@@ -1,0 +1,173 @@
+"""`prep validate`: the intake of `prep pack` run dry."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.cli import run
+from pipeline.config import load_config
+from pipeline.manifest import read_manifest
+from pipeline.plan import make_plan
+from pipeline.prepare import prepare
+from pipeline.validate import validate
+from registry.errors import DataFault
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "fixtures" / "tiny"
+GOOD = {"instruction": "Name a metal.", "input": "", "output": "Iron."}
+
+
+def write(path: Path, rows: list[bytes]) -> Path:
+    path.write_bytes(b"".join(row + b"\n" for row in rows))
+    return path
+
+
+def document(arguments: list[str], capsysbinary: Any) -> tuple[int, dict[str, Any]]:
+    code = run(["validate", *arguments, "--json"])
+    return code, json.loads(capsysbinary.readouterr().out)
+
+
+def test_good_records_are_fine(capsysbinary: Any) -> None:
+    """The demo has no errors: exit 0, every record kept, one input a file with its format found out."""
+    files = sorted(str(path) for path in (ROOT / "fixtures" / "demo").glob("*.jsonl"))
+    code, report = document(files, capsysbinary)
+    assert code == 0
+    assert report["totals"] == {"read": 44, "kept": 44, "rejected": 0, "repaired": 0, "errors": 0, "warnings": 0}
+    assert {Path(item["path"]).stem: item["format"] for item in report["inputs"]} == {
+        "alpaca": "alpaca", "sharegpt": "sharegpt", "openai": "openai", "dpo": "sharegpt-dpo", "kto": "openai-kto",
+        "text": "pretrain",
+    }  # fmt: skip
+
+
+def test_a_bad_record_has_its_place(tmp_path: Path, capsysbinary: Any) -> None:
+    """An error names file, line, record, byte offset and pointer, and the run exits 1."""
+    good = json.dumps(GOOD).encode()
+    path = write(tmp_path / "a.jsonl", [good, b"", good, b'{"instruction": "x", "output": 5}'])
+    code, report = document([str(path)], capsysbinary)
+    assert code == 1
+    found = next(item for item in report["findings"] if item["severity"] == "error")
+    assert (found["line"], found["record"], found["pointer"]) == (4, 2, "/output")
+    assert found["byte_offset"] == 2 * (len(good) + 1) + 1
+    assert set(found) == {
+        "rule", "severity", "path", "line", "record", "byte_offset", "pointer", "message", "hint", "value"
+    }  # fmt: skip
+
+
+def test_read_is_kept_and_rejected(tmp_path: Path, capsysbinary: Any) -> None:
+    rows = [json.dumps(GOOD).encode(), b"{", b"[]", b'"text"', b"\xff", json.dumps(GOOD).encode(), b"null"]
+    code, report = document([str(write(tmp_path / "a.jsonl", rows))], capsysbinary)
+    totals = report["totals"]
+    assert code == 1
+    assert totals["read"] == totals["kept"] + totals["rejected"] == 7
+    assert totals["kept"] == 2
+
+
+@pytest.mark.parametrize("how", ["text", "json", "jsonl", "sarif", "junit", "html"])
+def test_every_report_format(tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode(), b"{"])
+    assert run(["validate", str(path), "--output-format", how]) == 1
+    assert "json." in capsys.readouterr().out
+
+
+def test_severities_are_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--error, --warn, --off and --strict decide; a rule without which nothing can be encoded stays an error."""
+    empty = write(tmp_path / "a.jsonl", [json.dumps(GOOD | {"output": ""}).encode(), json.dumps(GOOD).encode()])
+    assert run(["validate", str(empty), "--quiet"]) == 1
+    assert run(["validate", str(empty), "--quiet", "--warn", "answer.empty"]) == 0
+    assert run(["validate", str(empty), "--quiet", "--warn", "answer.empty", "--strict"]) == 1
+    assert run(["validate", str(empty), "--quiet", "--off", "answer.empty"]) == 0
+    capsys.readouterr()
+    assert run(["validate", str(empty), "--off", "json.syntax"]) == 2
+    assert run(["validate", str(empty), "--off", "answer.emtpy"]) == 2
+    assert '"answer.empty"' in capsys.readouterr().err
+
+
+def test_rejects_can_be_fed_in_again(tmp_path: Path, capsysbinary: Any) -> None:
+    """--rejects holds the raw bytes of each rejected record, line for line with its findings."""
+    bad = b'{"instruction": "x",   "output": ""}'
+    path = write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode(), bad, b'{"broken'])
+    assert run(["validate", str(path), "--rejects", str(tmp_path / "rejects"), "--quiet"]) == 1
+    capsysbinary.readouterr()
+    kept = sorted(entry.name for entry in (tmp_path / "rejects").iterdir())
+    data = next(name for name in kept if not name.endswith(".findings.jsonl"))
+    raw = (tmp_path / "rejects" / data).read_bytes()
+    assert raw == bad + b"\n" + b'{"broken\n'
+    why = [json.loads(line) for line in (tmp_path / "rejects" / data.replace(".jsonl", ".findings.jsonl")).open()]
+    assert [entry["line"] for entry in why] == [2, 3]
+    mended = raw.replace(b'"output": ""', b'"output": "y"').replace(b'{"broken', json.dumps(GOOD).encode())
+    (tmp_path / "rejects" / data).write_bytes(mended)
+    code, report = document([str(tmp_path / "rejects" / data)], capsysbinary)
+    assert (code, report["totals"]["kept"]) == (0, 2)
+
+
+def test_nothing_is_written_unless_asked(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode()])
+    run(["validate", str(path), "--quiet"])
+    words = [f"dataset={path}", f"model_name_or_path={TINY}", "template=qwen3"]
+    run(["validate", *words, "--quiet"])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_a_config_checks_lengths_too(tmp_path: Path, capsysbinary: Any) -> None:
+    """With a template and tokenizer, what the length limit does is found before packing."""
+    path = write(tmp_path / "a.jsonl", [json.dumps(GOOD | {"instruction": "Name a metal. " * 100}).encode()])
+    words = [f"dataset={path}", f"model_name_or_path={TINY}", "template=default", "cutoff_len=40"]
+    _, report = document(words, capsysbinary)
+    assert report["counts"].get("length.prompt-cut") == 1
+
+
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "from": st.sampled_from(["human", "gpt", "system", "function_call", "observation", "Human"]),
+            "value": st.sampled_from(["Hi", "", " ", "a b c " * 40, '{"name": "f", "arguments": {}}', None, 5]),
+        }
+    ),
+    max_size=5,
+)
+RECORDS = st.one_of(
+    st.fixed_dictionaries({"conversations": MESSAGES}),
+    st.fixed_dictionaries({"conversations": MESSAGES, "system": st.sampled_from(["", "Be brief.", None, 3])}),
+    st.just({"instruction": "x", "output": "y"}),
+    st.none(),
+)
+GOOD_CHAT = {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    records=st.lists(RECORDS, max_size=8),
+    cutoff=st.sampled_from([16, 64, 512]),
+    packing=st.booleans(),
+    overlong=st.sampled_from(["truncate", "drop", "error", "split"]),
+)
+def test_validate_says_what_pack_takes_in(records: list[Any], cutoff: int, packing: bool, overlong: str) -> None:
+    """For any records and any of these options, the records validate keeps are those that pack takes in."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        rows = [json.dumps(record).encode() for record in [GOOD_CHAT, *records]]
+        path = write(folder / "a.jsonl", rows)
+        words = [
+            f"dataset={path}", f"model_name_or_path={TINY}", "template=qwen3", f"cutoff_len={cutoff}", "format=sharegpt",
+            f"packing={str(packing).lower()}", f"overlong={overlong}",
+        ]  # fmt: skip
+        config = load_config(None, words, for_verb="pack")
+        checked = validate([make_plan(config, needs_tokens=False)]).report.totals
+        assert checked.read == checked.kept + checked.rejected == len(rows)
+        try:
+            prepare(config, folder / "out", lambda line: None)
+        except DataFault:
+            return  # nothing was left, or the mapping is wrong for the whole set
+        ledger = read_manifest(folder / "out")["ledger"]
+        assert ledger["read"] == checked.read
+        assert ledger["read"] - sum(ledger["rejected"].values()) == checked.kept
+    finally:
+        shutil.rmtree(folder)
