@@ -20,7 +20,7 @@ CORE = (
     "jsonschema-rs",
     "numpy",
     "orjson",
-    "polars",
+    
     "pyarrow",
     "pyyaml",
     "tokenizers",
