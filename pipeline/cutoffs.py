@@ -168,6 +168,11 @@ def cost(history: History, cutoff_len: int, before: Sequence[Counter[str]] | Non
     )
 
 
+def fates(history: History, cutoff_len: int) -> NDArray[np.uint8]:
+    """What becomes of each example under a cutoff: KEPT, REJECTED or DROPPED (stages.encoding)."""
+    return _cut(history, cutoff_len)[0].fate
+
+
 def _seed(history: History) -> int:
     return int(history.manifest["options"].get("seed") or 0)
 
@@ -256,16 +261,16 @@ class Suggestion(NamedTuple):
 
 
 def suggest(table: list[Cost], own: int) -> Suggestion | None:
-    """The smallest power of two that keeps all but MOST_LOST_SHARE of the trained tokens, against the cutoff in use."""
+    """The smallest cutoff of the table that keeps all but MOST_LOST_SHARE of the trained tokens, against the cutoff in use."""
     if not table:
         return None
     at = {row.cutoff_len: row for row in table}
-    fitting = [row for row in table if 1 - row.trained_share <= MOST_LOST_SHARE and row.cutoff_len in CUTOFFS]
+    fitting = [row for row in table if 1 - row.trained_share <= MOST_LOST_SHARE]
     best = fitting[0] if fitting else table[-1]
     lost = f"{100 * (1 - best.trained_share):.2f} % of the trained tokens are lost"
     here = at[own]
     if not fitting:
-        return Suggestion(best.cutoff_len, f"even at {best.cutoff_len} {lost}: split or shorten the longest records")
+        return Suggestion(best.cutoff_len, f"even at {best.cutoff_len}, {lost}: split or shorten the longest records")
     if 1 - here.trained_share <= MOST_LOST_SHARE and own <= best.cutoff_len:
         return Suggestion(
             own, f"{own} is enough: {100 * (1 - here.trained_share):.2f} % of the trained tokens are lost"

@@ -1,0 +1,108 @@
+"""Target: what `inspect` and `stats` look at: a finished output, or a configuration, which is prepared into a temporary
+folder by the same path as `prep pack`, so that what is shown is what would be written."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from registry.errors import UsageFault, did_you_mean
+from stages.shards import Shards
+from stages.tokentext import TokenTexts
+
+from .config import Config, parse_arguments
+from .keys import keys, renames
+from .manifest import NAME as MANIFEST
+from .manifest import read_manifest
+
+Say = Callable[[str], None]
+
+
+class Target(NamedTuple):
+    """An opened target. name: as the user gave it. config: None for a finished output."""
+
+    shards: Shards
+    name: str
+    config: Config | None = None
+
+
+def open_shards(out: str) -> Shards:
+    """A finished output. Raises UsageFault or DataFault when there is none or it cannot be read."""
+    return Shards(out, read_manifest(out))
+
+
+@contextlib.contextmanager
+def opened(words: Sequence[str], say: Say, verb: click.Command) -> Iterator[Target]:
+    """The target that a command line names: one folder, or a configuration with its settings.
+
+    A configuration is prepared into a temporary folder, which is gone afterwards. Raises UsageFault. verb: whose
+    options a mistyped one is compared with.
+    """
+    if not words:
+        raise UsageFault("nothing to look at", hint="name an output folder of `prep pack`, or a configuration file")
+    parsed = parse_arguments(words)
+    _mistyped(parsed.values, verb)
+    first = parsed.paths[0] if parsed.paths else None
+    if first is not None and (Path(first).is_dir() or (Path(first) / MANIFEST).exists()):
+        extra = [*parsed.paths[1:], *parsed.values]
+        if extra:
+            raise UsageFault(
+                f"{' '.join(extra)}: settings change nothing in {first}, which is a finished output",
+                hint="give the configuration file in its place to see what other settings would write",
+            )
+        yield Target(open_shards(first), first)
+        return
+    if first is not None and not Path(first).exists() and Path(first).suffix not in (".yaml", ".yml", ".json"):
+        raise UsageFault(f"{first}: there is no such output folder or configuration file")
+    from .commands.common import config_of
+    from .prepare import prepare
+
+    config = config_of(words, "pack", {})
+    for note in config.notes:
+        say(f"note: {note}")
+    with tempfile.TemporaryDirectory(prefix="prep-") as folder:
+        out = Path(folder) / "out"
+        outcome = prepare(config, out, lambda line: None, keep_cache=False)
+        for note in outcome.plan.notes if outcome.plan else ():
+            say(f"note: {note}")
+        yield Target(Shards(out, outcome.manifest), first or "the given settings", config)
+
+
+def _mistyped(values: Mapping[str, object], verb: click.Command) -> None:
+    options = [name for option in verb.params for name in option.opts if name.startswith("--")]
+    settings = {*keys(), *renames()}
+    problems = [
+        f"there is no option --{name}{near}"
+        for name in values
+        if name.split(".")[0] not in settings and (near := did_you_mean(f"--{name}", options))
+    ]
+    if problems:
+        raise UsageFault(problems, hint=f"prep {verb.name} --help shows all")
+
+
+def token_texts(shards: Shards, folder: str | None, say: Say) -> TokenTexts:
+    """The texts of an output's token ids.
+
+    folder: as given with --tokenizer; else the one that the manifest's `run` block names. Raises UsageFault when no
+    tokenizer is there; says so when it is not the one that the output was made with.
+    """
+    from stages.tokenizer_files import load_tokenizer_files
+
+    about: dict[str, Any] = shards.manifest["tokenizer"]
+    named = folder or shards.manifest.get("run", {}).get("model_name_or_path")
+    if not named or not Path(named).is_dir():
+        raise UsageFault(
+            f"{shards.out}: the tokenizer that made it is not at {named!r}"
+            if named
+            else f"{shards.out}: names no tokenizer",
+            hint="give its folder with --tokenizer DIR",
+        )
+    files = load_tokenizer_files(str(named))
+    if files.sha256 != about["sha256"]:
+        say(f"warning: {named} is not the tokenizer that made this output (sha256 differs): the text may be wrong")
+    return TokenTexts(files, {int(entry["id"]): str(entry["token"]) for entry in about.get("added") or ()})
