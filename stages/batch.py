@@ -241,19 +241,25 @@ def check_records(
 ) -> tuple[Tally, list[tuple[Record, Conversation, Any]], SetState]:
     """Reads, parses and checks a chunk's records; `render(conversation, notes)` may add what the template refuses.
 
-    Returns the tally, the kept records with their conversation and rendered form, and the set-level state.
+    Returns the tally, the kept records with their conversation and rendered form, and the set-level state. Without
+    `render`, records that `skim` proves clean are counted and not among the kept.
     """
     tally = Tally(task.path, state.spec.policy)
     validator = state.validator(task.source)
     check = validator.check
     setstate = SetState(task.path, state.spec.sources[task.source].format)
-    look, keep = setstate.add, setstate.keep
+    look, keep, skimmed = setstate.add, setstate.keep, setstate.skimmed
+    skim = validator.skim if render is None else None
     kept: list[tuple[Record, Conversation, Any]] = []
     listed = read_records(chunk, state.spec.limits)
     if task.wanted >= 0:
         listed = listed[: task.wanted]
     tally.read = len(listed)
     for record in listed:
+        # a plain record that is only checked needs no conversation
+        if skim is not None and not record.notes and (digest := skim(record.data)) is not None:
+            skimmed(digest, record.line, record.record)
+            continue
         notes: list[Note] = list(record.notes) if record.notes else []
         value = parse(record.data, notes)
         conversation = check(value, notes) if value is not UNPARSED else None
@@ -267,6 +273,8 @@ def check_records(
         conversation = cast(Conversation, conversation)
         keep(conversation, validator.digest, record.line, record.record)
         kept.append((record, conversation, rendered))
+    if setstate.kept > len(kept):
+        setstate.saw(validator.plain_keys)
     return tally, kept, setstate
 
 

@@ -85,6 +85,21 @@ class SetState:
             if longer:
                 self.pairs[1 if longer > 0 else 2] += 1
 
+    def saw(self, keys: Sequence[str]) -> None:
+        """Remembers keys of records that were not looked at one by one."""
+        if self._shapes.isdisjoint([tuple(keys)]):
+            self._shapes.add(tuple(keys))
+            self.keys.update(dict.fromkeys(keys))
+
+    def skimmed(self, digest: int, line: int, record: int) -> None:
+        """Remembers a plain record that was kept without a note: `add` and `keep` in one."""
+        self.read += 1
+        self.kept += 1
+        self.files[-1][1] += 1
+        self._digests.append(digest)
+        self._lines.append(line)
+        self._records.append(record)
+
     def _troubled(self, value: object, notes: Sequence[Note], line: int, record: int) -> None:
         structural = [note for note in notes if note.rule in _MAPPING]
         if structural and len(self.places) < _MOST_PLACES:

@@ -72,7 +72,7 @@ def suspicious(joined: str, data: bytes) -> bool:
     if left.translate(None, b"\xe2\xef"):
         return _has_suspect(joined)
     # Chinese punctuation starts with these two; what is suspicious among their characters is a few
-    return _UNDER_E2(data) is not None or _UNDER_EF(data) is not None
+    return (b"\xef" in left and _UNDER_EF(data) is not None) or (b"\xe2" in left and _UNDER_E2(data) is not None)
 
 
 def text_notes(text: str, at: str, notes: list[Note]) -> None:

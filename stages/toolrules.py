@@ -157,8 +157,8 @@ def _check_arguments(call: ToolCall, raw: bytes | None, at: str, notes: list[Not
 
 def _check_results(turn: Message, result: Message | None, notes: list[Note]) -> None:
     ids = [call.id for call in turn.calls if call.id]
-    repeated = [call_id for call_id, count in Counter(ids).items() if count > 1]
-    if repeated:
+    if len(ids) != len(set(ids)):
+        repeated = [call_id for call_id, count in Counter(ids).items() if count > 1]
         message = f'two calls of one turn have the id "{shown(repeated[0], 40)}"'
         notes.append(Note("tools.duplicate-call-id", turn.at, message))
     if result is None or result.role != "observation" or not result.call_id or not ids:

@@ -25,6 +25,7 @@ from .formats import FORMATS, kind_of
 from .formats.turns import ANSWERS
 from .mapping import mapped_keys, mapping_problems
 from .schema import compiled
+from .skim import plain_keys, skimmer
 from .textrules import (
     MARKS,
     MEDIA_MARK,
@@ -67,6 +68,10 @@ class RecordValidator:
         words = special_words(special_tokens)
         self._special = special_search(words)
         self._has_marks = marks_test(words)
+        # None, or a quick proof that a record is clean; see stages.skim
+        turns = getattr(self._read, "turns", None)
+        self.plain_keys = plain_keys(form.family, fields)
+        self.skim = None if self._problems else skimmer(form.family, fields, kind, turns, self._has_marks)
         self._media = frozenset(key for key in (fields.images, fields.videos, fields.audios) if key is not None)
         self._mapped = mapped_keys(fields)
         self._prompt_keys = tuple(key for key in (fields.prompt, fields.query) if key is not None)

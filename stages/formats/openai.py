@@ -12,9 +12,12 @@ twice.
 
 from __future__ import annotations
 
+import functools
 import json
 import operator
 from typing import Any
+
+import orjson
 
 from registry.datasets import Fields
 from stages.conversation import Conversation, Message
@@ -22,7 +25,7 @@ from stages.findings import Note, shown
 
 from . import sharegpt
 from .calls import openai_call, openai_calls
-from .turns import ANSWERS, Turns, key_pointer, message_weight, tag_roles, weight_notes
+from .turns import ANSWERS, Turns, key_pointer, message_weight, plain_message, tag_roles, weight_notes
 
 RESULT_BORDER = "\n</tool_response>\n<tool_response>\n"
 _CALLS = "assistant with tool_calls"  # stands for the role word of such a turn
@@ -54,12 +57,18 @@ class Reader(sharegpt.Reader):
         places: list[int] = []
         turns: list[Message] = []
         broken = False
+        text_key = fields.content_tag
         for index, source in enumerate(raw):
             word = source[fields.role_tag]  # type: ignore[index]
-            message = self._message(source, f"{self.base}/{index}", notes)
-            if message is None:
-                broken = True
-                continue
+            message: Message | None
+            role = self.role_of[word]
+            if len(source) == 2 and text_key in source and role != "function":
+                message = plain_message(role, source[text_key], f"{self.base}/{index}")
+            else:
+                message = self._message(source, f"{self.base}/{index}", notes)
+                if message is None:
+                    broken = True
+                    continue
             if message.role == "observation" and turns and turns[-1].role == "observation":
                 turns[-1] = _joined(turns[-1], message)
                 continue
@@ -143,8 +152,14 @@ class Reader(sharegpt.Reader):
             return None
         tools = record.get(self.fields.tools)
         if isinstance(tools, (list, dict)):
-            return json.dumps(tools, ensure_ascii=False) if tools else None
+            return _tools_text(orjson.dumps(tools)) if tools else None
         return tools or None
+
+
+@functools.lru_cache(maxsize=512)
+def _tools_text(raw: bytes) -> str:
+    # records of one set offer the same tools again and again, and `json` writes slowly
+    return json.dumps(orjson.loads(raw), ensure_ascii=False)
 
 
 def _joined(first: Message, second: Message) -> Message:
