@@ -261,7 +261,7 @@ class Suggestion(NamedTuple):
 
 
 def suggest(table: list[Cost], own: int) -> Suggestion | None:
-    """The smallest cutoff of the table that keeps all but MOST_LOST_SHARE of the trained tokens, against the cutoff in use."""
+    """The smallest cutoff of the table that keeps all but MOST_LOST_SHARE of the trained tokens, and why."""
     if not table:
         return None
     at = {row.cutoff_len: row for row in table}

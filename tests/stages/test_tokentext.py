@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-from stages.tokenizer_files import load_tokenizer_files
 from stages.tokenize import NASTY
+from stages.tokenizer_files import load_tokenizer_files
 from stages.tokentext import TokenTexts, decoder_kind
 
 TINY = Path(__file__).parents[2] / "fixtures" / "tiny"
