@@ -61,11 +61,18 @@ def command(
 def train_with(config: Config, say: Say) -> int:
     """Prepare the data, launch the run and see it to its end; returns the exit code. Raises a Fault."""
     from stages.train.from_config import job_from_config
-    from stages.train.launch import is_worker, plan_launch
 
     values = config.public()
     # everything that can be wrong with the job is found before hours of packing
     draft = job_from_config(values, Path(), config.given)
+    return launch_job(draft, config, say, lambda: job_from_config(values, shards(config, say, values), config.given))
+
+
+def launch_job(draft: TrainJob, config: Config, say: Say, ready: Callable[[], TrainJob]) -> int:
+    """Run a job here or through torchrun; returns the exit code. `draft` is enough to plan the launch, `ready` prepares
+    the data and gives the job itself."""
+    from stages.train.launch import plan_launch
+
     launch = plan_launch(draft, os.environ)
     if config.flag("dry_run"):
         click.echo(launch.command() if launch and launch.argv else "in this process")
@@ -77,20 +84,23 @@ def train_with(config: Config, say: Say) -> int:
     token = config.values.get("hf_hub_token") or config.values.get("hub_token")
     if token:
         os.environ.setdefault("HF_TOKEN", str(token))  # never in a file or a command line
-    if is_worker(os.environ):
-        from stages.train.distributed import in_turn
+    return _run(ready(), launch, say)
 
-        on_cpu = bool(values.get("use_cpu"))
-        wait_s = int(str(values.get("ddp_timeout") or 1800))
-        out = in_turn(lambda: _prepare(config, say), on_cpu=on_cpu, timeout_s=wait_s)
-    else:
-        out = _prepare(config, say)
-    job = job_from_config(values, out, config.given)
-    return _run(job, launch, say)
+
+def shards(config: Config, say: Say, values: Mapping[str, object]) -> Path:
+    """The folder of shards, packed if need be. Of several workers one packs, the others find it done."""
+    from stages.train.launch import is_worker
+
+    if not is_worker(os.environ):
+        return _prepare(config, say)
+    from stages.train.distributed import in_turn
+
+    wait_s = int(str(values.get("ddp_timeout") or 1800))
+    return in_turn(lambda: _prepare(config, say), on_cpu=bool(values.get("use_cpu")), timeout_s=wait_s)
 
 
 def _prepare(config: Config, say: Say) -> Path:
-    """The folder of shards. On several nodes one packs and the others wait for it."""
+    """On several nodes one packs and the others wait for it."""
     from pipeline.prepare import ensure_prepared
     from registry.errors import BusyFault
 
@@ -113,6 +123,11 @@ def _run(job: TrainJob, launch: Launch | None, say: Say) -> int:
     if launch is None:
         from stages.train.run import Stopped, train
 
+        if job.task == "predict":
+            from stages.train.predict import predict
+
+            predict(job, say)
+            return 0
         try:
             train(job, say)
         except Stopped as stopped:
@@ -146,8 +161,11 @@ def _after(config: Config, say: Say, *, as_json: bool) -> int:
     import json
 
     if config.flag("do_predict"):
+        from stages.train.distributed import go_on_alone
+
         from .predict import predict_with
 
+        go_on_alone()
         code = predict_with(config, say, trained=True, as_json=False)
         if code:
             return code

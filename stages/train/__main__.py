@@ -16,16 +16,22 @@ from .supervise import worker_exit
 
 
 def main(argv: list[str]) -> int:
-    """Train the job in the file named by `argv`; returns the exit code of contract.md."""
+    """Do the job in the file named by `argv`; returns the exit code of contract.md."""
     # DeepSpeed's launcher adds --local_rank=N; the environment says the same
     names = [word for word in argv if not word.startswith("-")]
 
     def work() -> None:
         if len(names) != 1:
             raise UsageFault("usage: python -m stages.train prep_job.json")
-        from .run import train
+        job = from_json(Path(names[0]).read_text("utf-8"))
+        if job.task == "predict":
+            from .predict import predict
 
-        train(restarted(from_json(Path(names[0]).read_text("utf-8"))), say)
+            predict(job, say)
+        else:
+            from .run import train
+
+            train(restarted(job), say)
 
     return worker_exit(work, say)
 

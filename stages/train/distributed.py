@@ -78,9 +78,14 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if is_worker(os.environ) else 1
 
 
+def process_number() -> int:
+    """This process's number among them, from 0."""
+    return rank(os.environ) if is_worker(os.environ) else 0
+
+
 def is_first() -> bool:
     """Whether this process writes the files and speaks."""
-    return rank(os.environ) == 0
+    return process_number() == 0
 
 
 def everyone_here() -> None:
@@ -99,3 +104,18 @@ def leave() -> None:
 
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def go_on_alone() -> None:
+    """After a run of several processes: what the first one does next, it does by itself."""
+    if not is_worker(os.environ):
+        return
+    from accelerate.state import AcceleratorState
+
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        os.environ.pop(name, None)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    # or the next model would be loaded in pieces for an engine that is gone
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    unset_hf_deepspeed_config()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from registry.errors import UsageFault, did_you_mean
 
-from .job import KINDS, ModelSpec, Preference, RunSpec, TrainJob, Tuning
+from .job import KINDS, Generation, ModelSpec, Preference, RunSpec, TrainJob, Tuning
 
 DPO_LOSSES = (
     "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
@@ -82,6 +82,62 @@ def job_from_config(values: Mapping[str, object], data: Path, given: Set[str] | 
     if read.problems:
         raise UsageFault(read.problems)
     return job
+
+
+def predict_job_from_config(values: Mapping[str, object], data: Path, given: Set[str] | None = None) -> TrainJob:
+    """The prediction that a config asks for; `data` is the folder with the prompts. Raises UsageFault like
+    `job_from_config`."""
+    read = _Reader({key: value for key, value in values.items() if given is None or key in given or key not in _OURS})
+    stage = read.text("stage", "sft")
+    read.check(
+        stage in ("pt", "sft", "dpo", "kto", "orpo", "simpo"), "stage", f"a model of stage {stage} does not answer"
+    )
+    adapters = read.words("adapter_name_or_path")
+    kind = read.text("finetuning_type", "lora")
+    read.check(not adapters or kind in ("lora", "oft"), "adapter_name_or_path", "needs finetuning_type: lora")
+    job = TrainJob(
+        stage="sft",
+        data=str(data),
+        model=_model(read),
+        run=_run(read),
+        arguments=_arguments(read, []),
+        task="predict",
+        generation=_generation(read),
+    )
+    if read.problems:
+        raise UsageFault(read.problems)
+    return job
+
+
+def _generation(read: _Reader) -> Generation:
+    settings = read.values.get("vllm_config")
+    engine_settings = {
+        **(dict(settings) if isinstance(settings, Mapping) else {}),
+        **{name: read.values.get(f"vllm_{name}") for name in ("maxlen", "gpu_util", "enforce_eager", "max_lora_rank")},
+    }
+    dtype = read.text("infer_dtype", "auto")
+    read.check(dtype in ("auto", "float16", "bfloat16", "float32"), "infer_dtype", f'"{dtype}" is no number format')
+    new_tokens = read.whole("max_new_tokens", 1024)
+    return Generation(
+        max_new_tokens=1024 if new_tokens is None else new_tokens,
+        max_length=read.whole("max_length", 1024) or 1024,
+        do_sample=read.flag("do_sample", True),
+        temperature=_or(read.number("temperature"), 0.95),
+        top_p=_or(read.number("top_p"), 0.7),
+        top_k=int(_or(read.whole("top_k"), 50)),
+        num_beams=read.whole("eval_num_beams") or read.whole("num_beams", 1) or 1,
+        repetition_penalty=_or(read.number("repetition_penalty"), 1.0),
+        length_penalty=_or(read.number("length_penalty"), 1.0),
+        skip_special_tokens=read.flag("skip_special_tokens", True),
+        dtype=dtype,
+        split=str(read.values.get("split") or ""),
+        engine=read.text("infer_backend", "huggingface"),
+        engine_settings={key: value for key, value in engine_settings.items() if value is not None},
+    )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def _stage_problem(stage: str) -> str:

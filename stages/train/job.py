@@ -114,9 +114,31 @@ class RunSpec:
 
 
 @dataclass(frozen=True)
+class Generation:
+    """How answers are drawn. max_new_tokens 0: `max_length` bounds prompt and answer together. dtype: torch's name or
+    "auto". split: one separator a level, "" for none; engine: huggingface or vllm, with its own settings."""
+
+    max_new_tokens: int = 1024
+    max_length: int = 1024
+    do_sample: bool = True
+    temperature: float = 0.95
+    top_p: float = 0.7
+    top_k: int = 50
+    num_beams: int = 1
+    repetition_penalty: float = 1.0
+    length_penalty: float = 1.0
+    skip_special_tokens: bool = True
+    dtype: str = "auto"
+    split: str = ""
+    engine: str = "huggingface"
+    engine_settings: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class TrainJob:
     """One run. `data` is the folder `prep pack` wrote; `arguments` are the config's remaining keys, the trainer's own
-    among them; `notes` are the sentences to show before the start (what was translated, and from what)."""
+    among them; `notes` are the sentences to show before the start (what was translated, and from what); `task` is train
+    or predict."""
 
     stage: str
     data: str
@@ -126,6 +148,8 @@ class TrainJob:
     preference: Preference = Preference()
     arguments: dict[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    task: str = "train"
+    generation: Generation = Generation()
 
     @property
     def method(self) -> str:
@@ -157,6 +181,8 @@ def from_json(text: str) -> TrainJob:
         preference=Preference(**body["preference"]),
         arguments=body["arguments"],
         notes=tuple(body["notes"]),
+        task=body["task"],
+        generation=Generation(**body["generation"]),
     )
 
 

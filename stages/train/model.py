@@ -41,7 +41,7 @@ def load_model(spec: ModelSpec, loading: Loading, path: str | None = None) -> An
     import transformers
 
     source = path or spec.path
-    config = _config(spec, source)
+    config = read_config(spec, source)
     auto = _auto_class(config, loading.reward)
     keywords: dict[str, Any] = {"dtype": getattr(torch, loading.dtype)}
     if loading.attention:
@@ -68,15 +68,18 @@ def load_model(spec: ModelSpec, loading: Loading, path: str | None = None) -> An
     return model
 
 
-def load_tokenizer(spec: ModelSpec, wrote: Mapping[str, Any], path: str | None = None) -> Any:
+def load_tokenizer(spec: ModelSpec, manifest: Mapping[str, Any], path: str | None = None) -> Any:
     """The tokenizer that is saved with the model, made the one that wrote the shards.
 
-    wrote: the manifest's `tokenizer` block. Its added tokens, end token and padding are taken over (a template may have
-    exchanged the end token), so that a saved model stops where it was taught to stop. Raises UsageFault when the ids
-    do not come out the same.
+    Its manifest's added tokens, end token, padding and template are taken over (a template may have exchanged the end
+    token), so that a saved model is spoken to as it was taught, and stops where it was taught to stop. Raises
+    UsageFault when the ids do not come out the same.
     """
     import transformers
 
+    from .chat import chat_template
+
+    wrote = manifest.get("tokenizer", {})
     source = path or spec.path
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, **_origin(spec))
@@ -105,6 +108,9 @@ def load_tokenizer(spec: ModelSpec, wrote: Mapping[str, Any], path: str | None =
             f"{wrote['vocab_size']:,}",
             hint="pack with the model's own tokenizer",
         )
+    taught = chat_template(manifest)
+    if taught is not None:
+        tokenizer.chat_template = taught
     return tokenizer
 
 
@@ -130,9 +136,11 @@ def _origin(spec: ModelSpec) -> dict[str, Any]:
     return {"revision": spec.revision, "cache_dir": spec.cache_dir, "trust_remote_code": spec.trust_remote_code}
 
 
-def _config(spec: ModelSpec, source: str) -> Any:
+def read_config(spec: ModelSpec, path: str | None = None) -> Any:
+    """transformers' configuration of the model. Raises UsageFault when it is not found."""
     import transformers
 
+    source = path or spec.path
     try:
         config = transformers.AutoConfig.from_pretrained(source, **_origin(spec))
     except (OSError, ValueError) as error:
@@ -231,9 +239,19 @@ def reference_model(job: TrainJob, loading: Loading, vocabulary: int) -> Any:
     model = load_model(spec, loading, job.model.reference)
     fit_vocabulary(model, vocabulary, job.model.grow_vocabulary, [])
     if job.model.reference_adapters:
-        import peft
-
-        for adapter in job.model.reference_adapters:
-            model = peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        model = merge_adapters(model, dataclasses.replace(spec, adapters=job.model.reference_adapters))
     model.requires_grad_(False)
     return model.eval()
+
+
+def merge_adapters(model: Any, spec: ModelSpec) -> Any:
+    """The model with all of the spec's adapters merged in. Raises UsageFault for one that does not fit."""
+    import peft
+
+    where = {"subfolder": spec.adapter_folder} if spec.adapter_folder else {}
+    for adapter in spec.adapters:
+        try:
+            model = peft.PeftModel.from_pretrained(model, adapter, **where).merge_and_unload()
+        except (ValueError, OSError, RuntimeError) as error:
+            raise UsageFault(f"adapter_name_or_path: {adapter}: {_first_line(error)}") from None
+    return model

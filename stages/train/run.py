@@ -55,7 +55,9 @@ def train(job: TrainJob, log: Say) -> dict[str, Any]:
     distributed.everyone_here()
     setup = _Setup(job, prepared, here, deepspeed, notes, log if distributed.is_first() else _nothing, log)
     try:
-        return _train(setup)
+        metrics = _train(setup)
+        distributed.everyone_here()  # a process that leaves early breaks the connections of the others
+        return metrics
     finally:
         distributed.leave()
 
@@ -189,7 +191,7 @@ def _build(setup: _Setup, fields: dict[str, Any], attention: str, mark: checkpoi
     # ZeRO-3 splits the weights while they are loaded, and learns that it should from the arguments
     arguments = _arguments_first(fields)
     net = models.load_model(job.model, loading)
-    tokenizer = models.load_tokenizer(job.model, setup.prepared.manifest.get("tokenizer", {}))
+    tokenizer = models.load_tokenizer(job.model, setup.prepared.manifest)
     models.fit_vocabulary(net, setup.prepared.vocabulary, job.model.grow_vocabulary, notes)
     net, peft = adapt(net, job, reward=job.method == "rm", notes=notes)
     own = [(_base(net), _base(net).forward)]

@@ -16,6 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no 
 
 TINY = Path(__file__).parents[3] / "fixtures" / "tiny"
 VOCABULARY = 1026  # ids of the tokenizer; the model has room for 1088
+FIRST = 100  # above the tiny tokenizer's special ids
 
 Row = dict[str, Any]
 
@@ -42,8 +43,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def example(rng: random.Random, low: int = 6, high: int = 24) -> list[int]:
     """A sequence with a rule a model learns within a few steps: each id is followed by the next one."""
-    start = rng.randrange(20, 40)
-    return [20 + (start + step) % 40 for step in range(rng.randrange(low, high))]
+    start = rng.randrange(40)
+    return [FIRST + (start + step) % 40 for step in range(rng.randrange(low, high))]
 
 
 def lm_rows(count: int, seed: int = 0) -> list[Row]:
@@ -96,6 +97,11 @@ def unpaired_rows(count: int, seed: int = 0) -> list[Row]:
             }
         )
     return rows
+
+
+def prompt_rows(count: int, seed: int = 0) -> list[Row]:
+    """Prompts with the answer that the rule of `example` gives."""
+    return [{"prompt_ids": row["prompt_ids"], "label_ids": row["chosen_ids"]} for row in pref_rows(count, seed)]
 
 
 def write_out(
@@ -167,6 +173,7 @@ def make() -> Any:
         packed = staticmethod(packed_rows)
         pref = staticmethod(pref_rows)
         unpaired = staticmethod(unpaired_rows)
+        prompts = staticmethod(prompt_rows)
         out = staticmethod(write_out)
 
     return Make

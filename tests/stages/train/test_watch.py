@@ -56,14 +56,14 @@ def test_a_poisoned_row_is_named_while_training(
 ) -> None:
     """One row of the data set teaches the opposite of all others: its step stands out, and its number is said."""
     pytest.importorskip("trl")
-    rows = make.lm(40)
-    poison = [(37 * n) % 900 + 100 for n in range(20)]
-    rows[25] = {"input_ids": poison, "labels": poison}
+    rows = make.lm(60)
+    poison = [(37 * n) % 800 + 200 for n in range(20)]
+    rows[45] = {"input_ids": poison, "labels": poison}
     out = make.out(tmp_path / "out", "lm", {"train": rows})
     _, said = run_job(
-        out, tmp_path / "o", disable_shuffling=True, per_device_train_batch_size=1, max_steps=30, learning_rate=1e-2
+        out, tmp_path / "o", disable_shuffling=True, per_device_train_batch_size=1, max_steps=50, learning_rate=1e-2
     )
-    assert any(text.startswith("step 26: loss") and "rows 25" in text for text in said)
+    assert any(text.startswith("step 46: loss") and "rows 45" in text for text in said)
     log = [json.loads(text) for text in (tmp_path / "o" / "trainer_log.jsonl").read_text().splitlines()]
-    assert log[-1]["total_tokens"] == sum(len(row["input_ids"]) for row in rows[:30])
+    assert log[-1]["total_tokens"] == sum(len(row["input_ids"]) for row in rows[:50])
     assert all(entry["fill_rate"] == 1.0 for entry in log)

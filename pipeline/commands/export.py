@@ -1,0 +1,65 @@
+"""`prep export`: merge the adapters into the model and save it with its tokenizer and chat template."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import PASS_ON, config_of, say_notes
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
+    from stages.train.export import ExportJob
+
+
+@click.command(context_settings=PASS_ON)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CONFIG.yaml] [key=value ...]")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def command(arguments: tuple[str, ...], quiet: bool) -> int:
+    """Merge an adapter and save the model, its tokenizer, its chat template and an Ollama Modelfile.
+
+    The saved model is loaded again and must answer with the same logits.
+
+    \b
+      prep export model_name_or_path=Qwen3-8B adapter_name_or_path=saves/sft template=qwen3 export_dir=merged
+    """
+    from stages.train.export import export
+
+    config = config_of(arguments, "export", {})
+    say_notes(config, quiet)
+
+    def say(line: str) -> None:
+        if not quiet:
+            click.echo(line, err=True)
+
+    export(export_job(config), say)
+    return 0
+
+
+def export_job(config: Config) -> ExportJob:
+    """The export that a configuration asks for. Raises UsageFault."""
+    from pathlib import Path
+
+    from stages.train.export import ExportJob
+    from stages.train.from_config import predict_job_from_config
+
+    values = {**config.public(), "stage": "sft"}
+    if values.get("finetuning_type") != "lora" and values.get("adapter_name_or_path"):
+        values["finetuning_type"] = "lora"  # whatever trained the adapter, it is merged the same way
+    draft = predict_job_from_config(values, Path(), config.given)
+    chat: dict[str, object] = {}
+    name = config.text("template")
+    if name and name != "auto":
+        options = {key: config.values[key] for key in ("default_system", "tool_format", "template_date")}
+        chat = {"template": {"name": name}, "compat": config.values["compat"], "options": options}
+    return ExportJob(
+        model=draft.model,
+        folder=str(config.text("export_dir")),
+        file_gb=config.whole("export_size") or 5,
+        device=str(config.values["export_device"]),
+        dtype=draft.generation.dtype,
+        reward=config.values["stage"] == "rm",
+        hub_repository=config.text("export_hub_model_id") or "",
+        chat=chat,
+    )
