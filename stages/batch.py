@@ -27,7 +27,7 @@ from registry.rules import Policy
 from .conversation import Conversation
 from .findings import Finding, Note
 from .parse import UNPARSED, parse
-from .read import Chunk, Limits, Record
+from .read import Chunk, Limits, Record, load
 from .read import records as read_records
 from .setrules import SetState
 from .validate import RecordValidator
@@ -207,7 +207,7 @@ def run(state: State, task: Task) -> ChunkResult:
 def _run(state: State, task: Task) -> ChunkResult:
     spec = state.spec
     chunk = task.chunk
-    data = chunk.data if chunk.data is not None else _bytes_of(chunk)
+    data = load(chunk)
     spool_path = ""
     if spec.spool_folder is not None:
         digest = hashlib.sha256(spec.content_key(task.source).encode())
@@ -218,22 +218,6 @@ def _run(state: State, task: Task) -> ChunkResult:
         tally, _, setstate = check_records(state, task, chunk._replace(data=data), None)
         return _result(task, tally, setstate, None, reused=False, text_bytes=len(data))
     return cast(ChunkResult, state.encoding.run(state, task, chunk._replace(data=data), spool_path))
-
-
-def _bytes_of(chunk: Chunk) -> bytes:
-    fd = os.open(chunk.path, os.O_RDONLY)
-    try:
-        want, parts, at = chunk.end - chunk.start, [], chunk.start
-        while want:
-            part = os.pread(fd, want, at)
-            if not part:
-                break
-            parts.append(part)
-            at += len(part)
-            want -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-    finally:
-        os.close(fd)
 
 
 def check_records(
@@ -248,7 +232,7 @@ def check_records(
     validator = state.validator(task.source)
     check = validator.check
     setstate = SetState(task.path, state.spec.sources[task.source].format)
-    look, keep, skimmed = setstate.add, setstate.keep, setstate.skimmed
+    look, keep, keep_row = setstate.add, setstate.keep, setstate.rows.append
     skim = validator.skim if render is None else None
     kept: list[tuple[Record, Conversation, Any]] = []
     listed = read_records(chunk, state.spec.limits)
@@ -258,7 +242,7 @@ def check_records(
     for record in listed:
         # a plain record that is only checked needs no conversation
         if skim is not None and not record.notes and (digest := skim(record.data)) is not None:
-            skimmed(digest, record.line, record.record)
+            keep_row((digest, record.line, record.record))
             continue
         notes: list[Note] = list(record.notes) if record.notes else []
         value = parse(record.data, notes)
@@ -274,8 +258,8 @@ def check_records(
         keep(conversation, validator.digest, record.line, record.record)
         kept.append((record, conversation, rendered))
     if setstate.kept > len(kept):
-        setstate.saw(validator.plain_keys)
-    return tally, kept, setstate
+        setstate.skimmed(setstate.kept - len(kept), validator.plain_keys)
+    return tally, kept, setstate.fold()
 
 
 def _result(task: Task, tally: Tally, setstate: Any, examples: Any, *, reused: bool, text_bytes: int) -> ChunkResult:

@@ -41,8 +41,8 @@ class SetState:
     def __init__(self, path: str = "", format_id: str = "") -> None:
         self.format_id = format_id
         self.read = 0
-        self.kept = 0
-        self.files: list[list[Any]] = [[path, 0]]  # path, records kept from it
+        self.rows: list[tuple[int, int, int]] = []  # digest, line, record of kept ones, not yet folded into the arrays
+        self._files: list[list[Any]] = [[path, 0]]  # path, records kept from it
         self._digests = array("Q")
         self._lines = array("q")
         self._records = array("q")
@@ -72,11 +72,7 @@ class SetState:
 
     def keep(self, found: Conversation, digest: int, line: int, record: int) -> None:
         """Remembers a record that was kept. `digest`: RecordValidator.digest of it."""
-        self.kept += 1
-        self.files[-1][1] += 1
-        self._digests.append(digest)
-        self._lines.append(line)
-        self._records.append(record)
+        self.rows.append((digest, line, record))
         if found.label is not None:
             self.labels[found.label] += 1
         elif found.chosen is not None and found.rejected is not None:
@@ -85,20 +81,12 @@ class SetState:
             if longer:
                 self.pairs[1 if longer > 0 else 2] += 1
 
-    def saw(self, keys: Sequence[str]) -> None:
-        """Remembers keys of records that were not looked at one by one."""
+    def skimmed(self, count: int, keys: Sequence[str]) -> None:
+        """Remembers that `count` plain records of these keys were read without `add`. Their `rows` were appended."""
+        self.read += count
         if self._shapes.isdisjoint([tuple(keys)]):
             self._shapes.add(tuple(keys))
             self.keys.update(dict.fromkeys(keys))
-
-    def skimmed(self, digest: int, line: int, record: int) -> None:
-        """Remembers a plain record that was kept without a note: `add` and `keep` in one."""
-        self.read += 1
-        self.kept += 1
-        self.files[-1][1] += 1
-        self._digests.append(digest)
-        self._lines.append(line)
-        self._records.append(record)
 
     def _troubled(self, value: object, notes: Sequence[Note], line: int, record: int) -> None:
         structural = [note for note in notes if note.rule in _MAPPING]
@@ -110,24 +98,45 @@ class SetState:
         if not self.guess:
             self.guess = _columns(guess.fields)
         if guess.complete and structural and guess.format.split("-")[0] != self.format_id.split("-")[0]:
-            entry = self.others.setdefault(guess.format, [self.files[-1][0], line, record, 0])
+            entry = self.others.setdefault(guess.format, [self._files[-1][0], line, record, 0])
             entry[3] += 1
+
+    def fold(self) -> SetState:
+        """Puts the rows into the arrays; returns this state. Everything that reads them calls it."""
+        if self.rows:
+            digests, lines, records = zip(*self.rows, strict=True)
+            self._digests.extend(digests)
+            self._lines.extend(lines)
+            self._records.extend(records)
+            self._files[-1][1] += len(self.rows)
+            self.rows = []
+        return self
+
+    @property
+    def kept(self) -> int:
+        """Records that were kept."""
+        return len(self._digests) + len(self.rows)
+
+    @property
+    def files(self) -> list[list[Any]]:
+        """[path, records kept from it], in the order of the input."""
+        return self.fold()._files
 
     # --- carried and merged -------------------------------------------------------------------------------------------
 
     def hashes(self) -> array[int]:
         """The digests of the kept records, in order: 64 bits each."""
-        return self._digests
+        return self.fold()._digests
 
     def merge(self, other: SetState) -> SetState:
         """Adds what came after this one; returns this one."""
+        self.fold()
         self.read += other.read
-        self.kept += other.kept
         for path, count in other.files:
-            if self.files[-1][0] == path:
-                self.files[-1][1] += count
+            if self._files[-1][0] == path:
+                self._files[-1][1] += count
             else:
-                self.files.append([path, count])
+                self._files.append([path, count])
         self._digests.extend(other._digests)
         self._lines.extend(other._lines)
         self._records.extend(other._records)
@@ -148,9 +157,8 @@ class SetState:
         return {
             "format": self.format_id,
             "read": self.read,
-            "kept": self.kept,
             "files": self.files,
-            "digests": base64.b64encode(self._digests.tobytes()).decode(),
+            "digests": base64.b64encode(self.hashes().tobytes()).decode(),
             "lines": base64.b64encode(self._lines.tobytes()).decode(),
             "records": base64.b64encode(self._records.tobytes()).decode(),
             "keys": list(self.keys),
@@ -165,8 +173,8 @@ class SetState:
     def from_dict(cls, raw: Mapping[str, Any], path: str | None = None) -> SetState:
         """A state from `as_dict`. `path`: the file that its records are in now, when that is another one."""
         state = cls("", raw["format"])
-        state.read, state.kept = raw["read"], raw["kept"]
-        state.files = [[path if path is not None else old, count] for old, count in raw["files"]]
+        state.read = raw["read"]
+        state._files = [[path if path is not None else old, count] for old, count in raw["files"]]
         state._digests.frombytes(base64.b64decode(raw["digests"]))
         state._lines.frombytes(base64.b64decode(raw["lines"]))
         state._records.frombytes(base64.b64decode(raw["records"]))
