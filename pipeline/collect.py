@@ -13,7 +13,7 @@ from typing import Any
 
 from stages.batch import SAMPLES_PER_RULE, BatchSpec, ChunkResult, Reject, Task, prepare, run, task_name
 from stages.findings import Finding, Note
-from stages.read import Chunk, FileInfo, scan
+from stages.read import Chunk, FileInfo, public, scan
 
 from .plan import Plan
 from .workers import Job, inline, processes
@@ -116,7 +116,8 @@ def _tasks(plan: Plan, collected: Collected, places: dict[int, int], maximum: in
     for number, source in enumerate(plan.sources):
         seen = 0
         for path in source.files:
-            totals = FileTotals(number, path, base=seen)
+            shown = public(path)  # no user name, password or query of a URL gets into a finding or a manifest
+            totals = FileTotals(number, shown, base=seen)
             collected.files.append(totals)
             at = len(collected.files) - 1
             for item in scan(path, plan.limits):
@@ -134,7 +135,7 @@ def _tasks(plan: Plan, collected: Collected, places: dict[int, int], maximum: in
                 seen += max(item.records, 0)
                 places[count] = at
                 count += 1
-                yield Task(number, path, item, wanted, check=item.index == 0 and len(collected.files) <= CHECKED_FILES)
+                yield Task(number, shown, item, wanted, check=item.index == 0 and len(collected.files) <= CHECKED_FILES)
 
 
 def _take(

@@ -41,11 +41,12 @@ HABITS = {
 
 
 def check_habits(plan: Plan, collected: Collected) -> None:
-    """Adds, for each data set, what the template put in or took out, with the share of records; and what of the template
-    the tokenizer lacks."""
+    """Adds, for each data set, what the template put in or took out, with the share of records; and what of the
+    template the tokenizer lacks."""
     if plan.fitted is not None and plan.encode is not None and plan.fitted.missing_marks:
         marks = ", ".join(plan.fitted.missing_marks)
-        text = f"the tokenizer has no token for {len(plan.fitted.missing_marks)} marks of template {plan.encode.template}"
+        count = len(plan.fitted.missing_marks)
+        text = f"the tokenizer has no token for {count} marks of template {plan.encode.template}"
         collected.note(plan, plan.encode.tokenizer, Note("template.missing-marks", "", text, shown(marks)))
     for number, seen in sorted(collected.seen.items()):
         source = plan.sources[number]

@@ -5,8 +5,8 @@
                                                                           spool (token ids before any cut)
 
 A chunk's spool file is named by its content: the bytes, the record format and map, the rules, the template, the
-tokenizer and the version of each stage. `cutoff_len` is not in that name: cutting works on the stored lengths, so another cutoff
-needs neither validation nor tokenizer. What is dropped is counted here, once, under one rule.
+tokenizer and the version of each stage. `cutoff_len` is not in that name: cutting works on the stored lengths, so
+another cutoff needs neither validation nor tokenizer. What is dropped is counted here, once, under one rule.
 """
 
 from __future__ import annotations

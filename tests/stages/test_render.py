@@ -82,7 +82,7 @@ def test_trained_halves_are_the_answers(name: str, turns: list[tuple[str, str]],
 def test_an_empty_thought_is_where_the_option_says(
     name: str, turns: list[tuple[str, str]], thinking: bool | None
 ) -> None:
-    """enable_thinking true trains an empty thought before an answer without one; false and unset put it in the prompt."""
+    """enable_thinking true trains an empty thought before an answer without one; else it goes into the prompt."""
     template, _, _, _ = fitted(name)
     empty = template.thought_words[1] if template.kind == "reasoning-close-only" else "".join(template.thought_words)
     halves = render(name, chat(turns), RenderOptions(enable_thinking=thinking))
