@@ -211,7 +211,7 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
     name = config.text("template") or "auto"
     template = None if name == "auto" else load_template(name, compat)
     extra = tuple((token, False) for token in config.items("add_tokens")) + tuple(
-        (token, True) for token in config.items("add_special_tokens")
+        (token, True) for token in _special_tokens(config)
     )
     files, fitted = fitted_tokenizer(model, name, compat, extra)
     if template is None and plan.kind != "pt":
@@ -274,6 +274,23 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
             f"vocabulary: {grown.token} is added as id {grown.id} ({grown.asked_by}); the model must grow with it"
         )
     return dataclasses.replace(plan, encode=spec, tokenizer=files, fitted=fitted, notes=tuple(notes))
+
+
+def _special_tokens(config: Config) -> list[str]:
+    """Special tokens to add: the keys of `new_special_tokens_config` (token: description), else `add_special_tokens`."""
+    path = config.text("new_special_tokens_config")
+    if path is None:
+        return config.items("add_special_tokens")
+    from .yamlfile import FileProblem, read_document
+
+    try:
+        with open(path, "rb") as handle:
+            document = read_document(handle.read(), is_json=path.endswith(".json"))
+    except FileProblem as problem:
+        raise UsageFault(f"new_special_tokens_config: {path}:{problem.line}: {problem}") from None
+    except OSError as error:
+        raise UsageFault(f"new_special_tokens_config: {path}: cannot be read: {error.strerror}") from None
+    return [str(token) for token in document.values]
 
 
 def _optional_flag(value: object) -> bool | None:
