@@ -1,4 +1,4 @@
-"""The table of record formats: ids, families, default column maps, readers."""
+"""The table of record formats: ids, families, default column maps, readers and writers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from registry.datasets import Fields
 from stages.conversation import Conversation
 from stages.findings import Note
 
-from . import alpaca, openai, pretrain, sharegpt
+from . import alpaca, openai, pretrain, sharegpt, write_alpaca, write_openai, write_pretrain, write_sharegpt
+from .losses import Loss
 
 
 class Reader(Protocol):
@@ -22,6 +23,8 @@ class Reader(Protocol):
     def __call__(self, record: dict[str, Any], notes: list[Note]) -> Conversation | None:
         """The record as a `Conversation`; None after a note that says why there is none."""
 
+
+Writer = Callable[[Conversation, Fields, str, list[Loss]], dict[str, Any]]
 
 KINDS = ("sft", "pref", "kto", "pt", "predict")
 _STAGE_KINDS = {
@@ -63,6 +66,40 @@ class Format:
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             notes.append(Note("shape.type", "", f"the record is not of the format {self.id}: {error!r}"))
             return None
+
+    def from_conversation(
+        self, conversation: Conversation, fields: Fields, kind: str, losses: list[Loss]
+    ) -> dict[str, Any]:
+        """A `Conversation` as a record of this format; what it has no place for is appended to `losses`.
+
+        Pointers of losses are those of the record that the conversation was read from.
+        """
+        return _WRITERS[self.family](conversation, fields, kind, losses)
+
+    @property
+    def cannot_carry(self) -> tuple[str, ...]:
+        """Ids (stages.formats.losses.LOSSES) of what a record of this format has no place for."""
+        return _CANNOT_CARRY[self.family]
+
+
+_WRITERS: dict[str, Writer] = {
+    "alpaca": write_alpaca.write,
+    "sharegpt": write_sharegpt.write,
+    "openai": write_openai.write,
+    "pretrain": write_pretrain.write,
+}
+_CANNOT_CARRY = {
+    "alpaca": (
+        "tool-turn", "weight", "reasoning", "name", "call-id", "message-key", "ignored-calls", "record-key",
+        "system-place", "role-word", "call-form", "empty-field",
+    ),
+    "sharegpt": ("ignored-calls", "record-key", "message-key", "prompt-split", "role-word", "call-form", "empty-field"),
+    "openai": (
+        "ignored-calls", "record-key", "message-key", "prompt-split", "system-place", "role-word", "call-form",
+        "call-id-given", "tools-form", "empty-field",
+    ),
+    "pretrain": ("record-key", "empty-field"),
+}  # fmt: skip
 
 
 _MEDIA = Fields(images="images", videos="videos", audios="audios")
