@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 import orjson
 
-from registry.errors import DataFault, UsageFault
+from registry.errors import DataFault, MachineFault, UsageFault
 from stages.encoding import VERSIONS, BackEndDiffers
 from stages.files import make_folder, remove_tree, write_whole
 from stages.leftout import NAME as LEFT_OUT
 from stages.leftout import write_left_out
 from stages.pack import VERSION as PACK_VERSION
+from stages.read import identity, is_url, public
 from stages.write import VERSION as WRITE_VERSION
 from stages.write import Parts, ShardResult, ShardTask, write_shard
 
@@ -40,10 +41,10 @@ from .manifest import NAME as MANIFEST
 from .manifest import SCHEMA_VERSION, dump, read_manifest
 from .plan import Plan, make_plan
 from .proof import Proof, note_proof
-from .publish import CACHE, is_ours, locked, open_output, publish
+from .publish import CACHE, KEYS, clean, is_ours, locked, new_build, open_output, publish
 from .rejects import RejectWriter
 from .setcheck import check_habits, check_set, check_split, stop_on_mapping
-from .verify import file_sha256, self_digest
+from .verify import file_sha256, listed_files, self_digest
 from .workers import Job, inline, processes
 
 Log = Callable[[str], None]
@@ -134,25 +135,19 @@ def prepare(
                 log(line)
             return _build(plan, out, key, made_of, log, started, reasons, progress)
         finally:
-            remove_tree(out / CACHE / "build")
-            if not keep_cache:
-                _drop_cache(out)
-
-
-def _drop_cache(out: Path) -> None:
-    for entry in list((out / CACHE).iterdir()):
-        if entry.name != "lock":
-            remove_tree(entry)
-    remove_tree(out / CACHE)
-    if not any(out.iterdir()):
-        remove_tree(out)
+            try:
+                clean(out, keep_cache=keep_cache)
+            except MachineFault as fault:  # what went wrong before it, if anything, is what has to be told
+                log(f"warning: cleaning up failed, the next run does it: {fault.problems[0]}")
 
 
 # --- identity ---------------------------------------------------------------------------------------------------------
 
 
 def _digest_inputs(plan: Plan) -> dict[str, str]:
-    return {path: file_sha256(path) for source in plan.sources for path in source.files if os.path.isfile(path)}
+    """Path -> what its content is known by: a sha256, or a store's own digest of a file behind a URL."""
+    paths = [path for source in plan.sources for path in source.files]
+    return {path: identity(path) if is_url(path) else file_sha256(path) for path in paths}
 
 
 def run_key(plan: Plan, digests: dict[str, str]) -> tuple[str, dict[str, dict[str, Any]]]:
@@ -165,8 +160,8 @@ def run_key(plan: Plan, digests: dict[str, str]) -> tuple[str, dict[str, dict[st
                 {
                     "source": source.spec.name,
                     "split": source.split,
-                    "path": os.path.basename(path),
-                    "sha256": digests.get(path, path),
+                    "path": os.path.basename(public(path)),
+                    "sha256": digests[path],
                 }
                 for source in plan.sources
                 for path in source.files
@@ -191,17 +186,21 @@ def run_key(plan: Plan, digests: dict[str, str]) -> tuple[str, dict[str, dict[st
 def _reasons(out: Path, key: str, made_of: dict[str, Any]) -> list[str]:
     """Why OUT has to be built, one line each; empty when it is up to date."""
     if not (out / MANIFEST).exists():
-        return ["no finished output yet"] if is_ours(out) and (out / CACHE / "keys.json").exists() else ["new output"]
+        return ["no finished output yet"] if is_ours(out) and (out / CACHE / KEYS).exists() else ["new output"]
     try:
         manifest = read_manifest(out)
     except (DataFault, UsageFault) as fault:
         return [f"rebuilding: {fault.problems[0]}"]
     if manifest.get("key") == key:
-        missing = [name for name in _listed(manifest) if not (out / name).is_file()]
-        return [f"rebuilding: {missing[0]} is missing"] if missing else []
+        for name, entry in listed_files(manifest).items():
+            if not (out / name).is_file():
+                return [f"rebuilding: {name} is missing"]
+            if (out / name).stat().st_size != entry["bytes"]:
+                return [f"rebuilding: {name} is damaged"]
+        return []
     changed = []
     try:
-        before = orjson.loads((out / CACHE / "keys.json").read_bytes())
+        before = orjson.loads((out / CACHE / KEYS).read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return ["rebuilding: made with other settings or data"]
     after = orjson.loads(orjson.dumps(made_of, option=orjson.OPT_NON_STR_KEYS))
@@ -209,12 +208,6 @@ def _reasons(out: Path, key: str, made_of: dict[str, Any]) -> list[str]:
         old = before.get(stage, {})
         changed += [f"{stage}: {name}" for name in parts if parts[name] != old.get(name)]
     return [f"rebuilding: changed since the last run: {', '.join(changed) or 'settings'}"]
-
-
-def _listed(manifest: dict[str, Any]) -> list[str]:
-    from .verify import listed_files
-
-    return list(listed_files(manifest))
 
 
 # --- building ---------------------------------------------------------------------------------------------------------
@@ -232,10 +225,9 @@ def _build(
 ) -> Outcome:
     config = plan.config
     elapsed: dict[str, float] = {"plan": time.perf_counter() - started}
-    build = out / CACHE / "build"
+    build = new_build(out)
     spool = out / CACHE / "chunks"
-    remove_tree(build)
-    for folder in (build / "lineage", build / "rejects", spool):
+    for folder in (build / "lineage", build / "rejects", build / CACHE, spool):
         make_folder(folder)
     workers = worker_count(config)
     _warn_disk(plan, out, log)
@@ -243,6 +235,7 @@ def _build(
     with Proof(plan, out / CACHE) as proving:
         plan, collected, rejects = _collect(plan, spool, build / "rejects", workers, log, progress)
         proof = proving.result()
+    _check_unchanged(collected, made_of)
     elapsed["read, validate, tokenize"] = time.perf_counter() - mark
     mark = time.perf_counter()
     check_set(plan, collected)
@@ -285,15 +278,31 @@ def _build(
     manifest["template_proof"] = proof
     manifest["sha256"] = self_digest(manifest)
     manifest["run"] = _run_block(plan, started, workers, collected)
+    write_whole(build / CACHE / KEYS, orjson.dumps(made_of, option=orjson.OPT_NON_STR_KEYS))
     write_whole(build / MANIFEST, dump(manifest))
     for folder in (build, build / "lineage", build / "rejects"):
         _sync(folder)
-    publish(build, out)
-    write_whole(out / CACHE / "keys.json", orjson.dumps(made_of, option=orjson.OPT_NON_STR_KEYS))
-    _prune(spool, set(table.spools))
+    if warning := publish(build, out):
+        log(f"warning: {warning}")
+    try:
+        _prune(spool, set(table.spools))
+    except MachineFault as fault:
+        log(f"warning: the output is complete, but cleaning up failed: {fault.problems[0]}")
     elapsed["publish"] = time.perf_counter() - mark
     elapsed["total"] = time.perf_counter() - started
     return Outcome(out, "written", manifest, collected, plan, reasons, elapsed)
+
+
+def _check_unchanged(collected: Collected, made_of: dict[str, Any]) -> None:
+    """The bytes that were read are those that the run's key was made of. Raises MachineFault that names the files."""
+    changed = [
+        f"{item.path}: changed while it was being read"
+        for item, entry in zip(collected.files, made_of["read"]["inputs"], strict=True)
+        # a store's own digest holds a colon, and cannot be compared
+        if item.info is not None and ":" not in entry["sha256"] and entry["sha256"] != item.info.sha256
+    ]
+    if changed:
+        raise MachineFault(changed, hint="let its writer finish, then start again")
 
 
 def _sync(folder: Path) -> None:
@@ -304,8 +313,8 @@ def _sync(folder: Path) -> None:
 
 def _prune(spool: Path, used: set[str]) -> None:
     names = {os.path.basename(path) for path in used}
-    for entry in spool.iterdir():
-        if entry.name not in names:
+    for entry in sorted(spool.iterdir()) if spool.is_dir() else ():
+        if entry.suffix == ".spool" and entry.name not in names:  # the folder may be a link to a place that holds more
             remove_tree(entry)
 
 

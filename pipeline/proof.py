@@ -1,7 +1,8 @@
 """The template proof of a run: our rendering against the tokenizer's own chat template, kept in the manifest.
 
 It is computed while the chunks are read, in a thread whose work is done by the render child, and kept in the cache by
-the digests of tokenizer and template. A tokenizer without a chat template has nothing to compare with, and that is said.
+the digests of tokenizer and template. A tokenizer without a chat template has nothing to compare with, and that is
+said.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import xxhash
 
 from registry.errors import Fault
 from stages.files import write_whole
@@ -50,12 +52,14 @@ class Proof:
 
     def _run(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = orjson.loads(self.path.read_bytes())
-            return found
-        except (OSError, orjson.JSONDecodeError):
-            pass
+            kept = orjson.loads(self.path.read_bytes())
+            if kept["xxh3"] == _digest(kept["proof"]):
+                found: dict[str, Any] = kept["proof"]
+                return found
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # none, or damaged: it is part of the manifest, so a flipped bit must not come through
         result = self._prove()
-        write_whole(self.path, orjson.dumps(result))
+        write_whole(self.path, orjson.dumps({"proof": result, "xxh3": _digest(result)}))
         return result
 
     def _prove(self) -> dict[str, Any]:
@@ -88,6 +92,10 @@ class Proof:
                 }
             cases[case.case] = entry
         return {"verdict": proof.verdict, "reason": "", "cases": cases}
+
+
+def _digest(proof: dict[str, Any]) -> str:
+    return xxhash.xxh3_64_hexdigest(orjson.dumps(proof, option=orjson.OPT_SORT_KEYS))
 
 
 def note_proof(plan: Plan, collected: Collected, proof: dict[str, Any]) -> None:

@@ -1,37 +1,49 @@
 """Publish: a finished build replaces the old output whole, and one run at a time holds an output.
 
-    OUT/.cache/build/...   the new output, every file written and synced
-    OUT                    complete old output, or none
+    OUT/.cache/build.x/...   the new output, every file written and synced
+    OUT                      complete old output, or none
 
 No old output: the entries move into OUT one by one, the manifest last. An old one: the new tree is put beside OUT and
 the two folders change places in one system call (Linux renameat2 RENAME_EXCHANGE); where that does not exist, the old
-manifest goes first and the new one comes last, so that nothing in between is ever called complete. A run that was
-killed half-way is tidied at the next start.
+manifest goes first and the new one comes last, so that nothing in between is ever called complete. What a killed run
+left is tidied by the next one, once it holds the lock. Files in OUT that are not prep's stay where they are.
+
+The lock is a hard link in the new tree before it becomes OUT, so there is no moment in which a second run finds OUT
+without one. A build folder has a name of its own: a worker that outlives its killed run writes into nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
+import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from registry.errors import BusyFault, UsageFault
+from registry.errors import BusyFault, MachineFault, UsageFault
 from stages import files
 from stages.files import machine_fault, make_folder, remove_tree, sweep, sync_folder
 
 MANIFEST = "manifest.json"
 CACHE = ".cache"
+LOCK = "lock"
 OWNER = "prep-output"  # marks a folder as ours, complete or not
-_EXCHANGE = 2  # RENAME_EXCHANGE, linux/fs.h
+KEYS = "keys.json"
+BUILD = "build."
+_TOP = frozenset({MANIFEST, CACHE, "dataset_dict.json", "report.json", "lineage", "rejects", "train"})
+# what a file system says that has no exchange, no hard links, or another device at this place
+_NOT_HERE = frozenset(
+    {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV, errno.EBUSY, errno.EPERM, errno.EACCES, errno.EMLINK,
+     errno.EROFS, errno.ENAMETOOLONG}
+)  # fmt: skip
 
 
 def open_output(out: Path) -> None:
     """Makes OUT and its cache, or checks that it is ours. Raises UsageFault for a non-empty folder that is not ours."""
-    _tidy(out)
     if out.exists() and not out.is_dir():
         raise UsageFault(f"{out}: is a file; the output is a folder")
     if out.is_dir() and not is_ours(out):
@@ -42,104 +54,216 @@ def open_output(out: Path) -> None:
                 hint="give another folder with -o, or empty this one",
             )
     make_folder(out / CACHE)
-    marker = out / CACHE / OWNER
-    if not marker.exists():
-        files.write_whole(marker, b"This folder is written by prep.\n")
 
 
 def is_ours(out: Path) -> bool:
     """Whether a folder holds an output of ours, finished or not."""
-    if (out / CACHE / OWNER).is_file():
+    cache = out / CACHE
+    if (cache / OWNER).is_file():
         return True
+    document = _manifest(out)
+    if "schema_version" in document and "kind" in document:
+        return True
+    # a run that ended between its first two steps
+    return (
+        {entry.name for entry in out.iterdir()} == {CACHE}
+        and cache.is_dir()
+        and all(entry.name == LOCK or entry.name.startswith(OWNER) for entry in cache.iterdir())
+    )
+
+
+def _manifest(out: Path) -> dict[str, Any]:
     try:
-        head = (out / MANIFEST).read_bytes()[:4096]
-    except OSError:
-        return False
-    return b'"schema_version"' in head and b'"kind"' in head
-
-
-def _tidy(out: Path) -> None:
-    """Ends what a killed run left: the cache goes back, the folder that changed places goes away."""
-    beside = _beside(out)
-    if beside.is_dir():
-        if (beside / CACHE).is_dir() and out.is_dir() and not (out / CACHE).exists():
-            files.operations.rename(os.fspath(beside / CACHE), os.fspath(out / CACHE))
-        remove_tree(beside)
-    if (out / CACHE).is_dir():
-        sweep(out)
-
-
-def _beside(out: Path) -> Path:
-    return out.parent / f".{out.name}{files.TEMPORARY}"
+        document = json.loads((out / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 @contextlib.contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Holds OUT for this run. Raises BusyFault when another one has it; the kernel frees it when a run dies."""
-    path = out / CACHE / "lock"
+    """Holds OUT for this run, tidied. Raises BusyFault when another one has it; the kernel frees it when a run dies."""
+    fd = _lock(out)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise machine_fault(error, path) from error
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise machine_fault(error, path) from error
-            holder = os.read(fd, 100).decode("utf-8", "replace").strip()
-            raise BusyFault(
-                f"{out}: another run holds this output{f' (process {holder})' if holder else ''}",
-                hint="wait for it to end, or give another folder with -o",
-            ) from None
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())  # for people only: the lock is the kernel's
+        with contextlib.suppress(OSError):  # for people only: the lock is the kernel's
+            os.ftruncate(fd, 0)
+            os.write(fd, f"{os.getpid()}\n".encode())
+        _tidy(out)
+        marker = out / CACHE / OWNER
+        if not marker.exists():
+            files.write_whole(marker, b"This folder is written by prep.\n")
         yield
     finally:
         os.close(fd)
 
 
-def publish(build: Path, out: Path) -> None:
-    """Moves a finished build into OUT. Raises MachineFault when the disk says no."""
+def _lock(out: Path) -> int:
+    path = out / CACHE / LOCK
+    for _ in range(20):
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:  # a run with --no-cache has just ended
+            make_folder(path.parent)
+            continue
+        except OSError as error:
+            raise machine_fault(error, path) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                return fd
+        except FileNotFoundError:
+            pass  # removed while we waited: what we hold is nobody's lock any more
+        except OSError as error:
+            holder = os.read(fd, 100).decode("utf-8", "replace").strip()
+            os.close(fd)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise machine_fault(error, path) from error
+            raise BusyFault(
+                f"{out}: another run holds this output{f' (process {holder})' if holder else ''}",
+                hint="wait for it to end, or give another folder with -o",
+            ) from None
+        os.close(fd)
+    raise BusyFault(f"{out}: other runs keep taking this output", hint="give another folder with -o")
+
+
+# --- what a run that was killed left ----------------------------------------------------------------------------------
+
+
+def new_build(out: Path) -> Path:
+    """A fresh folder for a build."""
+    build = out / CACHE / f"{BUILD}{secrets.token_hex(4)}"
+    make_folder(build)
+    return build
+
+
+def _tidy(out: Path) -> None:
+    """Ends what an earlier run left: its build, its temporary files, and the old tree when it had changed places."""
+    beside = _beside(out)
+    if beside.is_dir() and not beside.is_symlink():
+        _merge(beside, out)
+    clean(out)
+
+
+def clean(out: Path, *, keep_cache: bool = True) -> None:
+    """Removes builds and temporary files, and without keep_cache the whole cache. Raises MachineFault."""
+    cache = out / CACHE
+    if not cache.is_dir():
+        return
+    for entry in sorted(cache.iterdir()):
+        if entry.name.startswith(BUILD):
+            remove_tree(entry)
+    sweep(cache)
+    if keep_cache:
+        return
+    for entry in sorted(cache.iterdir()):
+        if entry.name != LOCK:  # last, so that a run which waits for it cannot begin too early
+            remove_tree(entry)
+    remove_tree(cache)
+    if not any(out.iterdir()):
+        remove_tree(out)
+
+
+def _beside(out: Path) -> Path:
+    whole = Path(os.path.realpath(out))  # where a link leads, for the exchange must not swap the link
+    return whole.parent / f".{whole.name}{files.TEMPORARY}"
+
+
+def _is_output(name: str, splits: frozenset[str]) -> bool:
+    return name in _TOP or name in splits or name.startswith("validation")
+
+
+def _splits(tree: Path) -> frozenset[str]:
+    splits = _manifest(tree).get("splits")
+    return frozenset(splits) if isinstance(splits, dict) else frozenset()
+
+
+def _merge(beside: Path, out: Path) -> None:
+    """What goes from the old tree to the new one: the cache and files that are not ours. Then the old tree goes away.
+
+    Also right when the two have not changed places yet: the tree beside then has nothing that OUT lacks.
+    """
+    splits = _splits(beside)
+    old_cache = beside / CACHE
+    moves = [
+        (entry, out / CACHE / entry.name)
+        for entry in (sorted(old_cache.iterdir()) if old_cache.is_dir() else ())
+        if entry.name not in (LOCK, OWNER, KEYS)
+    ]
+    moves += [
+        (entry, out / entry.name) for entry in sorted(beside.iterdir()) if not _is_output(entry.name, splits)
+    ]
     try:
-        if (out / MANIFEST).exists() and _exchange(build, out):
-            return
-        _replace(build, out)
+        for old, new in moves:
+            if not os.path.lexists(new):
+                files.operations.rename(os.fspath(old), os.fspath(new))
+        sync_folder(os.fspath(out))
     except OSError as error:
         raise machine_fault(error, out) from error
+    remove_tree(beside)
+
+
+# --- the new output takes its place -----------------------------------------------------------------------------------
+
+
+def publish(build: Path, out: Path) -> str:
+    """Moves a finished build into OUT. Raises MachineFault when the disk says no.
+
+    Returns a warning when the output is there but something old could not be cleaned away, else an empty string.
+    """
+    try:
+        if (out / MANIFEST).exists() and _exchange(build, out):
+            pass
+        else:
+            _replace(build, out)
+    except OSError as error:
+        raise machine_fault(error, out) from error
+    try:
+        _tidy(out)
+    except MachineFault as fault:
+        return f"the output is complete, but cleaning up failed: {fault.problems[0]}"
+    return ""
 
 
 def _replace(build: Path, out: Path) -> None:
+    splits = _splits(out)
     old = out / MANIFEST
     if old.exists():
         files.operations.unlink(os.fspath(old))
         sync_folder(os.fspath(out))
-    names = sorted(entry.name for entry in build.iterdir())
-    for entry in list(out.iterdir()):
-        if entry.name != CACHE:
+    names = {entry.name for entry in build.iterdir()} - {CACHE}
+    for entry in sorted(out.iterdir()):
+        if entry.name != CACHE and (entry.name in names or _is_output(entry.name, splits)):
             remove_tree(entry)
-    for name in sorted(names, key=lambda item: item == MANIFEST):
-        if name == MANIFEST:
-            sync_folder(os.fspath(out))
+    for entry in sorted((build / CACHE).iterdir()) if (build / CACHE).is_dir() else ():
+        files.operations.rename(os.fspath(entry), os.fspath(out / CACHE / entry.name))
+    for name in sorted(names - {MANIFEST}):
         files.operations.rename(os.fspath(build / name), os.fspath(out / name))
     sync_folder(os.fspath(out))
-    files.operations.rmdir(os.fspath(build))
+    files.operations.rename(os.fspath(build / MANIFEST), os.fspath(old))
+    sync_folder(os.fspath(out))
 
 
 def _exchange(build: Path, out: Path) -> bool:
     """The two folders change places; False when the system cannot do that here."""
-    beside = _beside(out)
+    beside, whole = _beside(out), os.path.realpath(out)
+    make_folder(build / CACHE)
+    moved = False
     try:
+        for name in (LOCK, OWNER):
+            if not os.path.lexists(build / CACHE / name):
+                files.operations.link(os.fspath(out / CACHE / name), os.fspath(build / CACHE / name))
+        sync_folder(os.fspath(build / CACHE))
         files.operations.rename(os.fspath(build), os.fspath(beside))
-    except OSError:
+        moved = True
+        files.operations.exchange(os.fspath(beside), whole)
+    except OSError as error:
+        if error.errno not in _NOT_HERE:
+            raise
+        if moved:
+            files.operations.rename(os.fspath(beside), os.fspath(build))
+        for name in (LOCK, OWNER):
+            with contextlib.suppress(FileNotFoundError):
+                files.operations.unlink(os.fspath(build / CACHE / name))
         return False
-    library = ctypes.CDLL(None, use_errno=True)
-    call = getattr(library, "renameat2", None)
-    if call is None or call(-100, os.fsencode(beside), -100, os.fsencode(out), _EXCHANGE) != 0:
-        files.operations.rename(os.fspath(beside), os.fspath(build))
-        return False
-    sync_folder(os.fspath(out.parent))
-    files.operations.rename(os.fspath(beside / CACHE), os.fspath(out / CACHE))
-    sync_folder(os.fspath(out))
-    remove_tree(beside)
+    sync_folder(os.path.dirname(whole))
     return True

@@ -8,6 +8,7 @@ fail or kill the process there. A file is either absent, the old one, or the who
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import os
@@ -19,6 +20,7 @@ from typing import Protocol
 from registry.errors import MachineFault
 
 TEMPORARY = ".prep-tmp"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
 class Operations(Protocol):
@@ -32,6 +34,8 @@ class Operations(Protocol):
     def unlink(self, path: str) -> None: ...
     def mkdir(self, path: str) -> None: ...
     def rmdir(self, path: str) -> None: ...
+    def link(self, old: str, new: str) -> None: ...
+    def exchange(self, one: str, other: str) -> None: ...
 
 
 class _System:
@@ -60,6 +64,18 @@ class _System:
 
     def rmdir(self, path: str) -> None:
         os.rmdir(path)
+
+    def link(self, old: str, new: str) -> None:
+        os.link(old, new)
+
+    def exchange(self, one: str, other: str) -> None:
+        """Two paths change places in one step. Raises OSError (ENOSYS where the system has no such call)."""
+        call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+        if call is None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), one)
+        if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), one)
 
 
 operations: Operations = _System()

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from registry.errors import Fault, MachineFault, UsageFault
-from stages.read import FileInfo, Limits, Record, discover, public, records, scan
+from stages.read import FileInfo, Limits, Record, discover, identity, public, records, scan
 from stages.read.remote import PROTOCOLS
 
 LINES = [b'{"n": %d}' % n for n in range(3000)]
@@ -135,3 +135,12 @@ def test_what_is_handed_on_names_no_credential(memory: fsspec.AbstractFileSystem
     with mock.patch("fsspec.core.url_to_fs", return_value=(memory, "/d/a.jsonl")):
         chunk, info = scan("https://user:secret@host/d/a.jsonl?token=secret")
     assert chunk.path == info.path == "https://host/d/a.jsonl"
+
+
+def test_the_identity_of_a_url_follows_its_content(memory: fsspec.AbstractFileSystem) -> None:
+    """Same name, same size, other bytes: another identity."""
+    seen = set()
+    for content in (b"one", b"two"):
+        memory.pipe("/d/a.jsonl", content)
+        seen.add(identity("memory://d/a.jsonl"))
+    assert len(seen) == 2
