@@ -12,7 +12,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from registry.datasets import Fields
 from registry.rules import Policy
@@ -96,7 +96,7 @@ class SetState:
         if guess is None:
             return
         if not self.guess:
-            self.guess = _columns(guess.fields)
+            self.guess = {name: key for name, key in _columns(guess.fields).items() if key in cast("Any", value)}
         if guess.complete and structural and guess.format.split("-")[0] != self.format_id.split("-")[0]:
             entry = self.others.setdefault(guess.format, [self._files[-1][0], line, record, 0])
             entry[3] += 1
