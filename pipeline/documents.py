@@ -1,0 +1,148 @@
+"""The manifest of a run, made of what was planned, collected and written."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import Counter
+from dataclasses import asdict
+from importlib.metadata import version as installed_version
+from typing import Any
+
+from .arrange import SourceLedger, total
+from .collect import Collected
+from .identity import CONTENT_KEYS, RECIPE_KEYS
+from .manifest import SCHEMA_VERSION
+from .plan import Plan
+
+
+def make_manifest(
+    plan: Plan,
+    collected: Collected,
+    ledgers: list[SourceLedger],
+    splits: dict[str, dict[str, Any]],
+    key: str,
+    verdict: dict[str, Any],
+    listed: list[dict[str, Any]],
+) -> dict[str, Any]:
+    encode, fitted, config = plan.encode, plan.fitted, plan.config
+    assert encode is not None and fitted is not None
+    cutoff = config.whole("cutoff_len") or 2048
+    for entry in splits.values():
+        entry["fill_rate"] = round(entry["tokens"] / max(entry["rows"] * cutoff, 1), 6) if plan.packed else None
+    names = source_names(plan)
+    manifest: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "key": key,
+        "kind": "lm" if plan.kind == "pt" else plan.kind,
+        "stage": plan.stage,
+        "packed": plan.packed,
+        "cutoff_len": cutoff,
+        "compat": encode.compat,
+        "template": {"name": encode.template, "sha256": encode.template_sha256, "date": encode.options.template_date},
+        "tokenizer": {
+            "sha256": encode.tokenizer_sha256,
+            "vocab_size": fitted.size,
+            "bos_id": fitted.ids.bos,
+            "eos_id": fitted.ids.eos,
+            "eos_token": fitted.ids.eos_text,
+            "pad_id": fitted.pad,
+            "added": [{"token": grown.token, "id": grown.id, "asked_by": grown.asked_by} for grown in fitted.growth],
+            "check": verdict,
+        },
+        "cut": asdict(encode.cut) | {"overlong": encode.overlong},
+        "recipe": {name: config.values.get(name) for name in RECIPE_KEYS if config.values.get(name)},
+        "options": {name: config.values.get(name) for name in CONTENT_KEYS},
+        "inputs": [
+            {
+                "path": _shown_path(item.path),
+                "source": names[item.source],
+                "split": plan.sources[item.source].split,
+                "format": plan.sources[item.source].spec.format,
+                "sha256": item.info.sha256 if item.info else "",
+                "bytes": item.info.bytes if item.info else 0,
+                "records": item.read + item.not_taken,
+            }
+            for item in collected.files
+        ],
+        "ledger": total(ledgers).as_dict()
+        | {"sources": {name: ledger.as_dict() for name, ledger in zip(names, ledgers, strict=True)}},
+        "findings": dict(sorted(_counts(collected).items())),
+        "splits": splits,
+        "files": listed,
+    }
+    manifest["mixture"] = mixture(plan, ledgers)
+    manifest["truncated"] = {
+        source.spec.name: _cut_counts(collected, number) for number, source in enumerate(plan.sources)
+    }
+    return manifest
+
+
+def _cut_counts(collected: Collected, source: int) -> dict[str, int]:
+    """Records of a source that lost something to the length limit; an answer that is cut has lost its stop token."""
+    counts: Counter[str] = Counter()
+    for item in collected.files:
+        if item.source == source:
+            counts.update({rule: count for rule, count in item.counts.items() if rule.startswith("length.")})
+    return dict(sorted(counts.items()))
+
+
+def mixture(plan: Plan, ledgers: list[SourceLedger]) -> dict[str, dict[str, Any]]:
+    """Each training source's share: asked for, and realised in records and in trained tokens."""
+    probs = plan.config.get("interleave_probs")
+    train = [number for number, source in enumerate(plan.sources) if source.split == "train"]
+    records = sum(ledgers[number].examples for number in train)
+    trained = sum(ledgers[number].trained_tokens for number in train)
+    return {
+        plan.sources[number].spec.name: {
+            "asked": float(probs[place]) if isinstance(probs, list) and place < len(probs) else None,
+            "examples": ledgers[number].examples,
+            "examples_share": round(ledgers[number].examples / max(records, 1), 6),
+            "trained_tokens": ledgers[number].trained_tokens,
+            "trained_tokens_share": round(ledgers[number].trained_tokens / max(trained, 1), 6),
+        }
+        for place, number in enumerate(train)
+    }
+
+
+def source_names(plan: Plan) -> list[str]:
+    """A name for each source: the data set's, with the split where one set serves two."""
+    names = [source.spec.name for source in plan.sources]
+    return [
+        name if names.count(name) == 1 else f"{name} ({source.split})"
+        for name, source in zip(names, plan.sources, strict=True)
+    ]
+
+
+def _shown_path(path: str) -> str:
+    """A path as the user gave it; nothing of the machine is added."""
+    return path
+
+
+def _counts(collected: Collected) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for (rule, _), count in collected.counts.items():
+        counts[rule] = counts.get(rule, 0) + count
+    return counts
+
+
+def run_block(plan: Plan, started: float, workers: int, collected: Collected) -> dict[str, Any]:
+    names = ("prep-llm", "numpy", "pyarrow", "orjson", "tokenizers", "fastokens", "gigatoken", "jsonschema-rs")
+    return {
+        "config": plan.config.path,
+        "model_name_or_path": plan.config.text("model_name_or_path"),
+        "seconds": round(time.perf_counter() - started, 3),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "workers": workers,
+        "chunks": len(collected.chunks),
+        "chunks_reused": collected.reused,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in names},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return installed_version(name)
+    except Exception:  # a source tree that is not installed has no metadata; the run is no worse for it
+        return "unknown"

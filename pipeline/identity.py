@@ -1,0 +1,100 @@
+"""Identity: what a run depends on, as one key, and why an output has to be made again.
+
+The key is made of the input bytes, the tokenizer files, the template's text, every option that matters and each stage's
+version. An OUT whose manifest carries it is up to date; `prep why` shows the parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from registry.errors import DataFault, UsageFault
+from stages.encoding import VERSIONS
+from stages.pack import VERSION as PACK_VERSION
+from stages.read import identity, is_url, public
+from stages.write import VERSION as WRITE_VERSION
+
+from .manifest import NAME as MANIFEST
+from .manifest import read_manifest
+from .plan import Plan
+from .publish import CACHE, KEYS, is_ours
+from .verify import file_sha256, listed_files
+
+CONTENT_KEYS = (  # configuration keys that the rows depend on, beside the data and the tokenizer
+    "stage", "template", "cutoff_len", "overlong", "packing", "packing_strategy", "train_on_prompt", "mask_history",
+    "default_system", "tool_format", "enable_thinking", "preserve_thinking", "compat", "template_date",
+    "split_special_tokens", "add_tokens", "add_special_tokens", "max_samples", "mix_strategy", "interleave_probs",
+    "shuffle", "val_size", "eval_on_each_dataset", "seed", "shard_size", "rules", "strict", "profile",
+)  # fmt: skip
+RECIPE_KEYS = ("dataset", "eval_dataset", "dataset_dir")
+
+
+def digest_inputs(plan: Plan) -> dict[str, str]:
+    """Path -> what its content is known by: a sha256, or a store's own digest of a file behind a URL."""
+    paths = [path for source in plan.sources for path in source.files]
+    return {path: identity(path) if is_url(path) else file_sha256(path) for path in paths}
+
+
+def run_key(plan: Plan, digests: dict[str, str]) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The identity of a run, and what each stage's part of it is made of (for `prep why`)."""
+    config, encode = plan.config, plan.encode
+    assert encode is not None
+    made_of: dict[str, dict[str, Any]] = {
+        "read": {
+            "inputs": [
+                {
+                    "source": source.spec.name,
+                    "split": source.split,
+                    "path": os.path.basename(public(path)),
+                    "sha256": digests[path],
+                }
+                for source in plan.sources
+                for path in source.files
+            ],
+        },
+        "validate": {
+            "stage": plan.stage,
+            "formats": [
+                [source.spec.format, repr(source.spec.fields), source.dataset.num_samples] for source in plan.sources
+            ],
+            "rules": repr(plan.policy),
+        },
+        "tokenize": {"key": encode.key, "tokenizer": encode.tokenizer_sha256, "template": encode.template_sha256},
+        "truncate": {"cut": repr(encode.cut), "overlong": encode.overlong},
+        "pack": {name: config.values.get(name) for name in CONTENT_KEYS},
+        "versions": VERSIONS | {"pack": PACK_VERSION, "write": WRITE_VERSION},
+    }
+    digest = hashlib.sha256(orjson.dumps(made_of, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS))
+    return digest.hexdigest(), made_of
+
+
+def reasons_to_build(out: Path, key: str, made_of: dict[str, Any]) -> list[str]:
+    """Why OUT has to be built, one line each; empty when it is up to date."""
+    if not (out / MANIFEST).exists():
+        return ["no finished output yet"] if is_ours(out) and (out / CACHE / KEYS).exists() else ["new output"]
+    try:
+        manifest = read_manifest(out)
+    except (DataFault, UsageFault) as fault:
+        return [f"rebuilding: {fault.problems[0]}"]
+    if manifest.get("key") == key:
+        for name, entry in listed_files(manifest).items():
+            if not (out / name).is_file():
+                return [f"rebuilding: {name} is missing"]
+            if (out / name).stat().st_size != entry["bytes"]:
+                return [f"rebuilding: {name} is damaged"]
+        return []
+    changed = []
+    try:
+        before = orjson.loads((out / CACHE / KEYS).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return ["rebuilding: made with other settings or data"]
+    after = orjson.loads(orjson.dumps(made_of, option=orjson.OPT_NON_STR_KEYS))
+    for stage, parts in after.items():
+        old = before.get(stage, {})
+        changed += [f"{stage}: {name}" for name in parts if parts[name] != old.get(name)]
+    return [f"rebuilding: changed since the last run: {', '.join(changed) or 'settings'}"]

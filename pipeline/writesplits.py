@@ -1,0 +1,127 @@
+"""Write every shard of every split, and beside them what `datasets.load_from_disk` wants to see."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.files import make_folder, write_whole
+from stages.write import ShardResult, ShardTask, write_shard
+
+from .arrange import Rows, Table
+from .collect import SMALL_INPUT_BYTES
+from .manifest import dump
+from .plan import Plan
+from .workers import Job, inline, processes
+
+SHARD_BYTES_MOST = 256 << 20
+SHARD_BYTES_LEAST = 32 << 20
+
+
+def write_splits(
+    plan: Plan, table: Table, splits: dict[str, Rows], build: Path, workers: int
+) -> dict[str, dict[str, Any]]:
+    """Writes every shard of every split; returns the manifest's `splits`."""
+    assert plan.encode is not None
+    tasks: list[ShardTask] = []
+    names: list[tuple[str, str, str]] = []
+    for split, rows in splits.items():
+        make_folder(build / split)
+        borders = _shard_borders(plan, rows)
+        ends = np.concatenate([[0], np.cumsum(rows.sizes)]).astype(np.int64)
+        count = len(borders) - 1
+        for number in range(count):
+            first, last = borders[number], borders[number + 1]
+            label = f"{number:05d}-of-{count:05d}.arrow"
+            names.append((split, f"{split}/data-{label}", f"lineage/{split}-{label}"))
+            parts = rows.parts.take(slice(int(ends[first]), int(ends[last])))
+            used, spool = np.unique(parts.spool, return_inverse=True)
+            tasks.append(
+                ShardTask(
+                    path=os.fspath(build / names[-1][1]),
+                    lineage_path=os.fspath(build / names[-1][2]),
+                    spools=tuple(table.spools[at] for at in used.tolist()),
+                    parts=parts._replace(spool=spool.astype(np.int32)),
+                    row_sizes=rows.sizes[first:last],
+                    with_lengths=plan.packed,
+                )
+            )
+    job: Job[ShardTask, ShardResult] = Job(_same, write_shard, _shard_name, plan.encode.cut)
+    many = workers > 1 and len(tasks) > 1 and sum(int(task.parts.tokens.sum()) for task in tasks) > SMALL_INPUT_BYTES
+    results = dict(processes(job, tasks, min(workers, len(tasks))) if many else inline(job, tasks))
+    found: dict[str, dict[str, Any]] = {}
+    for number, (split, file, lineage) in enumerate(names):
+        result = results[number]
+        entry = found.setdefault(split, {"rows": 0, "examples": 0, "tokens": 0, "trained_tokens": 0, "shards": []})
+        entry["rows"] += result.rows
+        entry["tokens"] += result.tokens
+        entry["trained_tokens"] += result.trained_tokens
+        entry["shards"].append(
+            {
+                "file": file,
+                "rows": result.rows,
+                "tokens": result.tokens,
+                "bytes": result.bytes,
+                "sha256": result.sha256,
+                "lineage": {"file": lineage, "bytes": result.lineage_bytes, "sha256": result.lineage_sha256},
+            }
+        )
+    for split, entry in found.items():
+        _huggingface_files(plan, build / split, split, entry)
+    return found
+
+
+def _same(context: Any) -> Any:
+    return context
+
+
+def _shard_name(task: ShardTask) -> str:
+    return task.path
+
+
+def _shard_borders(plan: Plan, rows: Rows) -> list[int]:
+    """Row numbers at which shards begin, and the end. A function of the rows alone."""
+    count = len(rows.sizes)
+    per_token = 8 if plan.kind in ("lm", "pt") else 4
+    size = int(rows.tokens.sum()) * per_token
+    wanted = plan.config.whole("shard_size") if "shard_size" in plan.config.given else None
+    shard = wanted or min(max(size // 16, SHARD_BYTES_LEAST), SHARD_BYTES_MOST)
+    shards = max(1, min(-(-size // shard), count or 1))
+    if shards == 1:
+        return [0, count]
+    running = np.cumsum(rows.tokens)
+    marks = (np.arange(1, shards) * int(running[-1])) // shards
+    inner = np.unique(np.searchsorted(running, marks, side="left") + 1)
+    return [0, *[int(mark) for mark in inner if 0 < mark < count], count]
+
+
+def _huggingface_files(plan: Plan, folder: Path, split: str, entry: dict[str, Any]) -> None:
+    """The two files that make a split loadable by `datasets.load_from_disk`."""
+    int_list = {"feature": {"dtype": "int32", "_type": "Value"}, "_type": "List"}
+    if plan.kind in ("lm", "pt"):
+        features: dict[str, Any] = {"input_ids": int_list, "labels": int_list}
+        if plan.packed:
+            features["seq_lengths"] = int_list
+    else:
+        from stages.write import PARTS
+
+        features = dict.fromkeys(PARTS[plan.kind], int_list)
+        if plan.kind == "unpaired":
+            features["label"] = {"dtype": "bool", "_type": "Value"}
+    fingerprint = hashlib.sha256("".join(shard["sha256"] for shard in entry["shards"]).encode()).hexdigest()[:16]
+    info = {"features": features, "splits": {split: {"name": split, "num_examples": entry["rows"]}}}
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": os.path.basename(shard["file"])} for shard in entry["shards"]],
+        "_fingerprint": fingerprint,
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": split,
+    }
+    write_whole(folder / "dataset_info.json", dump(info))
+    write_whole(folder / "state.json", dump(state))
