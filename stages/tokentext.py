@@ -28,10 +28,13 @@ class TokenTexts:
         raw = files.raw
         self._kind = decoder_kind(raw)
         self._verbatim = {str(token["content"]) for token in raw.get("added_tokens") or ()}
-        self._texts = {number: text for text, number in files.vocabulary.items()}
+        vocabulary = files.vocabulary
+        self._texts = {number: text for text, number in vocabulary.items()}
+        self._added = {text: vocabulary[text] for text in self._verbatim}
         self._bytes: dict[int, bytes] = {}
         for number, text in (added or {}).items():
             self._bytes[number] = text.encode("utf-8", "replace")
+            self._added[text] = number
         self._raw = raw
         self._library: Any = None
 
@@ -41,6 +44,10 @@ class TokenTexts:
         if found is None:
             found = self._bytes[number] = self._look_up(number)
         return found
+
+    def id_of(self, text: str) -> int | None:
+        """The id of an added token, None when the vocabulary has no such token."""
+        return self._added.get(text)
 
     def text(self, ids: Iterable[int]) -> str:
         """The text of a run of tokens; bytes that are no UTF-8 become U+FFFD."""

@@ -53,3 +53,10 @@ def say_notes(config: Config, quiet: bool) -> None:
     if not quiet:
         for note in config.notes:
             click.echo(f"note: {note}", err=True)
+
+
+def as_json(document: object) -> str:
+    """A document for stdout: JSON in printable ASCII, since texts and paths in it are untrusted."""
+    import json
+
+    return json.dumps(document).replace("\x7f", "\\u007f")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from .common import PASS_ON
+from .common import PASS_ON, as_json
 
 
 @click.command("stats", context_settings=PASS_ON)
@@ -21,7 +19,7 @@ from .common import PASS_ON
 @click.option("--cutoff", "cutoffs", type=click.IntRange(min=2), multiple=True, metavar="N",
               help="A cutoff_len to cost, instead of 512 to 131072; may be given several times.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No notes.")
-@click.option("--json", "as_json", is_flag=True, help="The figures as JSON on stdout.")
+@click.option("--json", "wanted_json", is_flag=True, help="The figures as JSON on stdout.")
 def command(
     target: tuple[str, ...],
     tokens_per_s: float | None,
@@ -30,7 +28,7 @@ def command(
     batch: int | None,
     cutoffs: tuple[int, ...],
     quiet: bool,
-    as_json: bool,
+    wanted_json: bool,
 ) -> int:
     """Show lengths, trained tokens, and what each cutoff_len would cost.
 
@@ -61,8 +59,8 @@ def command(
             passes = epochs or float(str(values.get("num_train_epochs") or 1))
             pace = Pace(tokens_per_s, gpus, passes, batch or (rows * gpus if found.config else 1))
         document = statistics(load_history(found.shards), pace=pace, cutoffs=cutoffs or CUTOFFS)
-        if as_json:
-            click.echo(json.dumps({"target": found.name} | document, ensure_ascii=False))
+        if wanted_json:
+            click.echo(as_json({"target": found.name} | document))
         else:
             click.echo(stats_text(document, found.name))
     return 0

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from .common import as_json
+
 
 @click.command("trace")
 @click.argument("out", type=click.Path())
@@ -15,7 +17,7 @@ import click
 @click.option("--source", metavar="FILE:LINE", help="The other way: where the record of a source line stands.")
 @click.option("--split", default="train", show_default=True, help="The split that --row counts in.")
 @click.option("--tokenizer", metavar="DIR", help="Tokenizer folder for the token's text (default: as packed).")
-@click.option("--json", "as_json", is_flag=True, help="The answer as JSON on stdout.")
+@click.option("--json", "wanted_json", is_flag=True, help="The answer as JSON on stdout.")
 def command(
     out: str,
     number: int | None,
@@ -23,7 +25,7 @@ def command(
     source: str | None,
     split: str,
     tokenizer: str | None,
-    as_json: bool,
+    wanted_json: bool,
 ) -> int:
     """Name the source file and line that a packed token came from; or where a source line went.
 
@@ -43,8 +45,8 @@ def command(
         if number is not None or token is not None:
             raise UsageFault("--source and --row ask opposite questions", hint="give one of them")
         found = trace_source(shards, source)
-        if as_json:
-            click.echo(json.dumps(found, ensure_ascii=False))
+        if wanted_json:
+            click.echo(as_json(found))
         else:
             click.echo("\n".join(clean(line) for line in _places(found)))
         return 0 if found["places"] else 1
@@ -53,8 +55,8 @@ def command(
     found = trace_row(shards, split, number, token)
     if token is not None:
         found["text"] = _text(shards, tokenizer, found["id"], token_texts)
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+    if wanted_json:
+        click.echo(as_json(found))
     else:
         click.echo("\n".join(clean(line) for line in _origin(found)))
     return 0
