@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages.batch import SAMPLES_PER_RULE, BatchSpec, ChunkResult, Reject, Task, prepare, run, task_name
+from stages.batch import SAMPLES_PER_RULE, ChunkResult, Reject, Task
 from stages.findings import Finding, Note
 from stages.read import Chunk, FileInfo, public, scan
 
+from .engines import Engine
 from .plan import Plan
-from .workers import Job, inline, processes
 
 CHECKED_FILES = 8  # files whose first chunk proves the tokenizer's back end
-SMALL_INPUT_BYTES = 8 << 20  # below this, starting workers takes longer than the work
 
 
 @dataclass
@@ -81,24 +80,18 @@ class Collected:
 
 def collect(
     plan: Plan,
-    spec: BatchSpec,
-    workers: int,
+    engine: Engine,
     on_reject: Callable[[int, Reject], None] | None = None,
     on_progress: Callable[[ChunkResult], None] | None = None,
 ) -> Collected:
     """Runs every chunk of the plan. on_reject(source, reject) is called in input order."""
     collected = Collected()
     maximum = plan.config.whole("max_samples")
-    job: Job[Task, ChunkResult] = Job(prepare, run, task_name, spec)
     places: dict[int, int] = {}  # task index -> file index
     tasks = _tasks(plan, collected, places, maximum)
-    if workers <= 1 or plan.input_bytes < SMALL_INPUT_BYTES:
-        results = inline(job, tasks)
-    else:
-        results = processes(job, tasks, workers)
     waiting: dict[int, ChunkResult] = {}
     following = 0
-    for index, result in results:
+    for index, result in engine.run(tasks):
         waiting[index] = result
         if on_progress is not None:
             on_progress(result)

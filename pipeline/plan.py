@@ -277,7 +277,7 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
 
 
 def _special_tokens(config: Config) -> list[str]:
-    """Special tokens to add: the keys of `new_special_tokens_config` (token: description), else `add_special_tokens`."""
+    """Special tokens to add: the keys of `new_special_tokens_config` (token: text), else `add_special_tokens`."""
     path = config.text("new_special_tokens_config")
     if path is None:
         return config.items("add_special_tokens")

@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ from stages.leftout import NAME as LEFT_OUT
 from stages.leftout import write_left_out
 
 from .arrange import Arranged, SourceLedger, Table, arrange, left_out, make_rows, make_table, total
-from .collect import SMALL_INPUT_BYTES, Collected, collect
+from .collect import Collected, collect
 from .config import Config, worker_count
 from .documents import make_manifest, run_block
+from .engines import Engine, is_inline, open_engine
 from .identity import digest_inputs, reasons_to_build, run_key
 from .manifest import NAME as MANIFEST
 from .manifest import dump, read_manifest
@@ -116,7 +118,8 @@ def prepare(
                 return Outcome(out, "up to date", read_manifest(out), plan=plan)
             for line in reasons:
                 log(line)
-            return _build(plan, out, key, made_of, log, started, reasons, progress)
+            with ExitStack() as engines:
+                return _build(plan, out, key, made_of, log, started, reasons, progress, engines)
         finally:
             try:
                 clean(out, keep_cache=keep_cache)
@@ -136,6 +139,7 @@ def _build(
     started: float,
     reasons: list[str],
     progress: Callable[..., Any] | None,
+    engines: ExitStack,
 ) -> Outcome:
     config = plan.config
     elapsed: dict[str, float] = {"plan": time.perf_counter() - started}
@@ -147,7 +151,7 @@ def _build(
     _warn_disk(plan, out, log)
     mark = time.perf_counter()
     with Proof(plan, out / CACHE) as proving:
-        plan, collected, rejects = _collect(plan, spool, build / "rejects", workers, log, progress)
+        plan, collected, rejects, engine = _collect(plan, engines, spool, build / "rejects", log, progress)
         proof = proving.result()
     _check_unchanged(collected, made_of)
     elapsed["read, validate, tokenize"] = time.perf_counter() - mark
@@ -172,7 +176,8 @@ def _build(
     splits_rows = {name: make_rows(plan, table, order) for name, order in arranged.splits.items()}
     elapsed["arrange, pack"] = time.perf_counter() - mark
     mark = time.perf_counter()
-    splits = write_splits(plan, table, splits_rows, build, workers)
+    splits = write_splits(plan, table, splits_rows, build, engine)
+    engines.close()
     elapsed["write shards"] = time.perf_counter() - mark
     mark = time.perf_counter()
     for name, order in arranged.splits.items():
@@ -252,27 +257,29 @@ def _warn_disk(plan: Plan, out: Path, log: Log) -> None:
 
 
 def _collect(
-    plan: Plan, spool: Path, rejects: Path, workers: int, log: Log, progress: Callable[..., Any] | None
-) -> tuple[Plan, Collected, RejectWriter]:
+    plan: Plan, engines: ExitStack, spool: Path, rejects: Path, log: Log, progress: Callable[..., Any] | None
+) -> tuple[Plan, Collected, RejectWriter, Engine]:
     """Runs the chunks; with the reference tokenizer when a fast back end turns out to give other ids."""
     encode, fitted = plan.encode, plan.fitted
     assert encode is not None and fitted is not None
-    if workers > 1 and plan.input_bytes >= SMALL_INPUT_BYTES:
+    if not is_inline(plan.config, plan.input_bytes):
         path = spool.parent / "tokenizer.json"
         write_whole(path, fitted.json_text.encode("utf-8"))
         plan = replace(plan, encode=replace(encode, json_path=os.fspath(path)))
     before = {entry.name for entry in spool.iterdir()}
+    engine = engines.enter_context(open_engine(plan.config, plan.batch_spec(os.fspath(spool)), plan.input_bytes))
     try:
         with RejectWriter(rejects, [source.spec.name for source in plan.sources]) as writer:
-            return plan, collect(plan, plan.batch_spec(os.fspath(spool)), workers, writer.add, progress), writer
+            return plan, collect(plan, engine, writer.add, progress), writer, engine
     except BackEndDiffers as differs:
         log(f"{differs.problems[0]}; the reference tokenizer is used, which is slower")
+        engines.close()
         for entry in spool.iterdir():
             if entry.name not in before:
                 remove_tree(entry)  # made by the back end that differs
         assert plan.encode is not None
         plan = replace(plan, encode=replace(plan.encode, back_end="tokenizers"))
-        return _collect(plan, spool, rejects, workers, log, progress)
+        return _collect(plan, engines, spool, rejects, log, progress)
 
 
 def _verdict(plan: Plan, collected: Collected) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from stages.formats import FORMATS
 from stages.read import Limits, discover
 
 from .collect import Collected, collect
-from .config import Config, worker_count
+from .config import Config
+from .engines import open_engine
 from .plan import Plan, Source, detect_format, make_plan
 from .progress import Progress
 from .reports.model import ValidationReport
@@ -81,7 +82,8 @@ def validate(
     for number, plan in enumerate(plans):
         with Progress(quiet=quiet, total_bytes=plan.input_bytes) as progress:
             if rejects is None:
-                collected = collect(plan, plan.batch_spec(None), worker_count(plan.config), None, progress)
+                with open_engine(plan.config, plan.batch_spec(None), plan.input_bytes) as engine:
+                    collected = collect(plan, engine, None, progress)
             else:
                 collected = _collect_with_rejects(plan, Path(rejects), number, progress)
         check_set(plan, collected)
@@ -101,4 +103,5 @@ def _collect_with_rejects(plan: Plan, folder: Path, number: int, progress: Progr
         def add(source: int, reject: Reject) -> None:
             writer.add(source, reject)
 
-        return collect(plan, plan.batch_spec(None), worker_count(plan.config), add, progress)
+        with open_engine(plan.config, plan.batch_spec(None), plan.input_bytes) as engine:
+            return collect(plan, engine, add, progress)

@@ -124,32 +124,55 @@ class _Worker:
             self.pipe.close()
 
 
-def processes(
-    job: Job[TaskT, ResultT], tasks: Iterable[TaskT], workers: int, *, silence_s: float = SILENCE_S
-) -> Iterator[tuple[int, ResultT]]:
-    """Runs the tasks in `workers` spawned processes. Yields (index, result) as they finish.
+class Processes(Generic[TaskT, ResultT]):
+    """A team of spawned workers that stays between runs, so that a second kind of task starts at once.
 
-    Raises WorkerFault when a task loses its worker twice, the Fault of a task, or WorkerBug.
+    Use it in a `with`, or `close` it. `run` may be called again once its results are taken.
     """
-    source = enumerate(tasks)
-    running: dict[int, TaskT] = {}
-    lost: set[int] = set()
-    again: deque[int] = deque()  # tasks to hand out once more
-    inbox: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
-    beat_s = min(BEAT_S, silence_s / 4)
-    team = [_Worker(job, inbox, beat_s) for _ in range(workers)]
-    looked = time.monotonic()
-    try:
+
+    def __init__(self, job: Job[TaskT, ResultT], workers: int, *, silence_s: float = SILENCE_S) -> None:
+        self.job = job
+        self.silence_s = silence_s
+        self._inbox: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
+        self._beat_s = min(BEAT_S, silence_s / 4)
+        self._team = [_Worker(job, self._inbox, self._beat_s) for _ in range(workers)]
+
+    def __enter__(self) -> Processes[TaskT, ResultT]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every worker."""
+        for worker in self._team:  # all at once, before waiting for each
+            worker.process.terminate()
+        for worker in self._team:
+            worker.end()
+        self._team = []
+
+    def run(self, tasks: Iterable[TaskT]) -> Iterator[tuple[int, ResultT]]:
+        """Runs the tasks. Yields (index, result) as they finish.
+
+        Raises WorkerFault when a task loses its worker twice, the Fault of a task, or WorkerBug.
+        """
+        source = enumerate(tasks)
+        running: dict[int, TaskT] = {}
+        lost: set[int] = set()
+        again: deque[int] = deque()  # tasks to hand out once more
+        looked = time.monotonic()
+        for worker in self._team:
+            worker.unheard_s = 0.0
         while True:
-            _hand_out(team, source, running, again)
+            _hand_out(self._team, source, running, again)
             if not running:
                 return
             message: tuple[_Worker, Any] | None = None
             with contextlib.suppress(queue.Empty):
-                message = inbox.get(timeout=LOOK_S)
+                message = self._inbox.get(timeout=LOOK_S)
             now = time.monotonic()
             # a long gap is ours (a slow consumer, a suspended run), and says nothing about the workers
-            _look_after(team, min(now - looked, LOOK_S), silence_s)
+            _look_after(self._team, min(now - looked, LOOK_S), self.silence_s)
             looked = now
             if message is None:
                 continue
@@ -163,18 +186,21 @@ def processes(
                 raise value
             elif kind == "bug":
                 raise WorkerBug(value)
-            elif kind == "gone":
+            elif kind == "gone" and worker in self._team:
                 worker.end()
-                team.remove(worker)
+                self._team.remove(worker)
                 if worker.pending:
-                    _count_loss(worker, job, running, lost)
+                    _count_loss(worker, self.job, running, lost)
                     again.extend(worker.pending)
-                    team.append(_Worker(job, inbox, beat_s))
-    finally:
-        for worker in team:  # all at once, before waiting for each
-            worker.process.terminate()
-        for worker in team:
-            worker.end()
+                self._team.append(_Worker(self.job, self._inbox, self._beat_s))
+
+
+def processes(
+    job: Job[TaskT, ResultT], tasks: Iterable[TaskT], workers: int, *, silence_s: float = SILENCE_S
+) -> Iterator[tuple[int, ResultT]]:
+    """Runs the tasks in `workers` spawned processes that end with them. See `Processes.run`."""
+    with Processes(job, workers, silence_s=silence_s) as team:
+        yield from team.run(tasks)
 
 
 def _hand_out(

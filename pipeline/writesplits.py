@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 
 from stages.files import make_folder, write_whole
-from stages.write import ShardResult, ShardTask, write_shard
+from stages.write import ShardResult, ShardTask
 
 from .arrange import Rows, Table
-from .collect import SMALL_INPUT_BYTES
+from .engines import Engine
 from .manifest import dump
 from .plan import Plan
-from .workers import Job, inline, processes
 
 SHARD_BYTES_MOST = 256 << 20
 SHARD_BYTES_LEAST = 32 << 20
 
 
 def write_splits(
-    plan: Plan, table: Table, splits: dict[str, Rows], build: Path, workers: int
+    plan: Plan, table: Table, splits: dict[str, Rows], build: Path, engine: Engine
 ) -> dict[str, dict[str, Any]]:
     """Writes every shard of every split; returns the manifest's `splits`."""
     assert plan.encode is not None
@@ -50,9 +49,7 @@ def write_splits(
                     with_lengths=plan.packed,
                 )
             )
-    job: Job[ShardTask, ShardResult] = Job(_same, write_shard, _shard_name, plan.encode.cut)
-    many = workers > 1 and len(tasks) > 1 and sum(int(task.parts.tokens.sum()) for task in tasks) > SMALL_INPUT_BYTES
-    results = dict(processes(job, tasks, min(workers, len(tasks))) if many else inline(job, tasks))
+    results: dict[int, ShardResult] = dict(engine.run(tasks))
     found: dict[str, dict[str, Any]] = {}
     for number, (split, file, lineage) in enumerate(names):
         result = results[number]
@@ -73,14 +70,6 @@ def write_splits(
     for split, entry in found.items():
         _huggingface_files(plan, build / split, split, entry)
     return found
-
-
-def _same(context: Any) -> Any:
-    return context
-
-
-def _shard_name(task: ShardTask) -> str:
-    return task.path
 
 
 def _shard_borders(plan: Plan, rows: Rows) -> list[int]:

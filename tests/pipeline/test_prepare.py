@@ -131,11 +131,11 @@ def test_unpacked_rows_keep_the_order(chats: Path, tmp_path: Path) -> None:
 
 def test_same_bytes_for_any_worker_count(chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker or three, small chunks, another hash seed: the same bytes in every published file."""
-    from pipeline import collect, plan
+    from pipeline import engines, plan
     from stages.read import Limits
 
     small = Limits(chunk_bytes=8 << 10)
-    monkeypatch.setattr(collect, "SMALL_INPUT_BYTES", 0)
+    monkeypatch.setattr(engines, "SMALL_INPUT_BYTES", 0)
     monkeypatch.setattr(plan, "Limits", lambda: small)
     first = tree(pack(chats, tmp_path / "one", "packing=true", "workers=1", "val_size=0.1").out)
     assert tree(pack(chats, tmp_path / "three", "packing=true", "workers=3", "val_size=0.1").out) == first
