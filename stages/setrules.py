@@ -97,7 +97,8 @@ class SetState:
             return
         if not self.guess:
             self.guess = {name: key for name, key in _columns(guess.fields).items() if key in cast("Any", value)}
-        if guess.complete and structural and guess.format.split("-")[0] != self.format_id.split("-")[0]:
+        lacking = any(note.rule == "shape.missing-field" for note in structural)
+        if guess.complete and lacking and guess.format.split("-")[0] != self.format_id.split("-")[0]:
             entry = self.others.setdefault(guess.format, [self._files[-1][0], line, record, 0])
             entry[3] += 1
 
@@ -286,7 +287,7 @@ def _about_mapping(view: SetView, path: str, speaker: _Speaker) -> None:
                 state_of = "missing" if rule in ("shape.missing-field", "answer.missing") else "empty"
                 text = f"{what} is {state_of} in all {count} records: the mapping is wrong; the keys are {keys}"
                 speaker.say(Note("mapping.empty-field", at, text, "", hint), path)
-    if view.declared and len(state.keys) < _MOST_KEYS:
+    if view.declared and state.kept and len(state.keys) < _MOST_KEYS:
         optional = ("prompt", "query", "history", "system", "tools", "images", "videos", "audios")
         for name in optional:
             key = getattr(view.fields, name)
