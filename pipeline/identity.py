@@ -31,6 +31,7 @@ CONTENT_KEYS = (  # configuration keys that the rows depend on, beside the data 
     "split_special_tokens", "add_tokens", "add_special_tokens", "max_samples", "mix_strategy", "interleave_probs",
     "shuffle", "val_size", "eval_on_each_dataset", "seed", "shard_size", "rules", "strict", "profile",
 )  # fmt: skip
+NEW_OUTPUT = "new output"
 RECIPE_KEYS = ("dataset", "eval_dataset", "dataset_dir")
 
 
@@ -76,7 +77,7 @@ def run_key(plan: Plan, digests: dict[str, str]) -> tuple[str, dict[str, dict[st
 def reasons_to_build(out: Path, key: str, made_of: dict[str, Any]) -> list[str]:
     """Why OUT has to be built, one line each; empty when it is up to date."""
     if not (out / MANIFEST).exists():
-        return ["no finished output yet"] if is_ours(out) and (out / CACHE / KEYS).exists() else ["new output"]
+        return ["no finished output yet"] if is_ours(out) and (out / CACHE / KEYS).exists() else [NEW_OUTPUT]
     try:
         manifest = read_manifest(out)
     except (DataFault, UsageFault) as fault:

@@ -31,7 +31,7 @@ from .collect import Collected, collect
 from .config import Config, worker_count
 from .documents import make_manifest, run_block
 from .engines import Engine, is_inline, open_engine
-from .identity import digest_inputs, reasons_to_build, run_key
+from .identity import NEW_OUTPUT, digest_inputs, reasons_to_build, run_key
 from .manifest import NAME as MANIFEST
 from .manifest import dump, read_manifest
 from .plan import Plan, make_plan
@@ -117,7 +117,8 @@ def prepare(
             if not reasons:
                 return Outcome(out, "up to date", read_manifest(out), plan=plan)
             for line in reasons:
-                log(line)
+                if line != NEW_OUTPUT:  # the usual case needs no word
+                    log(line)
             with ExitStack() as engines:
                 return _build(plan, out, key, made_of, log, started, reasons, progress, engines)
         finally:
