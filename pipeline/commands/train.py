@@ -93,10 +93,13 @@ def shards(config: Config, say: Say, values: Mapping[str, object]) -> Path:
 
     if not is_worker(os.environ):
         return _prepare(config, say)
-    from stages.train.distributed import in_turn
+    from stages.train.distributed import before_torch, in_turn
+    from stages.train.machine import machine
 
+    before_torch()
     wait_s = int(str(values.get("ddp_timeout") or 1800))
-    return in_turn(lambda: _prepare(config, say), on_cpu=bool(values.get("use_cpu")), timeout_s=wait_s)
+    on_cpu = machine(bool(values.get("use_cpu"))).on_cpu
+    return in_turn(lambda: _prepare(config, say), on_cpu=on_cpu, timeout_s=wait_s)
 
 
 def _prepare(config: Config, say: Say) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from .checkpoints import Mark, write_mark
+from .tokenizer import settle
 
 LOG_FILE = "trainer_log.jsonl"
 
@@ -103,6 +104,7 @@ class Checkpoint(TrainerCallback):  # type: ignore[misc]
             return
         folder = self.output / f"checkpoint-{state.global_step}"
         if folder.is_dir():
+            settle(folder)
             counts = {"tokens_seen": 0, "trained_tokens_seen": 0}
             if self.trainer is not None:
                 counts = {"tokens_seen": self.trainer.seen_tokens, "trained_tokens_seen": self.trainer.seen_trained}

@@ -17,6 +17,7 @@ from registry.errors import MachineFault, UsageFault
 from . import chat, distributed, machine
 from . import model as models
 from .job import ModelSpec
+from .tokenizer import load_tokenizer, settle
 
 Say = Callable[[str], None]
 _TOLERANCE = 1e-5
@@ -44,6 +45,7 @@ def export(job: ExportJob, log: Say) -> Path:
     Raises UsageFault for a folder that is not empty or adapters that do not fit, MachineFault when the disk is full or
     the saved model answers differently.
     """
+    distributed.before_torch()
     folder = Path(job.folder)
     if folder.exists() and any(folder.iterdir()):
         raise UsageFault(f"export_dir: {folder} is not empty", hint="choose a new folder, or empty it")
@@ -60,6 +62,7 @@ def export(job: ExportJob, log: Say) -> Path:
             raise MachineFault(f"{folder}: {free >> 20:,} MiB free, the model needs {needed >> 20:,} MiB")
         model.save_pretrained(partial, max_shard_size=f"{job.file_gb}GB")
         tokenizer.save_pretrained(partial)
+        settle(partial)
         _modelfile(job, model, tokenizer, partial, log)
         gap = reload_gap(model, partial, job.reward)
         if gap > _TOLERANCE:
@@ -83,7 +86,7 @@ def _load(job: ExportJob, here: machine.Machine, log: Say) -> tuple[Any, Any]:
     import torch
 
     source = tokenizer_source(job.model)
-    tokenizer = models.load_tokenizer(job.model, job.chat, source)
+    tokenizer = load_tokenizer(job.model, job.chat, source, notes=[])
     if source != job.model.path:
         log(f"tokenizer from {source}")
     dtype = job.dtype if job.dtype != "auto" else _own_dtype(job.model)

@@ -309,6 +309,10 @@ def _cross_checks(read: _Reader, job: TrainJob) -> None:
     if not tuning.adapter:
         read.check(not model.adapters, "adapter_name_or_path", "needs finetuning_type: lora")
         read.check(model.quantization_bit is None, "quantization_bit", "needs finetuning_type: lora")
+    if model.quantization_bit is not None:
+        read.check(
+            not model.from_scratch, "quantization_bit", "random weights (train_from_scratch) cannot be quantized"
+        )
     if tuning.kind == "freeze":
         read.check(tuning.freeze_layers != 0, "freeze_trainable_layers", "must not be 0")
     if job.stage == "kto":

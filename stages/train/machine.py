@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from registry.errors import MachineFault
 
@@ -139,15 +140,15 @@ def _has(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def check_disk(folder: Path, parameter_bytes: int, trained_share: float, job: TrainJob, notes: list[str]) -> None:
+def check_disk(folder: Path, model: Footprint, job: TrainJob, notes: list[str]) -> None:
     """Compare the free space with what the run will write.
 
-    parameter_bytes: the model's weights; trained_share: how much of them is trained, 0 to 1. A checkpoint holds the
-    saved weights (the adapter alone for LoRA) and, unless `save_only_model`, two float32 moments and a float32 copy of
-    what is trained. Raises MachineFault when not even one fits; a note when all that will be kept do not.
+    A checkpoint holds the saved weights (the adapter alone for LoRA) and, unless `save_only_model`, two float32 moments
+    and a float32 copy of what is trained. Raises MachineFault when not even one fits; a note when all that will be kept
+    do not.
     """
-    saved = parameter_bytes if not job.tuning.adapter else parameter_bytes * trained_share
-    state = 0.0 if job.arguments.get("save_only_model") else parameter_bytes * trained_share * 3
+    saved = model.weight_bytes * (model.trained / max(model.parameters, 1) if job.tuning.adapter else 1.0)
+    state = 0 if job.arguments.get("save_only_model") else 12 * model.trained
     one = saved + state
     free = shutil.disk_usage(folder).free
     if free < one:
@@ -161,3 +162,59 @@ def check_disk(folder: Path, parameter_bytes: int, trained_share: float, job: Tr
             f"{folder} has {free / GIB:.1f} GiB free and each checkpoint takes about {one / GIB:.1f} GiB: "
             "set save_total_limit"
         )
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """A model's parameters: how many, how many of them trained, and the bytes of all of them."""
+
+    parameters: int
+    trained: int
+    weight_bytes: int
+
+    def state_bytes(self, *, half: bool, zero_stage: int, processes: int) -> int:
+        """Bytes a process needs for weights, gradients and Adam's state; activations come on top.
+
+        half: training in bf16/fp16 keeps a float32 copy of what is trained. ZeRO-1 splits the optimizer's state over
+        the processes, 2 the gradients too, 3 the weights too.
+        """
+        gradients = self.trained * (2 if half else 4)
+        optimizer = self.trained * (12 if half else 8)
+        split = [part / processes for part in (optimizer, gradients, self.weight_bytes)]
+        whole = [optimizer, gradients, self.weight_bytes]
+        return int(sum(split[:zero_stage]) + sum(whole[zero_stage:]))
+
+
+def footprint(model: Any) -> Footprint:
+    """The footprint of a torch model, ZeRO-3's pieces counted whole."""
+    every = trained = size = 0
+    for parameter in model.parameters():
+        count = int(getattr(parameter, "ds_numel", 0) or parameter.numel())
+        every += count
+        size += count * parameter.element_size()
+        trained += count if parameter.requires_grad else 0
+    return Footprint(every, trained, size)
+
+
+def check_memory(needed_bytes: int, here: Machine, processes_here: int, notes: list[str]) -> None:
+    """A note when weights, gradients and optimizer alone are more than what is free for this process."""
+    free = free_memory(here, processes_here)
+    if free and needed_bytes > free:
+        notes.append(
+            f"weights, gradients and optimizer need about {needed_bytes / GIB:.1f} GiB a process, "
+            f"{free / GIB:.1f} GiB are free: expect to run out (LoRA, deepspeed: z3 or z3_offload need less)"
+        )
+
+
+def free_memory(here: Machine, processes_here: int) -> int:
+    """Bytes that one process may still take, 0 when it cannot be told."""
+    if here.device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return 0
+    found = [int(text.split()[1]) for text in lines if text.startswith("MemAvailable:")]
+    return found[0] * 1024 // max(processes_here, 1) if found else 0

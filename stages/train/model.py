@@ -7,7 +7,6 @@ download must not look like a bad learning rate.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ def load_model(spec: ModelSpec, loading: Loading, path: str | None = None) -> An
         if quantization is not None:
             keywords["quantization_config"] = quantization
         try:
-            model = auto.from_pretrained(source, config=config, **_origin(spec), **keywords)
+            model = auto.from_pretrained(source, config=config, **origin(spec), **keywords)
         except ImportError as error:
             raise MachineFault(f"{source}: {str(error).strip().splitlines()[0]}") from None
     _mend_generation(model)
@@ -66,52 +65,6 @@ def load_model(spec: ModelSpec, loading: Loading, path: str | None = None) -> An
             if "norm" in name.rpartition(".")[2].lower():
                 module.to(torch.float32)
     return model
-
-
-def load_tokenizer(spec: ModelSpec, manifest: Mapping[str, Any], path: str | None = None) -> Any:
-    """The tokenizer that is saved with the model, made the one that wrote the shards.
-
-    Its manifest's added tokens, end token, padding and template are taken over (a template may have exchanged the end
-    token), so that a saved model is spoken to as it was taught, and stops where it was taught to stop. Raises
-    UsageFault when the ids do not come out the same.
-    """
-    import transformers
-
-    from .chat import chat_template
-
-    wrote = manifest.get("tokenizer", {})
-    source = path or spec.path
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, **_origin(spec))
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageFault(f"{source}: no tokenizer could be loaded: {_first_line(error)}") from None
-    for added in wrote.get("added", ()):
-        special = added.get("asked_by") != "add_tokens"
-        tokenizer.add_tokens([transformers.AddedToken(added["token"], special=special, normalized=not special)])
-        got = tokenizer.convert_tokens_to_ids(added["token"])
-        if got != added["id"]:
-            raise UsageFault(
-                f'{source}: "{added["token"]}" gets id {got} here and {added["id"]} in the shards',
-                hint="pack with this model's own tokenizer",
-            )
-    if wrote.get("eos_id") is not None:
-        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(int(wrote["eos_id"]))
-    if wrote.get("pad_id") is not None:
-        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(int(wrote["pad_id"]))
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if tokenizer.pad_token is None:
-        raise UsageFault(f"{source}: its tokenizer has neither a pad nor an end token, so no batch can be made")
-    if len(tokenizer) < int(wrote.get("vocab_size") or 0):
-        raise UsageFault(
-            f"{source}: the model's tokenizer has {len(tokenizer):,} ids, the one that wrote the shards "
-            f"{wrote['vocab_size']:,}",
-            hint="pack with the model's own tokenizer",
-        )
-    taught = chat_template(manifest)
-    if taught is not None:
-        tokenizer.chat_template = taught
-    return tokenizer
 
 
 def fit_vocabulary(model: Any, vocabulary: int, grow: bool, notes: list[str]) -> None:
@@ -132,7 +85,8 @@ def fit_vocabulary(model: Any, vocabulary: int, grow: bool, notes: list[str]) ->
     notes.append(f"embeddings grown from {have:,} to {model.get_input_embeddings().num_embeddings:,} rows")
 
 
-def _origin(spec: ModelSpec) -> dict[str, Any]:
+def origin(spec: ModelSpec) -> dict[str, Any]:
+    """Where a model comes from, as transformers' keyword arguments."""
     return {"revision": spec.revision, "cache_dir": spec.cache_dir, "trust_remote_code": spec.trust_remote_code}
 
 
@@ -142,13 +96,13 @@ def read_config(spec: ModelSpec, path: str | None = None) -> Any:
 
     source = path or spec.path
     try:
-        config = transformers.AutoConfig.from_pretrained(source, **_origin(spec))
+        config = transformers.AutoConfig.from_pretrained(source, **origin(spec))
     except (OSError, ValueError) as error:
         folder = Path(source)
         if folder.is_dir():
-            raise UsageFault(f"{source}: no usable config.json: {_first_line(error)}") from None
+            raise UsageFault(f"{source}: no usable config.json: {first_line(error)}") from None
         raise UsageFault(
-            f"model_name_or_path: {source} is neither a folder here nor could it be fetched: {_first_line(error)}"
+            f"model_name_or_path: {source} is neither a folder here nor could it be fetched: {first_line(error)}"
         ) from None
     if spec.rope_scaling:
         _scale_rope(config, spec.rope_scaling)
@@ -228,7 +182,8 @@ def _mend_generation(model: Any) -> None:
             settings.do_sample = True
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, its type when it has none."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
@@ -253,5 +208,5 @@ def merge_adapters(model: Any, spec: ModelSpec) -> Any:
         try:
             model = peft.PeftModel.from_pretrained(model, adapter, **where).merge_and_unload()
         except (ValueError, OSError, RuntimeError) as error:
-            raise UsageFault(f"adapter_name_or_path: {adapter}: {_first_line(error)}") from None
+            raise UsageFault(f"adapter_name_or_path: {adapter}: {first_line(error)}") from None
     return model

@@ -17,6 +17,7 @@ from registry.errors import UsageFault
 
 from . import chat, data, distributed, machine, metrics
 from .job import Generation, TrainJob
+from .tokenizer import load_tokenizer
 
 ANSWERS_FILE = "generated_predictions.jsonl"
 Say = Callable[[str], None]
@@ -27,6 +28,7 @@ def predict(job: TrainJob, log: Say) -> dict[str, Any]:
 
     Raises a Fault: no prompts, no model, a missing vLLM.
     """
+    distributed.before_torch()
     prepared = data.read_manifest(Path(job.data))
     if prepared.kind != "prompt":
         raise UsageFault(f"{prepared.root} holds {prepared.kind} shards; prediction needs prompts")
@@ -114,7 +116,7 @@ def load_for_answers(job: TrainJob, prepared: data.Prepared, here: machine.Machi
         dtype = "float32" if here.on_cpu else "bfloat16" if here.bf16 else "float16"
     notes: list[str] = []
     net = models.load_model(job.model, models.Loading(dtype, machine.attention(job, here, notes)))
-    tokenizer = models.load_tokenizer(job.model, prepared.manifest)
+    tokenizer = load_tokenizer(job.model, prepared.manifest, notes=notes)
     models.fit_vocabulary(net, prepared.vocabulary, job.model.grow_vocabulary or bool(job.model.adapters), notes)
     net = models.merge_adapters(net, job.model)
     return net.to(here.device).eval(), tokenizer
@@ -157,9 +159,7 @@ def until_stop(answer: Sequence[int], stops: Sequence[int]) -> list[int]:
 def _finish(
     job: TrainJob, prepared: data.Prepared, rows: Sequence[Any], output: Path, elapsed_s: float, say: Say
 ) -> dict[str, Any]:
-    from . import model as models
-
-    tokenizer = models.load_tokenizer(job.model, prepared.manifest)
+    tokenizer = load_tokenizer(job.model, prepared.manifest, notes=[])
     answers: dict[int, list[int]] = {}
     for part in sorted(output.glob(f"{ANSWERS_FILE}.part*")):
         for text in part.read_text("utf-8").splitlines():

@@ -38,6 +38,7 @@ def train(job: TrainJob, log: Say) -> dict[str, Any]:
 
     log: takes one line for a person; called on the first process, and on any process whose loss jumps.
     """
+    distributed.before_torch()
     notes = list(job.notes)
     prepared = data.read_manifest(Path(job.data))
     _check_kind(job, prepared)
@@ -176,6 +177,7 @@ def _build(setup: _Setup, fields: dict[str, Any], attention: str, mark: checkpoi
     from . import model as models
     from .callbacks import Checkpoint, Log, Preemption
     from .parts import Parts
+    from .tokenizer import load_tokenizer
     from .tuning import START_FOLDER, adapt, keep_start, moves_base
     from .watched import watch_rows
 
@@ -191,7 +193,7 @@ def _build(setup: _Setup, fields: dict[str, Any], attention: str, mark: checkpoi
     # ZeRO-3 splits the weights while they are loaded, and learns that it should from the arguments
     arguments = _arguments_first(fields)
     net = models.load_model(job.model, loading)
-    tokenizer = models.load_tokenizer(job.model, setup.prepared.manifest)
+    tokenizer = load_tokenizer(job.model, setup.prepared.manifest, notes=notes)
     models.fit_vocabulary(net, setup.prepared.vocabulary, job.model.grow_vocabulary, notes)
     net, peft = adapt(net, job, reward=job.method == "rm", notes=notes)
     own = [(_base(net), _base(net).forward)]
@@ -253,14 +255,14 @@ def _rows(setup: _Setup, split: str, fields: dict[str, Any]) -> Any:
 
 
 def _check_space(setup: _Setup, trainer: Any, output: Path) -> None:
-    weights = trained = every = 0
-    for parameter in trainer.model.parameters():
-        count = int(getattr(parameter, "ds_numel", 0) or parameter.numel())
-        weights += count * parameter.element_size()
-        every += count
-        trained += count if parameter.requires_grad else 0
-    if distributed.is_first():
-        machine.check_disk(output, weights, trained / max(every, 1), setup.job, setup.notes)
+    if not distributed.is_first():
+        return
+    size = machine.footprint(trainer.model)
+    machine.check_disk(output, size, setup.job, setup.notes)
+    arguments, everyone = trainer.args, distributed.process_count()
+    half = bool(arguments.bf16 or arguments.fp16)
+    need = size.state_bytes(half=half, zero_stage=zero_stage(setup.deepspeed), processes=everyone)
+    machine.check_memory(need, setup.here, int(os.environ.get("LOCAL_WORLD_SIZE", "1")), setup.notes)
 
 
 def _prove(setup: _Setup, trainer: Any, own: list[tuple[Any, Callable[..., Any]]]) -> None:
@@ -304,7 +306,7 @@ def _late_proof(trainer: Any, documents: list[list[int]]) -> Any:
 
 
 def _opening(setup: _Setup, trainer: Any, numbers: machine.Precision) -> str:
-    trained = sum(int(getattr(p, "ds_numel", 0) or p.numel()) for p in trainer.model.parameters() if p.requires_grad)
+    trained = machine.footprint(trainer.model).trained
     arguments = trainer.args
     rows = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     half = "bf16" if numbers.bf16 else "fp16" if numbers.fp16 else numbers.weights
@@ -340,11 +342,14 @@ def _last_evaluation(trainer: Any) -> dict[str, Any]:
 def _finish(setup: _Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
     import math
 
+    from .tokenizer import settle
     from .tuning import START_FOLDER, convert, moves_base
 
     job, say = setup.job, setup.say
     output = Path(job.run.output_dir)
     trainer.save_model(str(output))
+    if distributed.is_first():
+        settle(output)
     if moves_base(job.tuning) and distributed.is_first():
         convert(trainer.accelerator.unwrap_model(trainer.model), str(output), str(output / START_FOLDER))
         say("the adapter is saved as an ordinary LoRA of twice the rank, which fits the model as it was published")

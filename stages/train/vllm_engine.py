@@ -7,6 +7,7 @@ from typing import Any
 from . import chat, data
 from .job import TrainJob
 from .machine import require
+from .tokenizer import load_tokenizer
 
 
 def generate_with_vllm(job: TrainJob, prepared: data.Prepared, prompts: list[list[int]]) -> list[list[int]]:
@@ -14,11 +15,9 @@ def generate_with_vllm(job: TrainJob, prepared: data.Prepared, prompts: list[lis
     require({"vllm": "vllm"}, "infer_backend: vllm")
     import vllm
 
-    from . import model as models
-
     wanted, settings = job.generation, dict(job.generation.engine_settings)
     lora = vllm_adapter(job)
-    tokenizer = models.load_tokenizer(job.model, prepared.manifest)
+    tokenizer = load_tokenizer(job.model, prepared.manifest, notes=[])
     known: dict[str, Any] = {
         "model": job.model.path,
         "revision": job.model.revision,

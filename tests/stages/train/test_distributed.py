@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,52 +163,3 @@ def test_two_processes_have_the_losses_of_one(
 def test_a_workers_fault_arrives_as_what_it_is(folders: dict[str, Path], tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageFault, match="no weights"):
         launched(folders["sft"], values(Path(__file__).parents[3] / "fixtures" / "tiny", tmp_path / "o", "sft"))
-
-
-@pytest.mark.parametrize("way", ["static", "c10d"])
-def test_two_nodes_meet_on_loopback(
-    way: str, folders: dict[str, Path], one_process: dict[str, Path], tiny_model: Path, tmp_path: Path
-) -> None:
-    """The commands that each node runs, both on this machine, with one worker each."""
-    environ = {"NNODES": "2", "NPROC_PER_NODE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    if way == "c10d":
-        environ["RDZV_ID"] = "j1"
-    codes: dict[int, int] = {}
-    spoke: dict[int, int] = {}
-
-    def node(number: int) -> None:
-        mine = {} if way == "c10d" else {"NODE_RANK": str(number)}
-        codes[number], said = launched(
-            folders["sft"], settings_of("sft", tiny_model, tmp_path / "sft"), **environ, **mine
-        )
-        spoke[number] = sum("step 1/4" in text for text in said)
-
-    threads = [threading.Thread(target=node, args=(number,)) for number in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=180)
-    assert codes == {0: 0, 1: 0}
-    assert sum(spoke.values()) == 1, "one process speaks"
-    same_run("sft", one_process["sft"], tmp_path / "sft")
-
-
-def test_a_bare_worker_environment_is_enough(
-    folders: dict[str, Path], one_process: dict[str, Path], tiny_model: Path, tmp_path: Path
-) -> None:
-    """As srun, MPI and Kubernetes start workers: RANK and WORLD_SIZE set, no launcher of torch's."""
-    path = tmp_path / "prep_job.json"
-    path.write_text(to_json(job_from_config(settings_of("sft", tiny_model, tmp_path / "sft"), folders["sft"])))
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-m", "stages.train", "--local_rank=0", str(path)],
-            env={**ALONE, **common, "RANK": rank, "LOCAL_RANK": rank},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    said = [worker.communicate(timeout=120)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
-    same_run("sft", one_process["sft"], tmp_path / "sft")
