@@ -9,6 +9,8 @@ from dataclasses import asdict
 from importlib.metadata import version as installed_version
 from typing import Any
 
+from stages.read import public
+
 from .arrange import SourceLedger, total
 from .collect import Collected
 from .identity import CONTENT_KEYS, RECIPE_KEYS
@@ -51,7 +53,7 @@ def make_manifest(
             "check": verdict,
         },
         "cut": asdict(encode.cut) | {"overlong": encode.overlong},
-        "recipe": {name: config.values.get(name) for name in RECIPE_KEYS if config.values.get(name)},
+        "recipe": _recipe(plan),
         "options": {name: config.values.get(name) for name in CONTENT_KEYS},
         "inputs": [
             {
@@ -62,6 +64,7 @@ def make_manifest(
                 "sha256": item.info.sha256 if item.info else "",
                 "bytes": item.info.bytes if item.info else 0,
                 "records": item.read + item.not_taken,
+                **_license(plan, item.source),
             }
             for item in collected.files
         ],
@@ -76,6 +79,21 @@ def make_manifest(
         source.spec.name: _cut_counts(collected, number) for number, source in enumerate(plan.sources)
     }
     return manifest
+
+
+def _recipe(plan: Plan) -> dict[str, Any]:
+    """Which data was asked for, in the user's words, without the secrets of a URL."""
+    found: dict[str, Any] = {}
+    for name in RECIPE_KEYS:
+        value = plan.config.values.get(name)
+        if value:
+            found[name] = [public(str(item)) for item in value] if isinstance(value, list) else public(str(value))
+    return found
+
+
+def _license(plan: Plan, source: int) -> dict[str, str]:
+    given = plan.sources[source].dataset.license
+    return {"license": given} if given else {}
 
 
 def _cut_counts(collected: Collected, source: int) -> dict[str, int]:

@@ -32,7 +32,7 @@ CONTENT_KEYS = (  # configuration keys that the rows depend on, beside the data 
     "shuffle", "val_size", "eval_on_each_dataset", "seed", "shard_size", "rules", "strict", "profile",
 )  # fmt: skip
 NEW_OUTPUT = "new output"
-RECIPE_KEYS = ("dataset", "eval_dataset", "dataset_dir")
+RECIPE_KEYS = ("dataset", "eval_dataset", "dataset_dir", "format")
 
 
 def digest_inputs(plan: Plan) -> dict[str, str]:

@@ -65,6 +65,7 @@ def entry_to_dataset(name: str, entry: object, info: DatasetInfo, stage: str | N
         subset=entry.get("subset"),
         split=str(split),
         folder=entry.get("folder"),
+        license=_license(entry, at, problems),
         notes=tuple(notes),
     )
 
@@ -114,6 +115,14 @@ def _count(entry: Mapping[str, object], at: str, problems: list[str]) -> int | N
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         problems.append(f"{at}: num_samples must be a whole number above 0")
+        return None
+    return value
+
+
+def _license(entry: Mapping[str, object], at: str, problems: list[str]) -> str | None:
+    value = entry.get("license")
+    if value is not None and not isinstance(value, str):
+        problems.append(f'{at}: license must be a text such as "cc-by-4.0"')
         return None
     return value
 

@@ -24,7 +24,7 @@ TAGS = ("role_tag", "content_tag", "user_tag", "assistant_tag", "observation_tag
 HUB_KEYS = ("hf_hub_url", "ms_hub_url", "om_hub_url")
 KEYS = (
     *HUB_KEYS, "script_url", "cloud_file_name", "file_name",
-    "formatting", "ranking", "subset", "split", "folder", "num_samples", "columns", "tags",
+    "formatting", "ranking", "subset", "split", "folder", "num_samples", "columns", "tags", "license",
 )  # fmt: skip
 FORMATTINGS = ("alpaca", "sharegpt", "openai")
 SHAREGPT_TAGS = {

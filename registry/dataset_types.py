@@ -39,7 +39,7 @@ class Dataset:
     files: local paths (file, folder or glob) or URLs, not yet expanded. format: id of a record format ("sharegpt-dpo",
     ...) or "auto". fields: the map, None when the format's own keys hold. num_samples: draw that many (with repetition
     when the set is smaller), None = all. declared: True when it stands in a dataset_info.json. split: "train", or a
-    part of it such as "train[:100]". notes: one line each, to be shown to the user.
+    part of it such as "train[:100]". license: for the data card only. notes: one line each, to be shown to the user.
     """
 
     name: str
@@ -53,4 +53,5 @@ class Dataset:
     subset: str | None = None
     split: str = "train"
     folder: str | None = None
+    license: str | None = None
     notes: tuple[str, ...] = ()
