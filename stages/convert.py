@@ -72,27 +72,21 @@ class Converter:
         self._wrapped = source.family == "openai" and target.family != "openai"
         self._splits = source.family == target.family == "alpaca" and None not in (from_fields.query, to_fields.query)
 
-    def convert(self, record: object, losses: list[Loss], notes: list[Note]) -> dict[str, Any] | None:
-        """One record converted; None after a note that says why it cannot be. Losses are appended."""
-        if not isinstance(record, dict) or not self._checker.is_valid(record):
+    def convert(
+        self, record: Any, losses: list[Loss], notes: list[Note], exact: dict[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """One record converted; None after a note that says why it cannot be. Losses are appended.
+
+        exact: the same record with the text of numbers that Python cannot hold (`stages.exact.load_exact`).
+        """
+        if not self._checker.is_valid(record):
             notes.extend(self._checker.notes(record))
             return None
+        if exact is not None:
+            record = exact
         read = self._read(record, notes)
-        return None if read is None else self._written(record, read, losses, notes)
-
-    def convert_exact(
-        self, checked: object, record: dict[str, Any], losses: list[Loss], notes: list[Note]
-    ) -> dict[str, Any] | None:
-        """`convert` for a record with numbers that Python cannot hold: `checked` is the same record with near ones."""
-        if not self._checker.is_valid(checked):
-            notes.extend(self._checker.notes(checked))
+        if read is None:
             return None
-        read = self._read(record, notes)
-        return None if read is None else self._written(record, read, losses, notes)
-
-    def _written(
-        self, record: dict[str, Any], read: Conversation, losses: list[Loss], notes: list[Note]
-    ) -> dict[str, Any] | None:
         sent = read
         stated: list[Loss] = []
         if self._picks and read.chosen is not None and read.rejected is not None:

@@ -117,6 +117,8 @@ class Reader(sharegpt.Reader):
         used = "tool_calls" if source.get("tool_calls") else "function_call"
         beside = (self.fields.role_tag, self.fields.content_tag, used if calls else None)
         extras = {key: value for key, value in source.items() if key not in beside} if len(source) > 2 else {}
+        if calls and source.get(self.fields.content_tag) == "":  # type: ignore[arg-type]
+            extras[str(self.fields.content_tag)] = ""  # beside calls it is null; what is not is kept for the way back
         return Message(
             role,
             text,

@@ -16,6 +16,8 @@ import json
 import re
 from typing import Any
 
+import orjson
+
 from stages.conversation import Message, ToolCall
 
 _ONLY_THOUGHT = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
@@ -28,7 +30,10 @@ def given_id(number: int) -> str:
 
 def json_text(value: object) -> str:
     """JSON as LLaMA-Factory writes it: blanks behind commas and colons, text of any script as it is."""
-    return json.dumps(value, ensure_ascii=False)
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError:  # a number that is kept as its text
+        return orjson.dumps(value).decode()
 
 
 def calls_text(message: Message, number: int) -> str:

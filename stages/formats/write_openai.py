@@ -30,10 +30,12 @@ def write(conversation: Conversation, fields: Fields, kind: str, losses: list[Lo
 
 class _Turns(write_chat.Turns):
     def function(self, message: Message, calls: int) -> dict[str, Any]:
-        out = self.entry(message, self.words["assistant"], message.content, {})
+        out: dict[str, Any] = {self.role_key: self.words["assistant"], self.text_key: message.content or None}
         out["tool_calls"] = calls_list(message, calls)
         for key, value in beside(message).items():
-            if key in out:
+            if key == self.text_key and value == "" and not message.content:
+                out[key] = ""
+            elif key in out:
                 self.losses.append(key_loss(message, key, value))
             else:
                 out[key] = value

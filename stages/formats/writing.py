@@ -48,7 +48,9 @@ def is_empty(value: object) -> bool:
 def text_only(message: Message, text: str, losses: list[Loss]) -> str:
     """The text of a turn in a format that has nothing beside it. A thought goes in front, in the usual words."""
     for extras in message.extras or (beside(message),):
-        losses.extend(key_loss(message, key, value) for key, value in extras.items())
+        found = [key_loss(message, key, value) for key, value in extras.items()]
+        # a tool turn has lost more than that a field of it was there and empty
+        losses.extend(one for one in found if one.what != "empty-field" or message.role in ("user", "assistant"))
     if message.reasoning and message.role in ANSWERS:
         return f"<think>\n{message.reasoning}\n</think>\n\n{text}"
     return text

@@ -136,7 +136,7 @@ def openai_turn(draw: Draw, role: str, fields: Fields, ids: list[str]) -> list[d
             listed.append(entry)
         message = {role_key: fields.assistant_tag, "tool_calls": listed}
         if not draw.odd():
-            message[text_key] = None if draw.odd() else draw.any(texts)
+            message[text_key] = None if draw.sometimes() else draw.any(texts)
         return [draw.with_keys(message)]
     if role == "observation":
         results = []
@@ -300,7 +300,7 @@ def test_tool_calls_become_openai_calls_with_ids() -> None:
     assert out["messages"][1:3] == [
         {
             "role": "assistant",
-            "content": "",
+            "content": None,
             "tool_calls": [{"id": "call00001", "type": "function", "function": function}],
         },
         {"role": "tool", "tool_call_id": "call00001", "content": "5.4"},

@@ -1,0 +1,140 @@
+"""`prep convert`: records of one format into another, with everything that was lost on the way stated."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline.convert import Conversion, Converted
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("words", nargs=-1, metavar="FROM→TO IN...")
+@click.option("-o", "--output", "out", required=True, metavar="OUT", help="The file to write; its ending says what.")
+@click.option("--from", "from_id", metavar="FORMAT", help="Format of the input (default: found out).")
+@click.option("--to", "to_id", metavar="FORMAT", help="Format of the output.")
+@click.option(
+    "--columns", multiple=True, metavar="K=V", help="Keys and tags of the output: messages=dialog,user_tag=me."
+)
+@click.option("--from-columns", multiple=True, metavar="K=V", help="Keys and tags of the input.")
+@click.option("--dataset-dir", "--dataset_dir", default="data", metavar="DIR", help="Where dataset_info.json is.")
+@click.option("--dataset-info", is_flag=True, help="Add the output to the dataset_info.json beside it.")
+@click.option("--report", metavar="FILE", help="Write what was lost, per field and record, as JSON.")
+@click.option("--rejects", metavar="DIR", help="Write the raw bytes of every rejected record, and why, to DIR.")
+@click.option("--strict", is_flag=True, help="Publish nothing when anything is lost or rejected, and exit 1.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: all cores).")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, everything else on stderr.")
+def command(words: tuple[str, ...], out: str, **options: Any) -> int:
+    """Convert records from one format to another. OUT: .jsonl, .json, .csv (each also .gz .zst .bz2 .xz), .parquet.
+
+    Each record is converted back on the spot; what does not come back is a stated loss.
+
+    \b
+      prep convert sharegpt→alpaca chats.jsonl -o alpaca.json
+      prep convert "sharegpt->openai" data/ -o all.jsonl.zst --report lost.json
+      prep convert --to openai chats.jsonl -o messages.parquet
+    """
+    from pipeline.convert import Conversion, convert_files
+    from pipeline.convert_plan import field_changes, find_sources, read_words
+    from pipeline.progress import Progress
+    from registry.dataset_write import entry_name, merged_info
+    from stages.convert import Converter
+    from stages.convert_chunk import ConvertSpec
+    from stages.formats import FORMATS
+    from stages.read import Limits
+
+    def say(line: str) -> None:
+        if not options["quiet"]:
+            click.echo(line, err=True)
+
+    asked = read_words(words, options["from_id"], options["to_id"])
+    changes = field_changes(options["columns"], "--columns")
+    sources = find_sources(
+        asked, options["dataset_dir"], Limits(), field_changes(options["from_columns"], "--from-columns")
+    )
+    to_fields = replace(FORMATS[asked.to_id].default_fields, **changes)
+    Converter(
+        sources.format, sources.fields, asked.to_id, to_fields
+    )  # what cannot work is said before anything is read
+    for remark in sources.remarks:
+        say(f"note: {remark}")
+    conversion = Conversion(
+        files=sources.files,
+        spec=ConvertSpec(sources.format, sources.fields, asked.to_id, to_fields),
+        out=Path(out),
+        workers=options["workers"] or _cores(),
+        strict=options["strict"],
+        report=Path(options["report"]) if options["report"] else None,
+        rejects=Path(options["rejects"]) if options["rejects"] else None,
+    )
+    if options["dataset_info"]:
+        merged_info(os.path.dirname(out), entry_name(out), {"file_name": os.path.basename(out)})  # or it is refused now
+    size = sum(os.path.getsize(path) for path in sources.files if os.path.exists(path))
+    with Progress(quiet=options["quiet"], total_bytes=size) as progress:
+        done = convert_files(conversion, progress)  # type: ignore[arg-type]  # it reads the fields that both results have
+    if options["dataset_info"] and done.published:
+        say(f"note: {_write_entry(conversion, done)} describes the output")
+    return _close(conversion, done, quiet=options["quiet"], as_json=options["as_json"])
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _write_entry(asked: Conversion, done: Converted) -> str:
+    from registry.dataset_write import entry_name, entry_of, merged_info
+    from stages.files import write_whole
+    from stages.formats import FORMATS
+
+    form = FORMATS[asked.spec.to_id]
+    entry = entry_of(
+        form.family, asked.spec.to_fields, form.kind, asked.out.name, done.keys.keys(), calls=done.has_calls
+    )
+    path, content = merged_info(str(asked.out.parent), entry_name(asked.out.name), entry)
+    write_whole(path, content)
+    return path
+
+
+def _close(asked: Conversion, done: Converted, *, quiet: bool, as_json: bool) -> int:
+    """Says what came of it; returns the exit code."""
+    from pipeline.convert_report import document, summary
+
+    if done.findings and (not quiet or done.errors):
+        click.echo(_findings(done), err=True)
+    if as_json:
+        click.echo(json.dumps(document(done, asked), ensure_ascii=False))
+    elif not quiet:
+        click.echo(summary(done, asked))
+    if not done.published:
+        click.echo(f"prep: {asked.out}: not written: {_why(asked, done)}", err=True)
+        return 1
+    return 1 if done.errors else 0
+
+
+def _why(asked: Conversion, done: Converted) -> str:
+    if not done.read:
+        return "there are no records in the input"
+    if not done.written:
+        return "no record could be converted"
+    return "--strict, and something was lost" if asked.strict and not done.errors else "--strict, and there are errors"
+
+
+def _findings(done: Converted) -> str:
+    from pipeline.reports.model import InputReport, make_report
+    from pipeline.reports.text_ import write
+
+    inputs = [
+        InputReport(
+            item.path, item.info.sha256 if item.info else "", item.info.bytes if item.info else 0, "", item.read,
+            item.written, item.rejected,
+        )
+        for item in done.files
+    ]  # fmt: skip
+    return write(make_report(inputs, done.counts, done.findings)).rstrip("\n")

@@ -1,0 +1,231 @@
+"""Convert: files of one format in, one file of another out, and a report that adds up.
+
+Chunks are converted by the same engines as everywhere, written in input order, and never held: memory is bounded by the
+chunks in flight. The output appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from registry.errors import UsageFault
+from stages.batch import SAMPLES_PER_RULE
+from stages.containers import RowSink, container_of, open_rows
+from stages.convert_chunk import ConvertResult, ConvertSpec, ConvertTask, RecordLosses, prepare, run, task_name
+from stages.files import make_folder
+from stages.findings import Finding
+from stages.formats import FORMATS
+from stages.formats.losses import LOSSES
+from stages.read import Chunk, FileInfo, public, scan
+
+from .engines import SMALL_INPUT_BYTES
+from .workers import Job, inline, processes
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What is asked for. report, rejects: where to write them, None for nowhere. strict: publish nothing lossy."""
+
+    files: tuple[str, ...]
+    spec: ConvertSpec
+    out: Path
+    workers: int = 1
+    strict: bool = False
+    report: Path | None = None
+    rejects: Path | None = None
+
+
+@dataclass
+class FileCounts:
+    """One input file. read = written + rejected."""
+
+    path: str
+    info: FileInfo | None = None
+    read: int = 0
+    written: int = 0
+    rejected: int = 0
+
+
+@dataclass
+class Converted:
+    """What came of it. losses: count by (field, what); lossy: records that lost anything, by what.
+
+    errors: findings with severity error, file-level ones included. changed: what the container could not hold.
+    published: whether the output was written.
+    """
+
+    files: list[FileCounts] = field(default_factory=list)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    losses: Counter[tuple[str, str]] = field(default_factory=Counter)
+    lossy: Counter[str] = field(default_factory=Counter)
+    lossy_records: int = 0
+    keys: dict[str, None] = field(default_factory=dict)
+    has_calls: bool = False
+    changed: dict[str, dict[str, int]] = field(default_factory=dict)
+    published: bool = False
+    elapsed_s: float = 0.0
+    _kept: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def read(self) -> int:
+        return sum(item.read for item in self.files)
+
+    @property
+    def written(self) -> int:
+        return sum(item.written for item in self.files)
+
+    @property
+    def rejected(self) -> int:
+        return sum(item.rejected for item in self.files)
+
+    @property
+    def errors(self) -> int:
+        return sum(count for (_, severity), count in self.counts.items() if severity == "error")
+
+    def lost(self, severity: str) -> int:
+        """Losses of one severity: content or form."""
+        return sum(count for (_, what), count in self.losses.items() if LOSSES[what].severity == severity)
+
+    @property
+    def reshaped(self) -> int:
+        """Values that the container holds as JSON text, being none of its types."""
+        return sum(counts.get("to JSON text", 0) for counts in self.changed.values())
+
+    def add_findings(self, found: list[Finding]) -> None:
+        """Keeps findings up to the cap of each rule."""
+        for finding in found:
+            if self._kept[finding.rule] < SAMPLES_PER_RULE:
+                self._kept[finding.rule] += 1
+                self.findings.append(finding)
+
+
+class _Unpublished(Exception):
+    """Leaves the block that writes the output, so that it never appears."""
+
+
+def convert_files(asked: Conversion, on_progress: Callable[[ConvertResult], None] | None = None) -> Converted:
+    """Converts. Raises UsageFault for an output that cannot be written, MachineFault when the disk says no."""
+    from .convert_report import ReportWriter
+
+    started = time.perf_counter()
+    _check_output(asked)
+    done = Converted()
+    target = FORMATS[asked.spec.to_id]
+    make_folder(asked.out.parent)
+    with ExitStack() as stack:
+        report = stack.enter_context(ReportWriter(asked.report, asked)) if asked.report else None
+        rejects = None
+        if asked.rejects is not None:
+            from .rejects import RejectWriter
+
+            make_folder(asked.rejects)
+            rejects = stack.enter_context(RejectWriter(asked.rejects, [asked.out.stem]))
+        try:
+            with open_rows(asked.out, flat=target.family in ("alpaca", "pretrain")) as rows:
+                for result in _ordered(asked, done):
+                    rows.add(result.lines, result.written)
+                    _take(done, result)
+                    if report is not None:
+                        report.add(result.losses)
+                    for reject in result.rejects if rejects is not None else ():
+                        rejects.add(0, reject)  # type: ignore[union-attr]  # the loop is empty without it
+                    if on_progress is not None:
+                        on_progress(result)
+                _finish(asked, done, rows)
+            done.published = True
+        except _Unpublished:
+            pass
+        done.elapsed_s = time.perf_counter() - started
+        if report is not None:
+            report.finish(done)
+    return done
+
+
+def _finish(asked: Conversion, done: Converted, rows: RowSink) -> None:
+    """The last rows. Raises _Unpublished when there is nothing to publish, or more is lost than may be."""
+    if not done.written or (asked.strict and (done.losses or done.errors)):
+        raise _Unpublished
+    rows.finish()
+    done.changed = rows.changed
+    if asked.strict and done.reshaped:
+        raise _Unpublished
+
+
+def _check_output(asked: Conversion) -> None:
+    container_of(asked.out)
+    if asked.out.is_dir():
+        raise UsageFault(f"{asked.out}: is a folder; name the file to write", hint=f"-o {asked.out}/converted.jsonl")
+    for path in asked.files:
+        if os.path.exists(path) and asked.out.exists() and os.path.samefile(path, asked.out):
+            raise UsageFault(
+                f"{asked.out}: is the input; prep never writes to its input", hint="give another file with -o"
+            )
+
+
+def _ordered(asked: Conversion, done: Converted) -> Iterator[ConvertResult]:
+    """Results in input order, whatever order they come in."""
+    job: Job[ConvertTask, ConvertResult] = Job(prepare, run, task_name, asked.spec)
+    places: dict[int, int] = {}
+    tasks = _tasks(asked, done, places)
+    size = sum(os.path.getsize(path) for path in asked.files if os.path.exists(path))
+    small = asked.workers <= 1 or size < SMALL_INPUT_BYTES
+    waiting: dict[int, ConvertResult] = {}
+    following = 0
+    for index, result in inline(job, tasks) if small else processes(job, tasks, asked.workers):
+        waiting[index] = result
+        while following in waiting:
+            result = waiting.pop(following)
+            counts = done.files[places.pop(following)]
+            counts.read += result.read
+            counts.written += result.written
+            counts.rejected += sum(result.rejected.values())
+            following += 1
+            yield result
+
+
+def _tasks(asked: Conversion, done: Converted, places: dict[int, int]) -> Iterator[ConvertTask]:
+    count = 0
+    for path in asked.files:
+        done.files.append(FileCounts(public(path)))
+        at = len(done.files) - 1
+        for item in scan(path, asked.spec.limits):
+            if isinstance(item, Chunk):
+                places[count] = at
+                count += 1
+                yield ConvertTask(public(path), item)
+            else:
+                done.files[at].info = item
+                _file_findings(done, item, asked.spec)
+
+
+def _file_findings(done: Converted, info: FileInfo, spec: ConvertSpec) -> None:
+    for note in info.notes:
+        severity = spec.policy.severity(note.rule)
+        if severity == "off":
+            continue
+        done.counts[note.rule, severity] += 1
+        done.add_findings(
+            [Finding(note.rule, severity, info.path, -1, -1, -1, note.pointer, note.message, note.hint, note.value)]
+        )
+
+
+def _take(done: Converted, result: ConvertResult) -> None:
+    done.counts.update(result.counts)
+    done.add_findings(result.findings)
+    done.keys.update(result.keys)
+    done.has_calls = done.has_calls or result.has_calls
+    done.lossy_records += len(result.losses)
+    _count_losses(done, result.losses)
+
+
+def _count_losses(done: Converted, found: list[RecordLosses]) -> None:
+    for record in found:
+        done.losses.update((item.field, item.what) for item in record.losses)
+        done.lossy.update({item.what for item in record.losses})

@@ -1,0 +1,148 @@
+"""The conversion of one chunk of bytes: the same function in every engine, and the only place where a record of it is
+counted as written or rejected.
+
+    bytes -> records -> parse -> Converter -> one line of JSON a record, and its losses
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+from registry.datasets import Fields
+from registry.rules import Policy
+
+from .batch import Reject, Tally
+from .convert import Converter
+from .exact import load_exact
+from .findings import Finding, Note
+from .formats.losses import Loss
+from .parse import UNPARSED, parse
+from .read import Chunk, Limits, Record, load
+from .read import records as read_records
+
+
+@dataclass(frozen=True)
+class ConvertSpec:
+    """Everything a worker needs, in one picklable value."""
+
+    from_id: str
+    from_fields: Fields
+    to_id: str
+    to_fields: Fields
+    policy: Policy = field(default_factory=Policy)
+    limits: Limits = field(default_factory=Limits)
+
+
+class ConvertTask(NamedTuple):
+    """One chunk of one file."""
+
+    path: str
+    chunk: Chunk
+
+
+class RecordLosses(NamedTuple):
+    """What one record lost. line is 1-based, record 0-based, as in a finding."""
+
+    path: str
+    line: int
+    record: int
+    losses: tuple[Loss, ...]
+
+
+class ConvertResult(NamedTuple):
+    """What one chunk came to.
+
+    lines: the converted records, one a line without a last line end. keys: every key of a written record; has_calls:
+    one of them holds tool_calls. findings: of rejected records, capped a rule; counts: exact, by (rule, severity).
+    """
+
+    path: str
+    read: int
+    written: int
+    lines: bytes
+    losses: list[RecordLosses]
+    rejected: dict[str, int]
+    counts: dict[tuple[str, str], int]
+    findings: list[Finding]
+    rejects: list[Reject]
+    keys: dict[str, None]
+    has_calls: bool
+    text_bytes: int
+    examples: None = None  # nothing is tokenized; progress asks
+
+
+class State:
+    """What a worker builds once."""
+
+    def __init__(self, spec: ConvertSpec) -> None:
+        self.spec = spec
+        self.converter = Converter(spec.from_id, spec.from_fields, spec.to_id, spec.to_fields)
+        self.messages = spec.to_fields.messages if self.converter.target.family == "openai" else None
+
+
+def prepare(spec: ConvertSpec) -> State:
+    """The engine's `prepare`."""
+    return State(spec)
+
+
+def task_name(task: ConvertTask) -> str:
+    """The engine's `name`: which bytes of which file."""
+    return f"{task.path}, bytes {task.chunk.start} to {task.chunk.end}"
+
+
+def run(state: State, task: ConvertTask) -> ConvertResult:
+    """The engine's `run`: every record of a chunk, converted or rejected."""
+    chunk = task.chunk._replace(data=load(task.chunk))
+    tally = Tally(task.path, state.spec.policy)
+    lines: list[bytes] = []
+    lossy: list[RecordLosses] = []
+    keys: dict[str, None] = {}
+    has_calls = False
+    for record in read_records(chunk, state.spec.limits):
+        tally.read += 1
+        losses: list[Loss] = []
+        out = _converted(state, record, losses, tally)
+        if out is None:
+            continue
+        lines.append(orjson.dumps(out))
+        if out.keys() - keys.keys():
+            keys.update(dict.fromkeys(out))
+        if state.messages is not None and not has_calls:
+            has_calls = any("tool_calls" in message for message in out[state.messages])
+        if losses:
+            lossy.append(RecordLosses(task.path, record.line, record.record, tuple(losses)))
+    return ConvertResult(
+        path=task.path,
+        read=tally.read,
+        written=len(lines),
+        lines=b"\n".join(lines),
+        losses=lossy,
+        rejected=dict(tally.rejected),
+        counts=dict(tally.counts),
+        findings=tally.findings,
+        rejects=tally.rejects,
+        keys=keys,
+        has_calls=has_calls,
+        text_bytes=len(chunk.data or b""),
+    )
+
+
+def _converted(state: State, record: Record, losses: list[Loss], tally: Tally) -> dict[str, Any] | None:
+    notes: list[Note] = list(record.notes)
+    value = parse(record.data, notes)
+    # numbers of any size are carried exactly, so they are no reason to reject a record here
+    notes = [note for note in notes if note.rule != "json.huge-number"]
+    if value is UNPARSED or (notes and _has_error(notes, state.spec.policy)):
+        tally.judge(record, notes, must_reject=True)
+        return None
+    out = state.converter.convert(value, losses, notes, load_exact(record.data, value))
+    if out is None:
+        tally.judge(record, notes, must_reject=True)
+    return out
+
+
+def _has_error(notes: list[Note], policy: Policy) -> bool:
+    return any(policy.severity(note.rule) == "error" for note in notes)
