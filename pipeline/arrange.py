@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.datasets import split_range
 from stages.encoding import DROPPED, KEPT, Examples
 from stages.leftout import LeftOut
 from stages.mix import MixOptions, mix, sample, split
@@ -220,10 +221,11 @@ def _order(
     plan: Plan, members: list[int], sizes: list[int], example_at: list[Index], seed: int, rng: np.random.RandomState
 ) -> Index:
     config = plan.config
-    sampled = [
-        sample(size, plan.sources[number].dataset.num_samples, config.whole("max_samples"), rng)
-        for number, size in zip(members, sizes, strict=True)
-    ]
+    sampled = []
+    for number, size in zip(members, sizes, strict=True):
+        dataset = plan.sources[number].dataset
+        first, end = split_range(dataset.split, size)  # `split: train[:100]`
+        sampled.append(first + sample(end - first, dataset.num_samples, config.whole("max_samples"), rng))
     probs = config.get("interleave_probs")
     options = MixOptions(
         strategy=config.text("mix_strategy") or "concat",

@@ -105,6 +105,9 @@ def run(argv: list[str] | None = None) -> int:
         return 143
     except BrokenPipeError:
         return 0
+    except MemoryError:
+        show_fault(MachineFault("there is not enough memory", hint="use fewer workers: --workers 1"))
+        return MachineFault.exit_code
     except OSError as error:
         from stages.files import machine_fault
 

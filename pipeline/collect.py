@@ -108,6 +108,8 @@ def _tasks(plan: Plan, collected: Collected, places: dict[int, int], maximum: in
     count = 0
     for number, source in enumerate(plan.sources):
         seen = 0
+        # with a drawn sample or a part of the set, which records are the first N is known only at the end
+        head_only = source.dataset.num_samples is None and source.dataset.split == "train"
         for path in source.files:
             shown = public(path)  # no user name, password or query of a URL gets into a finding or a manifest
             totals = FileTotals(number, shown, base=seen)
@@ -118,7 +120,7 @@ def _tasks(plan: Plan, collected: Collected, places: dict[int, int], maximum: in
                     totals.info = item
                     continue
                 wanted = -1
-                if maximum is not None and source.split == "train" and item.records >= 0:
+                if maximum is not None and head_only and item.records >= 0:
                     wanted = min(item.records, max(maximum - seen, 0))
                     totals.not_taken += item.records - wanted
                     if wanted == 0:

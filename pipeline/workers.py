@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import connection, get_context
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from registry.errors import Fault, WorkerFault
+from registry.errors import Fault, MachineFault, WorkerFault
 
 SILENCE_S = 60.0
 BEAT_S = 2.0
@@ -274,6 +274,9 @@ def _main(pipe: connection.Connection, job: Job[Any, Any], beat_s: float) -> Non
     except Fault as fault:
         with contextlib.suppress(OSError):
             send(("fault", -1, fault))
+    except MemoryError:
+        with contextlib.suppress(OSError):
+            send(("fault", -1, MachineFault("a worker ran out of memory", hint="use fewer workers: --workers 1")))
     except BaseException:
         with contextlib.suppress(OSError):
             send(("bug", -1, traceback.format_exc()))

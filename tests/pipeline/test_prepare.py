@@ -306,3 +306,55 @@ def test_json_is_the_manifest(chats: Path, tmp_path: Path, capsysbinary: pytest.
     words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default", "--json"]
     assert run(["pack", *words, "-o", str(tmp_path / "out")]) == 0
     assert json.loads(capsysbinary.readouterr().out) == read_manifest(tmp_path / "out")
+
+
+def test_sampling_is_in_the_ledger(chats: Path, tmp_path: Path) -> None:
+    """max_samples takes the head, `split: train[...]` a part, num_samples draws with repeats: all is accounted for."""
+    info = {
+        "head": {"file_name": chats.name, "formatting": "sharegpt"},
+        "part": {"file_name": chats.name, "formatting": "sharegpt", "split": "train[100:150]"},
+        "more": {"file_name": chats.name, "formatting": "sharegpt", "num_samples": 500},
+    }
+    (chats.parent / "dataset_info.json").write_text(json.dumps(info))
+    folder = f"dataset_dir={chats.parent}"
+    head = pack("head", tmp_path / "head", folder, "max_samples=30").manifest["ledger"]
+    assert (head["read"], head["examples"], head["not_sampled"]) == (400, 30, 370)
+    part = pack("part", tmp_path / "part", folder)
+    ledger = part.manifest["ledger"]
+    assert (ledger["examples"], ledger["not_sampled"]) == (50, 350)
+    with pa.memory_map(str(part.out / part.manifest["splits"]["train"]["shards"][0]["lineage"]["file"])) as source:
+        assert pa.ipc.open_file(source).read_all()["line"].to_pylist() == list(range(101, 151))
+    more = pack("more", tmp_path / "more", folder).manifest["ledger"]
+    assert (more["examples"], more["repeated"], more["not_sampled"]) == (500, 100, 0)
+    both = pack("more", tmp_path / "both", folder, "max_samples=40").manifest["ledger"]
+    assert (both["read"], both["examples"]) == (400, 40)
+
+
+def test_mixing_is_in_the_manifest(chats: Path, tmp_path: Path) -> None:
+    """What was asked for stands beside what became of it, in examples and in trained tokens."""
+    short = tmp_path / "short.jsonl"
+    short.write_text("".join(json.dumps(record) + "\n" for record in CHATS[:40]))
+    words = ["mix_strategy=interleave_under", "interleave_probs=0.5,0.5"]
+    manifest = pack(f"{chats},{short}", tmp_path / "out", *words).manifest
+    shares = manifest["mixture"]
+    assert [entry["asked"] for entry in shares.values()] == [0.5, 0.5]
+    assert sum(entry["examples"] for entry in shares.values()) == manifest["splits"]["train"]["rows"]
+    assert abs(sum(entry["trained_tokens_share"] for entry in shares.values()) - 1) < 1e-5
+    assert manifest["ledger"]["not_sampled"] > 0
+
+
+def test_a_split_conversation_is_whole_in_its_pieces(tmp_path: Path) -> None:
+    """overlong: split cuts between turns; every piece begins with the system prompt and nothing of an answer is lost."""
+    turns = [{"from": who, "value": f"{who} {n} " * 12} for n in range(6) for who in ("human", "gpt")]
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"conversations": turns, "system": "Be brief."}) + "\n")
+    whole = pack(path, tmp_path / "whole", "cutoff_len=4096", "template=llama3")
+    split = pack(path, tmp_path / "split", "cutoff_len=300", "overlong=split", "template=llama3")
+    pieces, (one,) = rows(split.out), rows(whole.out)
+    assert 1 < len(pieces) == split.manifest["ledger"]["examples"]
+    assert all(len(row["input_ids"]) <= 300 for row in pieces)
+    trained = [label for row in pieces for label in row["labels"] if label != -100]
+    assert trained == [label for label in one["labels"] if label != -100]
+    opening = one["input_ids"][:12]
+    assert all(row["input_ids"][:12] == opening for row in pieces)
+    assert sum(split.manifest["ledger"]["trained_tokens_lost"].values()) == 0
