@@ -262,7 +262,11 @@ class Encoding:
             first, last = int(borders[example]), int(borders[example + 1])
             before, after = halves[first:last].tolist(), kept[first:last].tolist()
             if fate[example] == DROPPED:
-                tally.counts["length.dropped", "warning"] += 1
+                record, line, offset, size = places[example].tolist()
+                what = f"{sum(before):,} tokens are more than cutoff_len allows; the example is left out"
+                note = Note("length.dropped", "", what, str(sum(before)))
+                if tally.judge(Record(data[offset - start : offset - start + size], line, record, offset), [note]):
+                    fate[example] = REJECTED
                 continue
             notes = list(cut_notes(spec, before, after, trained[first:last].tolist(), int(trained_after[example])))
             if not notes:

@@ -1,0 +1,46 @@
+"""Rules that need a template, a tokenizer or a configuration: a file for each, and with them a file for every rule."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from registry.rules import rules
+
+FOLDER = Path(__file__).parents[2] / "fixtures"
+FILES = sorted((FOLDER / "configured" / "invalid").glob("*.jsonl"))
+
+
+def _helpers() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("configured", Path(__file__).with_name("configured_fixtures.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["configured"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+configured = _helpers()
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
+def test_an_invalid_file_breaks_exactly_the_rule_it_is_named_after(path: Path, tmp_path: Path) -> None:
+    expect = configured.expectation(path)
+    code, found, said = configured.findings_of(path, tmp_path)
+    assert {item["rule"] for item in found} - set(expect.get("also", ())) == {expect["rule"]}, said
+    first = next(item for item in found if item["rule"] == expect["rule"])
+    assert {key: first[key] for key in ("line", "pointer", "severity")} == {
+        key: expect[key] for key in ("line", "pointer", "severity")
+    }
+    assert code == (1 if any(item["severity"] == "error" for item in found) else 0)
+
+
+def test_every_rule_of_the_table_has_a_file_that_breaks_it() -> None:
+    shown = {json.loads(path.read_text(encoding="utf-8"))["rule"] for path in FOLDER.glob("*/invalid/*.expect.json")}
+    assert set(rules()) == shown
