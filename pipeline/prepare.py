@@ -27,9 +27,11 @@ from stages.leftout import NAME as LEFT_OUT
 from stages.leftout import write_left_out
 
 from .arrange import Arranged, SourceLedger, Table, arrange, left_out, make_rows, make_table, total
+from .card import NAME as CARD
+from .card import data_card, example_lengths
 from .collect import Collected, collect
 from .config import Config, worker_count
-from .documents import make_manifest, run_block
+from .documents import make_manifest, run_block, source_names
 from .engines import Engine, is_inline, open_engine
 from .identity import NEW_OUTPUT, digest_inputs, reasons_to_build, run_key
 from .manifest import NAME as MANIFEST
@@ -196,6 +198,8 @@ def _build(
     write_whole(build / "dataset_dict.json", dump({"splits": list(splits)}))
     manifest = make_manifest(plan, collected, arranged.ledgers, splits, key, _verdict(plan, collected), files_listed)
     manifest["template_proof"] = proof
+    card = data_card(manifest, report, example_lengths(table, arranged, source_names(plan)))
+    manifest["files"].append(_listed_file(build, CARD, card.encode("utf-8")))
     manifest["sha256"] = self_digest(manifest)
     manifest["run"] = run_block(plan, started, workers, collected)
     write_whole(build / CACHE / KEYS, orjson.dumps(made_of, option=orjson.OPT_NON_STR_KEYS))
