@@ -3,8 +3,8 @@
 fixtures/configured/invalid/<rule>[.<variant>].jsonl     beside it <rule>[.<variant>].expect.json
 
 expect.json   rule, line, pointer, severity; config (settings; the tiny tokenizer is added), chat_template and
-              post_processor (the tokenizer's own), verb (validate, or pack, whose report.json is read), also (rules that it cannot help
-              breaking)
+                  post_processor (the tokenizer's own), verb (validate, or pack, whose report.json is read), also
+                  (rules that it cannot help breaking)
 """
 
 from __future__ import annotations
