@@ -71,7 +71,7 @@ def _group(
     for finding in findings[:cap]:
         lines.append(f"{_INDENT}{place(finding)} {clean(finding.pointer)}".rstrip())
         lines += _wrapped(finding.message, _INDENT * 3)
-        if finding.value and finding.value not in finding.message:
+        if finding.value.strip() and finding.value not in finding.message:
             lines += _wrapped(f"value: {finding.value}", _INDENT * 3)
         if finding.hint:
             lines += _wrapped(finding.hint, _INDENT * 3)
@@ -105,7 +105,7 @@ def _summary(report: ValidationReport, paint: Paint) -> list[str]:
         lines.append("nothing found")
     else:
         lines.append(f"more about a rule: prep explain {worst_first(report)[0]}")
-    if report.elapsed_s:
+    if report.elapsed_s >= 0.05:  # shorter ones would read 0.0 s
         lines.append(f"{report.elapsed_s:.1f} s")
     return lines
 
