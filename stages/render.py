@@ -252,7 +252,7 @@ class Renderer:
                 system = (system or "") + self._tool_text(record)
             elif not system:
                 system = ""
-            if system:
+            if system or record.tools:  # upstream writes the block for an empty list of tools as well
                 if self.template.strip_system:
                     system = system.lstrip("\n")
                 if self.system_in_user:
