@@ -99,7 +99,8 @@ def shards(config: Config, say: Say, values: Mapping[str, object]) -> Path:
     before_torch()
     wait_s = int(str(values.get("ddp_timeout") or 1800))
     on_cpu = machine(bool(values.get("use_cpu"))).on_cpu
-    return in_turn(lambda: _prepare(config, say), on_cpu=on_cpu, timeout_s=wait_s)
+    with_deepspeed = bool(values.get("deepspeed")) and bool(values.get("do_train"))
+    return in_turn(lambda: _prepare(config, say), on_cpu=on_cpu, deepspeed=with_deepspeed, timeout_s=wait_s)
 
 
 def _prepare(config: Config, say: Say) -> Path:

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .launch import is_worker, rank
 
@@ -57,14 +57,22 @@ def _worth_reading(record: logging.LogRecord) -> bool:
     return not any(words in text for words in _NOT_WORTH_READING)
 
 
-def start_processes(*, on_cpu: bool, deepspeed: dict[str, Any] | None, timeout_s: int = 1800) -> None:
-    """Open the process group when a launcher started us. Must come before the model is loaded."""
-    if deepspeed is not None and on_cpu:
+def start_processes(*, on_cpu: bool, deepspeed: bool, timeout_s: int = 1800) -> None:
+    """Open the process group when a launcher started us. Must come before the model is loaded, and says to accelerate
+    and DeepSpeed from the start that they will work together."""
+    if deepspeed and on_cpu:
         _deepspeed_on_cpu(timeout_s)
-    if is_worker(os.environ):
-        from accelerate import PartialState
+    if not is_worker(os.environ):
+        return
+    from accelerate import PartialState
 
+    flag = "ACCELERATE_USE_DEEPSPEED"
+    if deepspeed and not on_cpu:
+        os.environ[flag] = "true"
+    try:
         PartialState(cpu=on_cpu, timeout=timedelta(seconds=timeout_s))
+    finally:
+        os.environ.pop(flag, None)
 
 
 def _deepspeed_on_cpu(timeout_s: int) -> None:
@@ -77,7 +85,9 @@ def _deepspeed_on_cpu(timeout_s: int) -> None:
     deepspeed.init_distributed(dist_backend="gloo", timeout=timedelta(seconds=timeout_s), verbose=False)
 
 
-def in_turn(work: Callable[[], Result], *, on_cpu: bool, shared_files: bool = True, timeout_s: int = 1800) -> Result:
+def in_turn(
+    work: Callable[[], Result], *, on_cpu: bool, deepspeed: bool, shared_files: bool = True, timeout_s: int = 1800
+) -> Result:
     """Run `work` on the first process, then on the others, which find it done.
 
     shared_files: False when each node has a disk of its own, so that one process of every node goes first.
@@ -86,7 +96,8 @@ def in_turn(work: Callable[[], Result], *, on_cpu: bool, shared_files: bool = Tr
         return work()
     from accelerate import PartialState
 
-    state = PartialState(cpu=on_cpu, timeout=timedelta(seconds=timeout_s))
+    start_processes(on_cpu=on_cpu, deepspeed=deepspeed, timeout_s=timeout_s)
+    state = PartialState()
     first = state.main_process_first if shared_files else state.local_main_process_first
     with first():
         return work()

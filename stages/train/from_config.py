@@ -270,6 +270,10 @@ def _arguments(read: _Reader, notes: list[str]) -> dict[str, object]:
     if ratio and not read.number("warmup_steps"):
         plain["warmup_steps"] = ratio  # transformers 5 reads a value below 1 as a share of all steps
         notes.append(f"warmup_ratio {ratio:g} is given to the trainer as warmup_steps {ratio:g}")
+    if read.flag("upcast_lmhead_output"):
+        notes.append("upcast_lmhead_output: log-probabilities are computed in float32 in any case")
+    if read.text("quantization_device_map", ""):
+        notes.append("quantization_device_map has no effect on training: each process keeps its model on its device")
     if read.flag("group_by_length"):
         plain["train_sampling_strategy"] = "group_by_length"
     for name in ("galore", "apollo"):

@@ -59,7 +59,8 @@ def machine(use_cpu: bool) -> Machine:
 
     if not use_cpu:
         if torch.cuda.is_available():
-            return Machine("cuda", bool(torch.cuda.is_bf16_supported()))
+            # not is_bf16_supported: it counts emulation, and puts every process's first context on device 0
+            return Machine("cuda", bool(torch.version.hip) or torch.cuda.get_device_capability()[0] >= 8)
         for name in ("xpu", "npu"):
             module = getattr(torch, name, None)
             if module is not None and module.is_available():

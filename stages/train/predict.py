@@ -34,7 +34,7 @@ def predict(job: TrainJob, log: Say) -> dict[str, Any]:
         raise UsageFault(f"{prepared.root} holds {prepared.kind} shards; prediction needs prompts")
     here = machine.machine(bool(job.arguments.get("use_cpu")))
     distributed.quiet_libraries(on_cpu=here.on_cpu)
-    distributed.start_processes(on_cpu=here.on_cpu, deepspeed=None)
+    distributed.start_processes(on_cpu=here.on_cpu, deepspeed=False)
     splits = [name for name in prepared.splits if name != "train"] or list(prepared.splits)
     if not splits:
         raise UsageFault(f"{prepared.root}: no prompts")

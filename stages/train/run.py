@@ -48,7 +48,7 @@ def train(job: TrainJob, log: Say) -> dict[str, Any]:
     if deepspeed is not None:
         machine.require({"deepspeed": "deepspeed"}, "deepspeed")
     timeout_s = min(int(float(str(job.arguments.get("ddp_timeout") or 1800))), 10**9)
-    distributed.start_processes(on_cpu=here.on_cpu, deepspeed=deepspeed, timeout_s=timeout_s)
+    distributed.start_processes(on_cpu=here.on_cpu, deepspeed=deepspeed is not None, timeout_s=timeout_s)
     splits = _splits(job, prepared)
     if distributed.is_first():
         checked = data.verify(prepared, splits)
@@ -86,7 +86,7 @@ def _check_kind(job: TrainJob, prepared: data.Prepared) -> None:
             f"stage: {job.stage} trains from {wanted} shards",
             hint="pack the data again with this stage",
         )
-    if "train" not in prepared.splits:
+    if job.run.do_train and "train" not in prepared.splits:
         raise UsageFault(f"{prepared.root}: its train split is empty, so there is nothing to train on")
 
 
@@ -101,7 +101,7 @@ def _splits(job: TrainJob, prepared: data.Prepared) -> list[str]:
             "do_eval/eval_strategy: the packed data has no validation split",
             hint="set val_size or eval_dataset and pack again, or eval_strategy: no",
         )
-    return ["train", *others]
+    return ["train", *others] if job.run.do_train else others
 
 
 def _train(setup: _Setup) -> dict[str, Any]:
@@ -125,8 +125,8 @@ def _train(setup: _Setup) -> dict[str, Any]:
         round_robin=bool((setup.deepspeed or {}).get("zero_optimization", {}).get("round_robin_gradients")),
         rows_a_step=rows_a_step,
     )
-    start = checkpoints.starting_point(job, mark, setup.deepspeed, setup.notes)
-    if start is None and job.run.overwrite and distributed.is_first():
+    start = checkpoints.starting_point(job, mark, setup.deepspeed, setup.notes) if job.run.do_train else None
+    if job.run.do_train and start is None and job.run.overwrite and distributed.is_first():
         removed = checkpoints.clear_old(output)
         if removed:
             setup.notes.append(f"{removed} checkpoint(s) of the run before removed from {output}")
@@ -134,13 +134,20 @@ def _train(setup: _Setup) -> dict[str, Any]:
     trainer, stop = _build(setup, fields, attention, mark)
     for note in setup.notes:
         say(f"note: {note}")
+    if job.arguments.get("print_param_status"):
+        for name, parameter in trainer.model.named_parameters():
+            state = "trained" if parameter.requires_grad else "frozen "
+            say(f"{state}  {parameter.dtype}  {tuple(parameter.shape)}  {name}")
     say(_opening(setup, trainer, numbers))
     if start is not None:
         kept = checkpoints.read_mark(start)
         trainer.seen_tokens = kept.tokens_seen if kept else 0
         trainer.seen_trained = kept.trained_tokens_seen if kept else 0
+    if not job.run.do_train:
+        return _evaluate(trainer, setup)
     metrics = _go(trainer, start)
     if stop.stopped:
+        distributed.everyone_here()
         raise Stopped(f"stopped by SIGTERM at step {trainer.state.global_step}; checkpoint saved in {output}")
     return _finish(setup, trainer, metrics)
 
@@ -208,7 +215,8 @@ def _build(setup: _Setup, fields: dict[str, Any], attention: str, mark: checkpoi
         model=net,
         tokenizer=tokenizer,
         fields=fields,
-        train=_rows(setup, "train", fields),
+        # a trainer wants training rows even if it only evaluates
+        train=_rows(setup, "train" if job.run.do_train else _splits(job, setup.prepared)[0], fields),
         evaluation=_evaluation(setup, fields),
         packed=setup.prepared.packed,
         peft=peft,
@@ -242,7 +250,7 @@ def _base(model: Any) -> Any:
 
 
 def _evaluation(setup: _Setup, fields: dict[str, Any]) -> Any:
-    others = _splits(setup.job, setup.prepared)[1:]
+    others = [name for name in _splits(setup.job, setup.prepared) if name != "train"]
     rows = {name.removeprefix("validation_"): _rows(setup, name, fields) for name in others}
     return rows["validation"] if list(rows) == ["validation"] else rows or None
 
@@ -339,9 +347,18 @@ def _last_evaluation(trainer: Any) -> dict[str, Any]:
     return {key: value for key, value in found[-1].items() if key.startswith("eval_")} if found else {}
 
 
-def _finish(setup: _Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
+def _evaluate(trainer: Any, setup: _Setup) -> dict[str, Any]:
+    """The validation split's measures, written to `eval_results.json`."""
     import math
 
+    evaluated: dict[str, Any] = _last_evaluation(trainer) or trainer.evaluate(metric_key_prefix="eval")
+    if setup.job.method == "sft" and "eval_loss" in evaluated:
+        evaluated["perplexity"] = math.exp(min(evaluated["eval_loss"], 700.0))
+    trainer.save_metrics("eval", evaluated)
+    return evaluated
+
+
+def _finish(setup: _Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
     from .tokenizer import settle
     from .tuning import START_FOLDER, convert, moves_base
 
@@ -358,11 +375,7 @@ def _finish(setup: _Setup, trainer: Any, metrics: dict[str, float]) -> dict[str,
     trainer.save_metrics("train", metrics)
     trainer.save_state()
     if trainer.eval_dataset is not None:
-        evaluated = _last_evaluation(trainer) or trainer.evaluate(metric_key_prefix="eval")
-        if job.method == "sft" and "eval_loss" in evaluated:
-            evaluated["perplexity"] = math.exp(min(evaluated["eval_loss"], 700.0))
-        trainer.save_metrics("eval", evaluated)
-        metrics.update(evaluated)
+        metrics.update(_evaluate(trainer, setup))
     if distributed.is_first():
         if job.run.plot_loss:
             from .plot import plot_history

@@ -96,6 +96,17 @@ def test_a_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
         starting_point(job(tmp_path, resume=str(tmp_path / "gone")), NOW, None, [])
 
 
+def test_a_restarted_worker_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages.train.__main__ import restarted
+
+    fresh = job(tmp_path, overwrite=True)
+    assert restarted(fresh) == fresh
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert restarted(fresh).run.resume is None, "it had not come to its first checkpoint"
+    checkpoint(tmp_path, 5)
+    assert restarted(fresh).run.resume == "last"
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, make: Any) -> Path:
     rows = {"train": make.packed(make.lm(60)), "validation": make.packed(make.lm(9, 1))}

@@ -176,6 +176,20 @@ def test_evaluation_without_a_validation_split_is_refused(run_job: Run, tmp_path
         run_job(out, tmp_path / "o", eval_strategy="steps")
 
 
+def test_evaluating_alone_trains_nothing(packed: Path, run_job: Run, tmp_path: Path) -> None:
+    metrics, _ = run_job(packed, tmp_path, do_train=False, do_eval=True)
+    assert metrics["perplexity"] == pytest.approx(2.718281828 ** metrics["eval_loss"])
+    assert (tmp_path / "eval_results.json").exists()
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_each_validation_set_is_measured_by_name(run_job: Run, tmp_path: Path, make: Any) -> None:
+    splits = {"train": make.lm(8), "validation_a": make.lm(3, 1), "validation_b": make.lm(3, 2)}
+    out = make.out(tmp_path / "out", "lm", splits)
+    metrics, _ = run_job(out, tmp_path / "o", do_eval=True, max_steps=1)
+    assert metrics["eval_a_loss"] != metrics["eval_b_loss"]
+
+
 def test_every_field_of_trls_configuration_is_set_by_us() -> None:
     """TRL's defaults change what is trained and change between releases."""
     import inspect
