@@ -36,7 +36,10 @@ def rows(out: Path) -> dict[int, dict[str, Any]]:
     """Rows of an unpacked output by the record they came from."""
     found: dict[int, dict[str, Any]] = {}
     for shard in read_manifest(out)["splits"]["train"]["shards"]:
-        with pa.memory_map(str(out / shard["file"])) as source, pa.memory_map(str(out / shard["lineage"]["file"])) as kin:
+        with (
+            pa.memory_map(str(out / shard["file"])) as source,
+            pa.memory_map(str(out / shard["lineage"]["file"])) as kin,
+        ):
             data = pa.ipc.open_stream(source).read_all().to_pylist()
             lineage = pa.ipc.open_file(kin).read_all().to_pylist()
         found |= {entry["record"]: data[entry["row"]] for entry in lineage}
@@ -71,12 +74,15 @@ def compare(name: str, template: str, data: Path, folder: Path, work: Path) -> N
         at = min(len(a["input_ids"]), len(b["input_ids"])) if at < 0 else at
         mine = clean(tokenizer.decode(a["input_ids"][at : at + 6], skip_special_tokens=False))
         theirs = clean(tokenizer.decode(b["input_ids"][at : at + 6], skip_special_tokens=False))
-        kind = "ours is longer at the end" if at == len(b["input_ids"]) else (
-            "theirs is longer at the end" if at == len(a["input_ids"]) else "the texts part"
+        kind = (
+            "ours is longer at the end"
+            if at == len(b["input_ids"])
+            else ("theirs is longer at the end" if at == len(a["input_ids"]) else "the texts part")
         )
         kinds[kind] += 1
         shown.setdefault(kind, f"record {record}, token {at}: ours {mine!r}, theirs {theirs!r}")
-    print(f"{name:<13} {template:<10} {len(both)} compared; refused by ours {len(own) - len(both)}, by auto {len(ours) - len(both)}")
+    refused = f"refused by ours {len(own) - len(both)}, by auto {len(ours) - len(both)}"
+    print(f"{name:<13} {template:<10} {len(both)} compared; {refused}")
     for kind, count in kinds.most_common():
         print(f"{'':<13} {count:>6} {kind}{'  e.g. ' + shown[kind] if kind in shown else ''}")
 

@@ -344,7 +344,7 @@ def test_mixing_is_in_the_manifest(chats: Path, tmp_path: Path) -> None:
 
 
 def test_a_split_conversation_is_whole_in_its_pieces(tmp_path: Path) -> None:
-    """overlong: split cuts between turns; every piece begins with the system prompt and nothing of an answer is lost."""
+    """overlong: split cuts between turns; every piece begins with the system prompt, and no answer loses a token."""
     turns = [{"from": who, "value": f"{who} {n} " * 12} for n in range(6) for who in ("human", "gpt")]
     path = tmp_path / "long.jsonl"
     path.write_text(json.dumps({"conversations": turns, "system": "Be brief."}) + "\n")

@@ -156,8 +156,8 @@ def test_validate_says_what_pack_takes_in(records: list[Any], cutoff: int, packi
         rows = [json.dumps(record).encode() for record in [GOOD_CHAT, *records]]
         path = write(folder / "a.jsonl", rows)
         words = [
-            f"dataset={path}", f"model_name_or_path={TINY}", "template=qwen3", f"cutoff_len={cutoff}", "format=sharegpt",
-            f"packing={str(packing).lower()}", f"overlong={overlong}",
+            f"dataset={path}", f"model_name_or_path={TINY}", "template=qwen3", f"cutoff_len={cutoff}",
+            "format=sharegpt", f"packing={str(packing).lower()}", f"overlong={overlong}",
         ]  # fmt: skip
         config = load_config(None, words, for_verb="pack")
         checked = validate([make_plan(config, needs_tokens=False)]).report.totals
