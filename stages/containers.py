@@ -80,6 +80,18 @@ def open_rows(path: str | os.PathLike[str], *, flat: bool = True) -> Iterator[Ro
             out.close()
 
 
+@contextlib.contextmanager
+def open_lines(path: str | os.PathLike[str], *, array: bool) -> Iterator[Lines]:
+    """A sink for JSON records, whatever the file is called; compressed if its name says so. The block must end with
+    its `finish`."""
+    packed = _COMPRESSED.get(os.path.splitext(os.fspath(path).lower())[1], "")
+    with create(path) as sink:
+        out: _Bytes = _Packed(sink, packed) if packed else sink
+        yield Lines(out, array=array)
+        if isinstance(out, _Packed):
+            out.close()
+
+
 class _Bytes(Protocol):
     def write(self, data: bytes) -> int: ...
 
@@ -95,13 +107,17 @@ class Lines:
 
     def add(self, lines: bytes, rows: int) -> None:
         """Takes rows."""
+        # a line break inside of a JSON text is always escaped, so every one here stands between records
+        self.add_block(lines.replace(b"\n", b",\n") if self._array else lines, rows)
+
+    def add_block(self, block: bytes, rows: int) -> None:
+        """Takes records with what stands between them: a line end, and in an array a comma before it."""
         if not rows:
             return
-        if not self._array:
-            self._out.write(lines + b"\n")
+        if self._array:
+            self._out.write((b",\n" if self._any else b"[\n") + block)
         else:
-            # a line break inside of a JSON text is always escaped, so every one here stands between records
-            self._out.write((b",\n" if self._any else b"[\n") + lines.replace(b"\n", b",\n"))
+            self._out.write(block + b"\n")
         self._any = True
 
     def finish(self) -> None:

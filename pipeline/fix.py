@@ -1,0 +1,228 @@
+"""Fix: a repaired copy of every input file, beside the input and never in its place.
+
+    prep validate data/ --fix repaired      repaired/a.jsonl, repaired/sub/b.json.gz, ...
+    prep validate a.jsonl --fix b.jsonl     one file
+
+Records that need no repair are copied byte for byte, in order; records that cannot be repaired are left out, and their
+findings say why. Tables become JSON lines. The report that comes back is that of the copy, with the places of the
+input: repaired records are kept ones; every repair is a warning of its own rule, and so is what it mended.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from registry.errors import UsageFault
+from stages.batch import SAMPLES_PER_RULE
+from stages.containers import open_lines
+from stages.files import make_folder
+from stages.findings import Finding
+from stages.fix_chunk import FixResult, FixSpec, FixTask, prepare, run, task_name
+from stages.read import Chunk, FileInfo, public, scan
+from stages.read.sniff import ending
+
+from .config import worker_count
+from .engines import SMALL_INPUT_BYTES
+from .plan import Plan, Source
+from .reports.model import ValidationReport, make_report
+from .validate import Checked
+from .workers import Job, inline, processes
+
+_ALL_LOST = "set.all-rejected"
+_FILE_REPAIRS = {"bytes.bom": "repair.bom", "bytes.crlf": "repair.crlf"}
+
+
+@dataclass
+class FileFix:
+    """One file. out: its copy, None when it holds no record. rejected: records that could not be kept as they were."""
+
+    path: str
+    out: Path | None = None
+    info: FileInfo | None = None
+    read: int = 0
+    rejected: int = 0
+    kept: int = 0
+    repaired: int = 0
+
+
+@dataclass
+class Fixed:
+    """Everything that the copies came to. before, after: findings of records by (rule, severity), as in FixResult."""
+
+    files: list[FileFix] = field(default_factory=list)
+    before: Counter[tuple[str, str]] = field(default_factory=Counter)
+    after: Counter[tuple[str, str]] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    _shown: Counter[str] = field(default_factory=Counter)
+
+    def take(self, result: FixResult) -> None:
+        """Adds one chunk, in input order."""
+        self.before.update(result.before)
+        self.after.update(result.after)
+        self.show(result.findings)
+
+    def show(self, found: Sequence[Finding]) -> None:
+        """Keeps findings up to the cap of each rule."""
+        for finding in found:
+            if self._shown[finding.rule] < SAMPLES_PER_RULE:
+                self._shown[finding.rule] += 1
+                self.findings.append(finding)
+
+
+def write_repaired(checked: Checked, out: str) -> ValidationReport:
+    """Writes a repaired copy of every file that was checked; returns the report of the copies.
+
+    out: a file, when one file was checked and the name has a data ending, else a folder. Raises UsageFault when a copy
+    would be its own input, MachineFault when the disk says no.
+    """
+    listed = [(plan, source, path) for plan in checked.plans for source in plan.sources for path in source.files]
+    capped = [plan for plan in checked.plans if plan.config.whole("max_samples") is not None]
+    if capped:
+        raise UsageFault(
+            "--fix: max_samples takes a part of the records; a copy holds all", hint="leave max_samples out"
+        )
+    targets = copy_paths([path for _, _, path in listed], out)
+    fixed = Fixed()
+    for (plan, source, path), target in zip(listed, targets, strict=True):
+        fixed.files.append(_one_file(plan, source, path, target, fixed))
+    return _report(checked.report, fixed)
+
+
+def copy_paths(paths: Sequence[str], out: str) -> list[Path]:
+    """Where the copy of each file goes. Raises UsageFault when that is an input, or when two copies are the same."""
+    plain = [path.rstrip("/").rpartition("://")[2] for path in paths]
+    if len(paths) == 1 and ending(out)[0] and not os.path.isdir(out):
+        targets = [Path(out)]
+    else:
+        if os.path.isfile(out):
+            raise UsageFault(f"--fix {out}: is a file; {len(paths)} copies need a folder")
+        common = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in plain])
+        targets = [Path(out) / os.path.relpath(os.path.abspath(path), common) for path in plain]
+    problems = []
+    for path, target in zip(paths, targets, strict=True):
+        if os.path.exists(path) and target.exists() and os.path.samefile(path, target):
+            problems.append(f"--fix {out}: {target} is the input; a copy never takes its place")
+    if len(set(targets)) < len(targets):
+        problems.append(f"--fix {out}: two of the inputs have the same name; repair them one by one")
+    if problems:
+        raise UsageFault(problems, hint="name another folder")
+    return targets
+
+
+def _one_file(plan: Plan, source: Source, path: str, target: Path, fixed: Fixed) -> FileFix:
+    done = FileFix(public(path))
+    spec = FixSpec(
+        source.spec.format,
+        source.spec.fields,
+        plan.stage,
+        plan.policy,
+        plan.fitted.specials if plan.fitted else (),
+        plan.limits,
+    )
+    kinds: list[str] = []
+    results = _results(plan, spec, path, done, kinds)
+    first = next(results, None)
+    if first is not None:
+        done.out = _copy_name(target, kinds[0])
+        make_folder(done.out.parent)
+        with open_lines(done.out, array=kinds[0] == "array") as lines:
+            for result in itertools.chain([first], results):
+                lines.add_block(result.block, result.kept)
+                done.read += result.read
+                done.rejected += result.rejected
+                done.kept += result.kept
+                done.repaired += result.repaired
+                fixed.take(result)
+            lines.finish()
+    if done.info is not None:
+        _file_repairs(done.info, plan, fixed)
+    return done
+
+
+def _copy_name(target: Path, kind: str) -> Path:
+    """The name of the copy: rows of a table, and objects spread over lines, become JSON lines."""
+    form, packed = ending(str(target))
+    if kind in ("jsonl", "array") or form in ("json", "jsonl"):
+        return target
+    name = target.name
+    for _ in range(bool(form) + bool(packed)):
+        name = name.rpartition(".")[0]
+    return target.with_name(f"{name}.jsonl")
+
+
+def _results(plan: Plan, spec: FixSpec, path: str, done: FileFix, kinds: list[str]) -> Iterator[FixResult]:
+    """Results in input order. `kinds` gets the kind of each chunk before its result comes."""
+    job: Job[FixTask, FixResult] = Job(prepare, run, task_name, spec)
+    workers = worker_count(plan.config)
+    size = os.path.getsize(path) if os.path.exists(path) else 0
+    small = workers <= 1 or size < SMALL_INPUT_BYTES
+    tasks = _tasks(plan, path, done, kinds)
+    waiting: dict[int, FixResult] = {}
+    following = 0
+    for index, result in inline(job, tasks) if small else processes(job, tasks, workers):
+        waiting[index] = result
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
+
+
+def _tasks(plan: Plan, path: str, done: FileFix, kinds: list[str]) -> Iterator[FixTask]:
+    for item in scan(path, plan.limits):
+        if isinstance(item, Chunk):
+            kinds.append(item.kind)
+            yield FixTask(public(path), item)
+        else:
+            done.info = item
+
+
+def _file_repairs(info: FileInfo, plan: Plan, fixed: Fixed) -> None:
+    """A byte order mark and CR LF are left out of every copy."""
+    for note in info.notes:
+        rule = _FILE_REPAIRS.get(note.rule)
+        severity = plan.policy.severity(note.rule)
+        if rule is None or severity == "off":
+            continue
+        fixed.after[rule, "warning"] += 1
+        fixed.show(
+            [Finding(rule, "warning", info.path, -1, -1, -1, "", f"{note.message}: repaired in the copy", "", "")]
+        )
+
+
+def _report(report: ValidationReport, fixed: Fixed) -> ValidationReport:
+    """The first report with what the copies changed.
+
+    Findings of the whole set (duplicates, mappings, ...), and those that need a template, stay as they were.
+    """
+    by_path = {item.path: item for item in fixed.files}
+    saved = {item.path for item in fixed.files if item.kept}
+    rescued = sum(finding.rule == _ALL_LOST and finding.path in saved for finding in report.findings)
+    rules = {rule for rule, _ in fixed.before}
+    counts: Counter[tuple[str, str]] = Counter(
+        {(rule, report.severities[rule]): count for rule, count in report.counts.items() if rule not in rules}
+    )
+    counts.update(fixed.after)
+    counts.subtract({(_ALL_LOST, report.severities.get(_ALL_LOST, "")): rescued})
+    kept = [
+        finding
+        for finding in report.findings
+        if finding.rule not in rules and not (finding.rule == _ALL_LOST and finding.path in saved)
+    ]
+    inputs = []
+    for item in report.inputs:
+        copy = by_path[item.path]
+        refused = max(0, item.rejected - copy.rejected)  # by what only a template or tokenizer shows
+        inputs.append(replace(item, kept=copy.kept - refused, rejected=item.read - copy.kept + refused))
+    written = [f"repaired copy: {item.out}" for item in fixed.files if item.out is not None]
+    return make_report(
+        inputs,
+        +counts,
+        [*kept, *fixed.findings],
+        repaired=sum(item.repaired for item in fixed.files),
+        remarks=[*report.remarks, *written],
+        elapsed_s=report.elapsed_s,
+    )
