@@ -8,6 +8,7 @@ from pathlib import Path
 from registry.errors import UsageFault, did_you_mean
 
 from .job import KINDS, Generation, ModelSpec, Preference, RunSpec, TrainJob, Tuning
+from .reader import Reader
 
 DPO_LOSSES = (
     "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
@@ -59,7 +60,7 @@ def job_from_config(values: Mapping[str, object], data: Path, given: Set[str] | 
     Raises UsageFault with every problem at once: a stage or option this stage does not have, a missing key, a value of
     the wrong type.
     """
-    read = _Reader({key: value for key, value in values.items() if given is None or key in given or key not in _OURS})
+    read = Reader({key: value for key, value in values.items() if given is None or key in given or key not in _OURS})
     stage = read.text("stage", "sft")
     if stage in ("orpo", "simpo"):
         read.values = {**read.values, "stage": "dpo", "pref_loss": stage}
@@ -87,7 +88,7 @@ def job_from_config(values: Mapping[str, object], data: Path, given: Set[str] | 
 def predict_job_from_config(values: Mapping[str, object], data: Path, given: Set[str] | None = None) -> TrainJob:
     """The prediction that a config asks for; `data` is the folder with the prompts. Raises UsageFault like
     `job_from_config`."""
-    read = _Reader({key: value for key, value in values.items() if given is None or key in given or key not in _OURS})
+    read = Reader({key: value for key, value in values.items() if given is None or key in given or key not in _OURS})
     stage = read.text("stage", "sft")
     read.check(
         stage in ("pt", "sft", "dpo", "kto", "orpo", "simpo"), "stage", f"a model of stage {stage} does not answer"
@@ -109,7 +110,7 @@ def predict_job_from_config(values: Mapping[str, object], data: Path, given: Set
     return job
 
 
-def _generation(read: _Reader) -> Generation:
+def _generation(read: Reader) -> Generation:
     settings = read.values.get("vllm_config")
     engine_settings = {
         **(dict(settings) if isinstance(settings, Mapping) else {}),
@@ -144,7 +145,7 @@ def _stage_problem(stage: str) -> str:
     return _WHY_NOT.get(stage) or f'"{stage}" is none of {", ".join(KINDS)}{did_you_mean(stage, KINDS)}'
 
 
-def _model(read: _Reader) -> ModelSpec:
+def _model(read: Reader) -> ModelSpec:
     path = read.text("model_name_or_path", "")
     read.check(bool(path), "model_name_or_path", "is missing: name a folder or a model of the Hugging Face hub")
     attention = read.text("flash_attn", "auto")
@@ -176,7 +177,7 @@ def _model(read: _Reader) -> ModelSpec:
     )
 
 
-def _tuning(read: _Reader) -> Tuning:
+def _tuning(read: Reader) -> Tuning:
     kind = read.text("finetuning_type", "lora")
     kinds = ("full", "freeze", "lora", "oft")
     read.check(kind in kinds, "finetuning_type", f'"{kind}" is none of {", ".join(kinds)}{did_you_mean(kind, kinds)}')
@@ -210,7 +211,7 @@ def _tuning(read: _Reader) -> Tuning:
     )
 
 
-def _preference(read: _Reader, notes: list[str]) -> Preference:
+def _preference(read: Reader, notes: list[str]) -> Preference:
     loss = read.text("pref_loss", "sigmoid")
     why = "" if loss != "kto_pair" else "; for paired KTO use stage: kto with unpaired records, or pref_loss: apo_zero"
     problem = f'"{loss}" is none of {", ".join(PREFERENCE_LOSSES)}{why or did_you_mean(loss, PREFERENCE_LOSSES)}'
@@ -238,7 +239,7 @@ def _preference(read: _Reader, notes: list[str]) -> Preference:
     )
 
 
-def _run(read: _Reader) -> RunSpec:
+def _run(read: Reader) -> RunSpec:
     output = read.text("output_dir", "")
     read.check(bool(output), "output_dir", "is missing: where should the model and its checkpoints go?")
     resume = read.values.get("resume_from_checkpoint")
@@ -259,7 +260,7 @@ def _run(read: _Reader) -> RunSpec:
     )
 
 
-def _arguments(read: _Reader, notes: list[str]) -> dict[str, object]:
+def _arguments(read: Reader, notes: list[str]) -> dict[str, object]:
     """Every key of the config that JSON can hold; `stages.train.arguments` picks the trainer's own."""
     plain = {key: value for key, value in read.values.items() if _is_plain(value)}
     renamed = {"evaluation_strategy": "eval_strategy", "no_cuda": "use_cpu", "enable_liger_kernel": "use_liger_kernel"}
@@ -282,7 +283,7 @@ def _arguments(read: _Reader, notes: list[str]) -> dict[str, object]:
     return plain
 
 
-def _projected(read: _Reader, name: str) -> dict[str, object]:
+def _projected(read: Reader, name: str) -> dict[str, object]:
     """GaLore's and APOLLO's keys as transformers' optimizer and its arguments."""
     rank, scale = read.whole(f"{name}_rank", 16), read.number(f"{name}_scale", 2.0 if name == "galore" else 32.0)
     gap = read.whole(f"{name}_update_interval", 200)
@@ -307,7 +308,7 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, (str, int, float, bool))
 
 
-def _cross_checks(read: _Reader, job: TrainJob) -> None:
+def _cross_checks(read: Reader, job: TrainJob) -> None:
     tuning, model = job.tuning, job.model
     read.check(tuning.lora_rank > 0, "lora_rank", "must be above 0")
     if not tuning.adapter:
@@ -339,63 +340,3 @@ def _cross_checks(read: _Reader, job: TrainJob) -> None:
             "eval_strategy",
             "load_best_model_at_end and early_stopping_steps need it (steps or epoch)",
         )
-
-
-class _Reader:
-    """Typed access to a config that collects the problems instead of stopping at the first."""
-
-    def __init__(self, values: Mapping[str, object]) -> None:
-        self.values = values
-        self.problems: list[str] = []
-
-    def check(self, holds: bool, key: str, problem: str) -> None:
-        if not holds:
-            self.problems.append(f"{key}: {problem}")
-
-    def text(self, key: str, default: str) -> str:
-        value = self.values.get(key)
-        if value is None or value == "":
-            return default
-        if isinstance(value, bool):
-            return "true" if value else default
-        return str(value)
-
-    def flag(self, key: str, default: bool = False) -> bool:
-        value = self.values.get(key)
-        if value is None or value == "":
-            return default
-        if isinstance(value, bool):
-            return value
-        word = str(value).strip().lower()
-        self.check(word in _WORDS, key, f'"{value}" is neither true nor false')
-        return _WORDS.get(word, default)
-
-    def whole(self, key: str, default: int | None = None) -> int | None:
-        number = self.number(key, default)
-        if number is None:
-            return None
-        self.check(float(number).is_integer(), key, f"{number:g} is not a whole number")
-        return int(number)
-
-    def number(self, key: str, default: float | None = None) -> float | None:
-        value = self.values.get(key)
-        if value is None or value == "":
-            return default
-        try:
-            if isinstance(value, bool):
-                raise ValueError
-            return float(str(value))
-        except ValueError:
-            self.check(False, key, f'"{value}" is not a number')
-            return default
-
-    def words(self, key: str) -> tuple[str, ...]:
-        """A comma list, or a YAML list, as a tuple."""
-        value = self.values.get(key)
-        if value is None:
-            return ()
-        items = value if isinstance(value, (list, tuple)) else str(value).split(",")
-        return tuple(word for word in (str(item).strip() for item in items) if word)
-
-
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
