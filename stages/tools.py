@@ -194,7 +194,9 @@ def _minimax2_prompt(tools: Sequence[Tool], date: str) -> str:
 def _minimax2_calls(calls: Sequence[ToolCall]) -> str:
     blocks = []
     for call in calls:
-        rows = "".join(f'<parameter name="{key}">{_text(value)}</parameter>\n' for key, value in _arguments(call).items())
+        rows = "".join(
+            f'<parameter name="{key}">{_text(value)}</parameter>\n' for key, value in _arguments(call).items()
+        )
         blocks.append(f'<invoke name="{call.name}">\n{rows}</invoke>')
     return "\n".join(blocks)
 

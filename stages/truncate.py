@@ -28,7 +28,9 @@ def cut_pair(source_tokens: int, target_tokens: int, limit_tokens: int) -> tuple
     return min(max(limit_tokens - target, 0), source_tokens), target
 
 
-def cut_turns(halves: Sequence[int], limit_tokens: int, *, from_end: bool = False, reserved_tokens: int = 0) -> list[int]:
+def cut_turns(
+    halves: Sequence[int], limit_tokens: int, *, from_end: bool = False, reserved_tokens: int = 0
+) -> list[int]:
     """Kept lengths of a conversation's halves (source, target, source, target, ...).
 
     reserved_tokens: taken off before the first turn (1 when an EOS follows the example). from_end: the last turns

@@ -20,7 +20,6 @@ CORE = (
     "jsonschema-rs",
     "numpy",
     "orjson",
-    
     "pyarrow",
     "pyyaml",
     "tokenizers",
