@@ -11,6 +11,7 @@ and nothing is tokenized again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ class HalvesSpec:
     kind: str = "lm"
     options: AutoOptions = field(default_factory=AutoOptions)
     pt_eos_text: str = ""
+    texts: bool = False  # lm halves as texts, for stages.auto_encode.WholeTexts, instead of ids
 
 
 class AutoHalves:
@@ -77,18 +79,11 @@ class AutoHalves:
         text = self.renderer.render([record])[0]
         if isinstance(text, Note):
             return text
+        if self.spec.texts:
+            self._noted(text, notes)
+            return _in_turn(lambda start, end: [text.text[start:end]], text.spans, len(text.text))
         encoded = self._encoded(text, notes)
-        halves: list[Half] = []
-        trained: list[int] = []
-        done = 0
-        for start, end in encoded.runs:
-            halves += ([*encoded.ids[done:start]], [*encoded.ids[start:end]])
-            trained += (0, 1)
-            done = end
-        if done < len(encoded.ids) or not halves:
-            halves += ([*encoded.ids[done:]], [])
-            trained += (0, 0)
-        return Rendered(halves, trained)
+        return _in_turn(lambda start, end: [*encoded.ids[start:end]], encoded.runs, len(encoded.ids))
 
     def _pref(self, record: Conversation, notes: list[Note]) -> Rendered | Note:
         pair = self.renderer.pairs([record])[0]
@@ -127,16 +122,35 @@ class AutoHalves:
         answer = self._unpaired(record, [])
         return answer if isinstance(answer, Note) else Rendered([prompt, answer.halves[1]], [0, 1])
 
-    def _encoded(self, text: RenderedText, notes: list[Note]) -> Encoded:
+    def _noted(self, text: RenderedText, notes: list[Note]) -> None:
         notes.extend(text.notes)
         bos = bos_note(text.text, self.spec.template)
         if bos is not None:
             notes.append(bos)
+
+    def _encoded(self, text: RenderedText, notes: list[Note]) -> Encoded:
+        self._noted(text, notes)
         encoded = encode_auto([text], self.tokenizer)[0]
         if encoded.border_tokens:
             what = f"{encoded.border_tokens} tokens reach over the edge of an answer"
             notes.append(Note("template.border-token", "", what))
         return encoded
+
+
+def _in_turn(part: Callable[[int, int], Half], runs: Sequence[tuple[int, int]], size: int) -> Rendered:
+    """Source, target, source, target ...: what lies between the runs, and the runs. What follows the last one is a
+    source with an empty target, so that halves stay in pairs."""
+    halves: list[Half] = []
+    trained: list[int] = []
+    done = 0
+    for start, end in runs:
+        halves += (part(done, start), part(start, end))
+        trained += (0, 1)
+        done = end
+    if done < size or not halves:
+        halves += (part(done, size), [])
+        trained += (0, 0)
+    return Rendered(halves, trained)
 
 
 def _split(encoded: Encoded) -> tuple[Half, Half]:

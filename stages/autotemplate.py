@@ -15,25 +15,23 @@ conversation, about 0.5 ms, in the limited process of `stages.jinja_wall`; the t
 from __future__ import annotations
 
 import functools
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from registry.errors import UsageFault
 
 from .auto_files import AutoTemplate, load_auto
 from .auto_habits import Habits, learn
 from .auto_messages import Prepared, has_marks, prepare
+from .auto_shapes import MAX_SHAPES, Shape, Skeleton, by_shape, shape_of, skeleton_of
 from .auto_spans import ANSWERS, Located, Turn, by_marks, by_prefix
+from .auto_tokens import Encoded, RenderedText, bos_note, encode_auto
 from .conversation import Conversation, Message
 from .findings import Note, shown
 from .jinja_env import DEFAULT_DATE
 from .jinja_wall import Item, Limits, Outcome, Program, Wall
-
-if TYPE_CHECKING:
-    import tokenizers
 
 __all__ = [
     "AutoOptions", "AutoRenderer", "AutoTemplate", "Encoded", "RenderedText", "bos_note", "encode_auto", "load_auto",
@@ -57,15 +55,6 @@ class AutoOptions:
     extra: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
 
 
-class RenderedText(NamedTuple):
-    """text: the whole conversation. spans: [start, end) characters that are trained, sorted and disjoint. notes: what
-    the template did that the user should know."""
-
-    text: str
-    spans: tuple[tuple[int, int], ...]
-    notes: tuple[Note, ...] = ()
-
-
 class AutoRenderer:
     """Renders with one template and one set of options. Holds a child process: use it in a `with`, or `close` it."""
 
@@ -79,6 +68,7 @@ class AutoRenderer:
             variables["enable_thinking"] = self.options.enable_thinking
         self.wall = Wall(Program(template.sources, variables, self.options.template_date), limits)
         self._habits: dict[str, Habits] = {}
+        self._skeletons: dict[Shape, Skeleton] = {}
 
     def __enter__(self) -> AutoRenderer:
         return self
@@ -114,9 +104,11 @@ class AutoRenderer:
         Raises UsageFault when the template works for no record at all.
         """
         results: list[RenderedText | Note | None] = [None] * len(records)
-        pending = list(range(len(records)))
-        for marking in ("all", "answers", "none"):
-            pending = self._pass(records, pending, marking, results)
+        first, rest = self._first_of_shapes(records)
+        for pending in (first, rest):
+            open_ones = self._by_shape(records, pending, results)
+            for marking in ("all", "answers", "none"):
+                open_ones = self._pass(records, open_ones, marking, results)
         return [result for result in results if result is not None]
 
     def prompts(self, records: Sequence[Conversation]) -> list[RenderedText | Note]:
@@ -151,6 +143,52 @@ class AutoRenderer:
                 both.append(record._replace(messages=messages))
         rendered = self.render(both)
         return [_pair(rendered[at], rendered[at + 1], records[at // 2]) for at in range(0, len(rendered), 2)]
+
+    def _first_of_shapes(self, records: Sequence[Conversation]) -> tuple[list[int], list[int]]:
+        """The records that may teach a shape, and those that may profit from it."""
+        seen = set(self._skeletons)
+        first: list[int] = []
+        rest: list[int] = []
+        for index, record in enumerate(records):
+            shape = shape_of(record)
+            if shape is None or shape in seen:
+                rest.append(index)
+            else:
+                seen.add(shape)
+                first.append(index)
+        return first, rest
+
+    def _by_shape(
+        self, records: Sequence[Conversation], pending: list[int], results: list[RenderedText | Note | None]
+    ) -> list[int]:
+        """Renders once what has a known shape; returns what this did not prove."""
+        items: list[Item] = []
+        work: list[tuple[int, Prepared, Skeleton]] = []
+        left: list[int] = []
+        for index in pending:
+            shape = shape_of(records[index])
+            skeleton = self._skeletons.get(shape) if shape is not None else None
+            ready = prepare(records[index], self.habits().dialect, "none") if skeleton is not None else None
+            if skeleton is None or not isinstance(ready, Prepared):
+                left.append(index)
+                continue
+            items.append(Item(self.template.name_for(False), ready.messages))
+            work.append((index, ready, skeleton))
+        for (index, ready, skeleton), outcome in zip(work, self.wall.render(items) if items else [], strict=True):
+            found = None if outcome.error else by_shape(records[index], skeleton, outcome.text)
+            if found is None:
+                left.append(index)
+            else:
+                results[index] = self._finish(records[index], ready, outcome.text, found)
+        return sorted(left)
+
+    def _learn_shape(self, record: Conversation, ready: Prepared, outcome: Outcome, found: Located) -> None:
+        shape = shape_of(record)
+        if shape is None or shape in self._skeletons or len(self._skeletons) >= MAX_SHAPES:
+            return
+        skeleton = skeleton_of(record, ready, outcome, found)
+        if skeleton is not None:
+            self._skeletons[shape] = skeleton
 
     def _pass(
         self,
@@ -188,6 +226,8 @@ class AutoRenderer:
             if found is None:
                 unknown = [at for at, message in enumerate(record.messages) if message.role in ANSWERS]
                 found = Located([], [], unknown, [], [])
+            if marking == "all":
+                self._learn_shape(record, ready, outcome, found)
             if found.lost:
                 results[index] = found.lost[0]
             else:
@@ -310,54 +350,3 @@ def render_auto(
 ) -> RenderedText | Note:
     """One record; a batch through `AutoRenderer.render` is faster. The child process is kept for the next call."""
     return _shared(template, options or AutoOptions()).render([conversation])[0]
-
-
-# --- tokens -----------------------------------------------------------------------------------------------------------
-
-
-class Encoded(NamedTuple):
-    """ids of the whole text; runs: [start, end) tokens that are trained; border_tokens: tokens that reach over the edge
-    of a span (each belongs to the side in which it starts)."""
-
-    ids: list[int]
-    runs: list[tuple[int, int]]
-    border_tokens: int
-
-
-def encode_auto(batch: Sequence[RenderedText], tokenizer: tokenizers.Tokenizer) -> list[Encoded]:
-    """Token ids and trained runs of each text: the whole text is encoded at once, without further special tokens.
-
-    `tokenizer` must neither truncate nor pad.
-    """
-    encodings = tokenizer.encode_batch([item.text for item in batch], add_special_tokens=False)
-    return [_encoded(item, encoding) for item, encoding in zip(batch, encodings, strict=True)]
-
-
-def _encoded(item: RenderedText, encoding: tokenizers.Encoding) -> Encoded:
-    ids: list[int] = encoding.ids
-    if not item.spans:
-        return Encoded(ids, [], 0)
-    offsets: list[tuple[int, int]] = encoding.offsets
-    starts = [start for start, _ in offsets]
-    runs = []
-    border_tokens = 0
-    for start, end in item.spans:
-        first, last = bisect_left(starts, start), bisect_left(starts, end)
-        for edge, token in ((start, first - 1), (end, last - 1)):
-            if token >= 0 and offsets[token][0] < edge < offsets[token][1]:
-                border_tokens += 1
-        if first < last:
-            runs.append((first, last))
-    return Encoded(ids, runs, border_tokens)
-
-
-def bos_note(text: str, template: AutoTemplate) -> Note | None:
-    """A finding when the rendered text begins with BOS twice, or not at all though the tokenizer would write one."""
-    bos = template.bos
-    if not bos:
-        return None
-    if text.startswith(bos + bos):
-        return Note("template.double-bos", "", f"the text begins with {shown(bos)} twice", shown(text))
-    if template.adds_bos and not text.startswith(bos):
-        return Note("template.missing-bos", "", f"the chat template does not begin with {shown(bos)}", shown(text))
-    return None

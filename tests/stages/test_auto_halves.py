@@ -9,11 +9,14 @@ import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
 
+from stages.auto_encode import WholeTexts
 from stages.auto_halves import AutoHalves, HalvesSpec
 from stages.autotemplate import AutoOptions, AutoTemplate
 from stages.conversation import Conversation, Message
+from stages.encode import encode
 from stages.findings import Note
 from stages.render import Half, Rendered
+from stages.tokenize import ReferenceEncoder
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 TOKENIZER = Tokenizer.from_file(str(FIXTURES / "tiny" / "tokenizer.json"))
@@ -116,3 +119,14 @@ def test_doubled_bos_and_border_tokens_are_noted() -> None:
     with AutoHalves(HalvesSpec(doubled, options=AutoOptions(mask_history=True)), TOKENIZER) as maker:
         assert maker.render(Conversation(TURNS), notes) is not None
     assert [note.rule for note in notes] == ["template.double-bos"]
+
+
+def test_halves_as_texts_give_the_same_ids_and_halves(makers: dict[str, AutoHalves]) -> None:
+    text = TOKENIZER.to_str()
+    whole = WholeTexts(ReferenceEncoder(text), text)
+    records = [Conversation(TURNS), Conversation(TURNS, "S"), Conversation((TURNS[0], Message("assistant", " \n汉")))]
+    with AutoHalves(HalvesSpec(TEMPLATE, texts=True), TOKENIZER) as maker:
+        by_text = whole.examples([rendered(maker, record) for record in records])
+    by_ids = encode([rendered(makers["lm"], record) for record in records], whole.encoder)
+    for one, other in zip(by_text, by_ids, strict=True):
+        assert one.tolist() == other.tolist()
