@@ -216,7 +216,7 @@ def by_prefix(
         return "what stands before this answer is written otherwise when the answer follows"
     expected = endings(habits, calls=bool(message.calls), last=position == len(messages) - 1)
     alone = endings(habits, calls=bool(message.calls), last=True)
-    end = _prefix_end(text, ended.text, start, alone, expected)
+    end = _prefix_end(text, ended.text, start, (alone, expected), message)
     if end is None:
         return "this answer is written otherwise when more follows"
     span = text[start:end]
@@ -240,8 +240,14 @@ def _start(text: str, asked: str, habits: Habits) -> int | None:
     return None
 
 
-def _prefix_end(text: str, ended: str, start: int, alone: list[Ending], expected: list[Ending]) -> int | None:
-    """End of the turn: where `ended`, less its own stop, stops being the whole text, plus the stop standing there."""
+def _prefix_end(
+    text: str, ended: str, start: int, both: tuple[list[Ending], list[Ending]], message: Message
+) -> int | None:
+    """End of the turn: where `ended`, less its own stop, stops being the whole text, plus the stop standing there.
+
+    both: endings of this answer as the last one, and where it stands. Without any stop the turn ends with its words.
+    """
+    alone, expected = both
     for ending in alone:
         found = ended.rfind(ending.stop, start) if ending.stop else -1
         if found < 0 or not text.startswith(ended[:found]):
@@ -251,7 +257,13 @@ def _prefix_end(text: str, ended: str, start: int, alone: list[Ending], expected
                 return found + len(following.stop)
     if any(ending.stop for ending in alone) or not text.startswith(ended):
         return None
+    if message.calls:
+        return len(ended)
+    core = message.content.strip()
+    words = text.rfind(core, start, len(ended)) + len(core) if core else start
+    kept = message.content[len(message.content.rstrip()) :]
+    words += len(kept) if text.startswith(kept, words) else 0
     for ending in expected:
-        if ending.stop and text.startswith(ending.before + ending.stop, len(ended)):
-            return len(ended) + len(ending.before) + len(ending.stop)
-    return len(ended)
+        if ending.stop and text.startswith(ending.before + ending.stop, words):
+            return words + len(ending.before) + len(ending.stop)
+    return words
