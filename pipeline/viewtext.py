@@ -161,8 +161,13 @@ def _lines_of(text: str) -> list[str]:
     """A token's text, drawn, cut after each line break."""
     if not text:
         return [PART]
-    drawn = [clean(part).replace("\\x09", TAB) if "\t" in part else clean(part) for part in text.split("\n")]
-    return [part + BREAK for part in drawn[:-1]] + ([drawn[-1]] if drawn[-1] else [])
+    lines = [drawn(part) for part in text.split("\n")]
+    return [line + BREAK for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+
+
+def drawn(text: str) -> str:
+    """A text without line breaks as it is shown: tabs as a mark, other hidden characters as escapes."""
+    return TAB.join(clean(part) for part in text.split("\t"))
 
 
 def cells(text: str) -> int:

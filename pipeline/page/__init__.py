@@ -1,0 +1,10 @@
+"""The page of `prep report`: one HTML file that shows an output whole and asks for nothing from anywhere.
+
+samples   which rows the viewer holds           sections  the parts of the page, each a function to markup
+charts    bars and curves as SVG                markup    escaping, tables: the only place where text becomes HTML
+page.css, page.js   inlined; the policy in the head allows these two by their hash and nothing else
+"""
+
+from .build import MOST_BYTES, Page, report_page
+
+__all__ = ["MOST_BYTES", "Page", "report_page"]
