@@ -4,18 +4,18 @@
     skeleton   "<|im_start|>user\\n" · "<|im_end|>\\n<|im_start|>assistant\\n" · "<|im_end|>\\n..." · ...
     predicted  skeleton with this record's texts in the gaps
 
-The first record of a shape is proven by marks, and what stands between its texts is kept. For the next one a single
-render is enough: where it equals the prediction, character for character, every text stands where the prediction put
-it. Anything else (white space that the template trims, a thought, a tool call) takes the way of `stages.auto_spans`.
+A conversation of our own of that shape is proven by marks, and what stands between its texts is kept. For a record one
+render is then enough: where it equals the prediction, character for character, every text stands where the prediction
+put it. What a shape is does not depend on the records seen before, so neither does a result. Anything else (white space that the template trims, a thought, a tool call) takes the way of `stages.auto_spans`.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from .auto_messages import Prepared
+from .auto_messages import Prepared, has_marks
 from .auto_spans import ANSWERS, Located, Turn
-from .conversation import Conversation
+from .conversation import Conversation, Message
 from .jinja_wall import Outcome
 
 Shape = tuple[bool, tuple[str, ...]]
@@ -39,7 +39,16 @@ def shape_of(record: Conversation) -> Shape | None:
         text = message.content
         if not text or message.calls or message.reasoning is not None or message.name is not None or "think>" in text:
             return None
+    if has_marks(record):
+        return None
     return bool(record.system), tuple([message.role for message in record.messages])
+
+
+def sample_of(shape: Shape) -> Conversation:
+    """A conversation of that shape with texts that no template treats in a special way."""
+    system, roles = shape
+    messages = tuple([Message(role, f"Words of turn {number}.") for number, role in enumerate(roles)])
+    return Conversation(messages, "Words of the system." if system else None)
 
 
 def _texts(record: Conversation) -> list[str]:

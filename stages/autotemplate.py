@@ -15,7 +15,7 @@ conversation, about 0.5 ms, in the limited process of `stages.jinja_wall`; the t
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -25,7 +25,7 @@ from registry.errors import UsageFault
 from .auto_files import AutoTemplate, load_auto
 from .auto_habits import Habits, learn
 from .auto_messages import Prepared, has_marks, prepare
-from .auto_shapes import MAX_SHAPES, Shape, Skeleton, by_shape, shape_of, skeleton_of
+from .auto_shapes import MAX_SHAPES, Shape, Skeleton, by_shape, sample_of, shape_of, skeleton_of
 from .auto_spans import ANSWERS, Located, Turn, by_marks, by_prefix
 from .auto_tokens import Encoded, RenderedText, bos_note, encode_auto
 from .conversation import Conversation, Message
@@ -68,7 +68,7 @@ class AutoRenderer:
             variables["enable_thinking"] = self.options.enable_thinking
         self.wall = Wall(Program(template.sources, variables, self.options.template_date), limits)
         self._habits: dict[str, Habits] = {}
-        self._skeletons: dict[Shape, Skeleton] = {}
+        self._skeletons: dict[Shape, Skeleton | None] = {}
 
     def __enter__(self) -> AutoRenderer:
         return self
@@ -104,11 +104,9 @@ class AutoRenderer:
         Raises UsageFault when the template works for no record at all.
         """
         results: list[RenderedText | Note | None] = [None] * len(records)
-        first, rest = self._first_of_shapes(records)
-        for pending in (first, rest):
-            open_ones = self._by_shape(records, pending, results)
-            for marking in ("all", "answers", "none"):
-                open_ones = self._pass(records, open_ones, marking, results)
+        pending = self._by_shape(records, results)
+        for marking in ("all", "answers", "none"):
+            pending = self._pass(records, pending, marking, results)
         return [result for result in results if result is not None]
 
     def prompts(self, records: Sequence[Conversation]) -> list[RenderedText | Note]:
@@ -144,29 +142,14 @@ class AutoRenderer:
         rendered = self.render(both)
         return [_pair(rendered[at], rendered[at + 1], records[at // 2]) for at in range(0, len(rendered), 2)]
 
-    def _first_of_shapes(self, records: Sequence[Conversation]) -> tuple[list[int], list[int]]:
-        """The records that may teach a shape, and those that may profit from it."""
-        seen = set(self._skeletons)
-        first: list[int] = []
-        rest: list[int] = []
-        for index, record in enumerate(records):
-            shape = shape_of(record)
-            if shape is None or shape in seen:
-                rest.append(index)
-            else:
-                seen.add(shape)
-                first.append(index)
-        return first, rest
-
-    def _by_shape(
-        self, records: Sequence[Conversation], pending: list[int], results: list[RenderedText | Note | None]
-    ) -> list[int]:
-        """Renders once what has a known shape; returns what this did not prove."""
+    def _by_shape(self, records: Sequence[Conversation], results: list[RenderedText | Note | None]) -> list[int]:
+        """Renders once what has a predictable shape; returns what this did not prove."""
+        shapes = [shape_of(record) for record in records]
+        self._learn_shapes({shape: None for shape in shapes if shape is not None and shape not in self._skeletons})
         items: list[Item] = []
         work: list[tuple[int, Prepared, Skeleton]] = []
         left: list[int] = []
-        for index in pending:
-            shape = shape_of(records[index])
+        for index, shape in enumerate(shapes):
             skeleton = self._skeletons.get(shape) if shape is not None else None
             ready = prepare(records[index], self.habits().dialect, "none") if skeleton is not None else None
             if skeleton is None or not isinstance(ready, Prepared):
@@ -182,13 +165,21 @@ class AutoRenderer:
                 results[index] = self._finish(records[index], ready, outcome.text, found)
         return sorted(left)
 
-    def _learn_shape(self, record: Conversation, ready: Prepared, outcome: Outcome, found: Located) -> None:
-        shape = shape_of(record)
-        if shape is None or shape in self._skeletons or len(self._skeletons) >= MAX_SHAPES:
+    def _learn_shapes(self, shapes: Iterable[Shape]) -> None:
+        """Skeletons from conversations of our own, so that no record's result depends on those before it."""
+        new = list(shapes)
+        if not new:
             return
-        skeleton = skeleton_of(record, ready, outcome, found)
-        if skeleton is not None:
-            self._skeletons[shape] = skeleton
+        if len(self._skeletons) + len(new) > MAX_SHAPES:
+            self._skeletons.clear()
+        habits = self.habits()
+        samples = [sample_of(shape) for shape in new]
+        prepared = [prepare(sample, habits.dialect) for sample in samples]
+        readies = [ready for ready in prepared if isinstance(ready, Prepared)]
+        items = [Item(self.template.name_for(False), ready.messages, marked=True) for ready in readies]
+        for shape, sample, ready, outcome in zip(new, samples, readies, self.wall.render(items), strict=True):
+            found = None if outcome.error else by_marks(sample, ready, outcome, habits)
+            self._skeletons[shape] = None if found is None else skeleton_of(sample, ready, outcome, found)
 
     def _pass(
         self,
@@ -226,8 +217,6 @@ class AutoRenderer:
             if found is None:
                 unknown = [at for at, message in enumerate(record.messages) if message.role in ANSWERS]
                 found = Located([], [], unknown, [], [])
-            if marking == "all":
-                self._learn_shape(record, ready, outcome, found)
             if found.lost:
                 results[index] = found.lost[0]
             else:
