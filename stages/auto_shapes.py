@@ -4,9 +4,10 @@
     skeleton   "<|im_start|>user\\n" · "<|im_end|>\\n<|im_start|>assistant\\n" · "<|im_end|>\\n..." · ...
     predicted  skeleton with this record's texts in the gaps
 
-A conversation of our own of that shape is proven by marks, and what stands between its texts is kept. For a record one
-render is then enough: where it equals the prediction, character for character, every text stands where the prediction
-put it. What a shape is does not depend on the records seen before, so neither does a result. Anything else (white space that the template trims, a thought, a tool call) takes the way of `stages.auto_spans`.
+A conversation of our own of that shape is proven by marks, and what stands between its texts is kept. For a record
+one render is then enough: where it equals the prediction, character for character, every text stands where the
+prediction put it. What a shape is does not depend on the records seen before, so neither does a result. Anything else
+(white space that the template trims, a thought, a tool call) takes the way of `stages.auto_spans`.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ def test_one_render_proves_what_two_prove(
     for marking in ("all", "answers", "none"):
         left = renderer._pass([record], left, marking, by_two)
     by_one = renderer.render([record])
-    assert by_one == renderer.render([said("other", "words"), record, record])[1:2], "what came before changes nothing"
+    again = renderer.render([said("other", "words"), record, record])[1:2]
+    assert by_one == again, "what came before changes nothing"
     if isinstance(by_two[0], RenderedText):
         assert by_one == by_two
     elif isinstance(by_one[0], RenderedText):
