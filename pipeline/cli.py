@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from registry.errors import Fault, MachineFault, did_you_mean
+from registry.errors import Fault, MachineFault, UsageFault, did_you_mean
 
 VERBS = {  # verb -> (module, one line for the help page)
     "validate": ("validate", "Check records; writes nothing unless asked."),
@@ -66,7 +66,26 @@ def _has(module: str) -> bool:
     return os.path.exists(os.path.join(os.path.dirname(__file__), "commands", f"{module}.py"))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_FIRST_STEPS = """\b
+First steps:
+  prep validate chats.jsonl     is every record good? where not, why not?
+  prep pack sft.yaml            the shards that training reads
+  prep inspect sft.yaml         the tokens, and which of them are trained
+  prep VERB --help              each verb's options, with examples
+
+\b
+Exit codes: 0 fine, 1 the data has errors, 2 the command or configuration is
+wrong, 3 the machine said no, 5 a worker was lost twice, 70 a bug of prep,
+75 another run holds the output.
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_FIRST_STEPS,
+    subcommand_metavar="VERB [ARGS]...",
+)
 @click.version_option(package_name="prep-llm", prog_name="prep")
 def prep() -> None:
     """Prepare and prove fine-tuning data.
@@ -92,7 +111,10 @@ def run(argv: list[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
+        if type(error).__name__ == "NoArgsIsHelpError":  # a class that click 8.1 does not have
+            error.show()
+        else:
+            show_fault(_as_fault(error))
         return 2
     except Fault as fault:
         show_fault(fault)
@@ -143,6 +165,18 @@ def show_fault(fault: Fault) -> None:
         click.echo(f"prep: {clean(problem)}", err=True)
     if fault.hint:
         click.echo(f"  hint: {clean(fault.hint)}", err=True)
+
+
+def _as_fault(error: click.ClickException) -> Fault:
+    # click's own words, in the form that every other error has
+    text = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return UsageFault(text[:1].lower() + text[1:])
+    more = f"{context.command_path} --help shows all"
+    usage = " ".join(context.get_usage().split()).removeprefix("Usage: ")
+    is_group = isinstance(context.command, click.Group)
+    return UsageFault(text[:1].lower() + text[1:], hint=more if is_group else f"{usage}; {more}")
 
 
 def _bug() -> int:

@@ -224,9 +224,14 @@ class _Build:
             found = [self._placed(problem) for problem in contradictions(values, given, verb)]
             self.problems.extend(found)
         if self.problems:
-            raise UsageFault(sorted(self.problems, key=_line_of), hint="docs/config.md lists every key")
+            raise UsageFault(sorted(self.problems, key=_line_of), hint=self._hint(verb))
         self.notes.extend(remarks(values, given))
         return Config(values, given, tuple(self.notes), path)
+
+    def _hint(self, verb: Verb | None) -> str:
+        if not self.raw and verb is not None:
+            return f"prep {verb} CONFIG.yaml, or settings alone; prep {verb} --help shows examples"
+        return "every key: docs/config.md, or prep schema config"
 
     def _value(self, key: Key) -> object:
         """The typed value of a given key; the default once a mistake was noted."""
@@ -236,6 +241,8 @@ class _Build:
             self.problems.extend(f"{self.place[key.name]}: {problem}" for problem in missing)
             return key.default
         if value is None or (isinstance(value, Plain) and value.lower() in ("", "null", "~")):
+            return None if key.nullable else key.default
+        if value == "" and key.is_input:  # `model_name_or_path=` is no folder, least of all the configuration's own
             return None if key.nullable else key.default
         if key.status in ("accepted", "refused"):
             return value

@@ -126,7 +126,7 @@ def _dataset(spec: str, dataset_dir: str, remarks: list[str]) -> Dataset:
             remarks.append(f"{clean(spec)}: read with its map in {clean(info.path)}")
             return data
         return Dataset(spec, (spec,))
-    folder = os.path.dirname(os.path.abspath(spec))
+    folder = os.path.dirname(spec) or "."
     info = find_dataset_info(folder) if os.path.isfile(spec) else None
     maps: dict[tuple[str, Fields | None], Dataset] = {}
     for name, entry in info.entries.items() if info is not None else ():

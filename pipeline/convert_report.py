@@ -125,7 +125,7 @@ def summary(done: Converted, asked: Conversion) -> str:
         ("written", f"{done.written:,}"),
         ("rejected", f"{done.rejected:,}"),
     ]
-    if not done.losses:
+    if not done.losses and done.written:
         rows.append(("lost", "nothing: converting back gives the same records"))
     for severity, name in (("content", "lost"), ("form", "form only")):
         of_kind = [item for item in worst_first(done) if LOSSES[item[0][1]].severity == severity]

@@ -14,7 +14,7 @@ from registry.errors import UsageFault
 
 from .keys import Key, keys, renames
 
-_SETTING = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\.[A-Za-z0-9_.-]+)?)=(.*)", re.DOTALL)
+_SETTING = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)((?:\.[A-Za-z0-9_.-]+)?)=(.*)", re.DOTALL)
 _SWITCH_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
 
 
@@ -50,7 +50,7 @@ def parse_arguments(args: Sequence[str]) -> Arguments:
         if word.startswith("--") and len(word) > 2:
             at = _option(word[2:], words, at, values, problems)
         elif (match := _SETTING.fullmatch(word)) and _is_setting(match[1], match[2], word):
-            _put(values, match[1], match[2], match[3])
+            _put(values, _underscored(match[1]), match[2], match[3])
         elif re.fullmatch(r"-[A-Za-z]+", word):
             problems.append(f"{word}: there is no such option; settings are `key=value` or `--key value`")
         else:
@@ -112,8 +112,14 @@ def _find(name: str) -> Key | None:
     return keys().get(old.to if old else name)
 
 
+def _underscored(name: str) -> str:
+    """`cutoff-len` is how options are usually written; a name that is known neither way stays as it was typed."""
+    other = name.replace("-", "_")
+    return other if _find(other) is not None else name
+
+
 def _is_setting(name: str, inner: str, word: str) -> bool:
-    if _find(name) is not None:
+    if _find(_underscored(name)) is not None:
         return True
     return not inner and "/" not in word.partition("=")[0]
 

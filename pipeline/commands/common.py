@@ -13,6 +13,7 @@ from ..config import Config, Verb, load_config, parse_arguments
 
 PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
 CONFIG_SUFFIXES = (".yaml", ".yml")
+_CONFIG_BYTES_MOST = 1 << 16
 
 
 def config_of(words: Sequence[str], verb: Verb, options: Mapping[str, object]) -> Config:
@@ -37,15 +38,34 @@ def check_config_file(path: str) -> None:
     from registry.errors import did_you_mean
 
     if not Path(path).is_file():
-        folder = Path(path).parent
-        near = [entry.name for entry in folder.iterdir() if entry.suffix in CONFIG_SUFFIXES] if folder.is_dir() else []
-        guess = did_you_mean(Path(path).name, near)
-        raise UsageFault(f"{path}: {'is a folder' if Path(path).is_dir() else 'there is no such file'}{guess}")
+        folder = Path(path) if Path(path).is_dir() else Path(path).parent
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        near = sorted(name for name in names if name.endswith(CONFIG_SUFFIXES))
+        held = f"{folder} holds {', '.join(near[:5])}" if near else ""
+        if Path(path).is_dir():
+            raise UsageFault(f"{path}: is a folder; a configuration file (.yaml) is wanted", hint=held)
+        raise UsageFault(f"{path}: there is no such file{did_you_mean(Path(path).name, near)}", hint=held)
     if Path(path).suffix not in (*CONFIG_SUFFIXES, ".json"):
         raise UsageFault(
             f"{path}: is not a configuration file (.yaml)",
             hint=f"to prepare a data file: prep pack dataset={path} model_name_or_path=DIR template=NAME",
         )
+
+
+def is_json_config(path: str) -> bool:
+    """Whether a .json file is a configuration and no data: one object, whose keys are settings for the most part."""
+    import orjson
+
+    from ..keys import keys, renames
+
+    try:
+        if not path.lower().endswith(".json") or Path(path).stat().st_size > _CONFIG_BYTES_MOST:
+            return False
+        content = orjson.loads(Path(path).read_bytes())
+    except (OSError, ValueError):
+        return False
+    known = {*keys(), *renames()}
+    return isinstance(content, dict) and len(content) > 1 and 2 * len(known & content.keys()) > len(content)
 
 
 def say_notes(config: Config, quiet: bool) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.argument("words", nargs=-1, metavar="FROM→TO IN...")
-@click.option("-o", "--output", "out", required=True, metavar="OUT", help="The file to write; its ending says what.")
+@click.option("-o", "--output", "out", metavar="OUT", help="The file to write; its ending says what.")
 @click.option("--from", "from_id", metavar="FORMAT", help="Format of the input (default: found out).")
 @click.option("--to", "to_id", metavar="FORMAT", help="Format of the output.")
 @click.option(
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: all cores).")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout, everything else on stderr.")
-def command(words: tuple[str, ...], out: str, **options: Any) -> int:
+def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
     """Convert records from one format to another. OUT: .jsonl, .json, .csv (each also .gz .zst .bz2 .xz), .parquet.
 
     Each record is converted back on the spot; what does not come back is a stated loss.
@@ -42,9 +42,10 @@ def command(words: tuple[str, ...], out: str, **options: Any) -> int:
       prep convert --to openai chats.jsonl -o messages.parquet
     """
     from pipeline.convert import Conversion, convert_files
-    from pipeline.convert_plan import field_changes, find_sources, read_words
+    from pipeline.convert_plan import USAGE, field_changes, find_sources, read_words
     from pipeline.progress import Progress
     from registry.dataset_write import entry_name, merged_info
+    from registry.errors import UsageFault
     from stages.convert import Converter
     from stages.convert_chunk import ConvertSpec
     from stages.formats import FORMATS
@@ -55,6 +56,8 @@ def command(words: tuple[str, ...], out: str, **options: Any) -> int:
             click.echo(line, err=True)
 
     asked = read_words(words, options["from_id"], options["to_id"])
+    if out is None:
+        raise UsageFault("where to write is not given: -o OUT", hint=USAGE)
     changes = field_changes(options["columns"], "--columns")
     sources = find_sources(
         asked, options["dataset_dir"], Limits(), field_changes(options["from_columns"], "--from-columns")

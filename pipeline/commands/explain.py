@@ -14,11 +14,13 @@ _COLUMNS = 80
 
 
 @click.command(epilog="Example: prep explain role.unknown")
-@click.argument("rule")
+@click.argument("rule", required=False)
 @click.option("--json", "as_json", is_flag=True, help="The rule as a JSON object on stdout.")
-def command(rule: str, as_json: bool) -> None:
+def command(rule: str | None, as_json: bool) -> None:
     """Explain a rule: meaning, reason, remedy, example."""
     table = rules()
+    if rule is None:
+        raise UsageFault("which rule is not given", hint="prep explain role.unknown; prep list rules shows them all")
     found = table.get(rule)
     if found is None:
         area = [rule_id for rule_id in table if rule_id.startswith(f"{rule}.")]

@@ -7,19 +7,20 @@ from collections.abc import Callable
 
 import click
 
-from registry.errors import UsageFault
+from registry.errors import UsageFault, did_you_mean
 
 Row = dict[str, object]
 
 
 @click.command(epilog="Example: prep list rules --area tools")
-@click.argument("subject", type=click.Choice(["datasets", "templates", "formats", "rules", "models", "profiles"]))
+@click.argument("subject", required=False, metavar="datasets|templates|formats|rules|models|profiles")
 @click.option("--dataset_dir", "--dataset-dir", default="data", show_default=True, help="Where dataset_info.json is.")
 @click.option("--area", help="Only rules of this area: the first part of their id.")
 @click.option("--markdown", is_flag=True, help="The rules as the page docs/rules.md.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list on stdout.")
-def command(subject: str, dataset_dir: str, area: str | None, markdown: bool, as_json: bool) -> None:
+def command(subject: str | None, dataset_dir: str, area: str | None, markdown: bool, as_json: bool) -> None:
     """List datasets, templates, formats, rules, models or profiles."""
+    subject = _subject(subject)
     if markdown and subject != "rules":
         raise UsageFault("--markdown: only rules have such a page", hint="prep list rules --markdown")
     if markdown:
@@ -29,12 +30,29 @@ def command(subject: str, dataset_dir: str, area: str | None, markdown: bool, as
         return
     rows = _SUBJECTS[subject](dataset_dir)
     if area is not None:
+        if subject != "rules":
+            raise UsageFault("--area: only rules have areas", hint="prep list rules --area tools")
+        areas = list(dict.fromkeys(str(row["id"]).split(".")[0] for row in rows))
+        if area not in areas:
+            raise UsageFault(
+                f"there is no area {area!r}{did_you_mean(area, areas)}", hint=f"the areas: {', '.join(areas)}"
+            )
         rows = [row for row in rows if str(row["id"]).startswith(f"{area}.")]
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False))
         return
     for line in columns(rows):
         click.echo(line)
+
+
+def _subject(word: str | None) -> str:
+    if word is None:
+        raise UsageFault("what to list is not given", hint=f"prep list {'|'.join(_SUBJECTS)}")
+    found = next((name for name in _SUBJECTS if word in (name, name[:-1])), None)
+    if found is None:
+        near = did_you_mean(word, _SUBJECTS)
+        raise UsageFault(f"{word}: there is no such list{near}", hint=f"prep list {'|'.join(_SUBJECTS)}")
+    return found
 
 
 def columns(rows: list[Row]) -> list[str]:

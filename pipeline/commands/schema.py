@@ -8,11 +8,17 @@ import schemas
 from registry.errors import UsageFault, did_you_mean
 
 
-@click.command(epilog="Example: prep schema openai > openai.schema.json")
-@click.argument("name", metavar="FORMAT")
-def command(name: str) -> None:
+@click.command(
+    epilog=f"""FORMAT is one of {", ".join(schemas.names())}.
+
+    Example: prep schema openai > openai.schema.json"""
+)
+@click.argument("name", required=False, metavar="FORMAT")
+def command(name: str | None) -> None:
     """Print a JSON Schema (2020-12)."""
     known = schemas.names()
+    if name is None:
+        raise UsageFault("which schema is not given", hint=f"prep schema FORMAT; one of {', '.join(known)}")
     if name not in known:
         raise UsageFault(f"there is no schema {name!r}{did_you_mean(name, known)}", hint=f"one of {', '.join(known)}")
     click.echo(schemas.text(name), nl=False)

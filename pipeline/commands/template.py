@@ -100,7 +100,16 @@ def check(name: str, folder: str, compat: str, template_date: str, enable_thinki
     except ValueError as error:
         raise UsageFault(f"--template-date: {template_date!r} is not a day like {_DATE}") from error
     options = AutoOptions(enable_thinking=enable_thinking, template_date=template_date)
-    with AutoRenderer(load_auto(folder), options) as renderer:
+    try:
+        theirs = load_auto(folder)
+    except UsageFault as fault:
+        if name == "auto" or "no chat template" not in fault.problems[0]:
+            raise
+        raise UsageFault(
+            f"{folder}: the tokenizer has no chat template of its own, so there is nothing to compare {name} with",
+            hint=f"prep template show {name} prints what {name} writes",
+        ) from None
+    with AutoRenderer(theirs, options) as renderer:
         if name == "auto":
             return _check_auto(renderer, as_json)
         proof = prove(folder, name, compat, renderer, template_date)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from registry.errors import UsageFault
+from registry.errors import UsageFault, did_you_mean
 
-from .common import CONFIG_SUFFIXES, PASS_ON, check_config_file, say_notes
+from .common import CONFIG_SUFFIXES, PASS_ON, check_config_file, is_json_config, say_notes
 
 
 @click.command(context_settings=PASS_ON)
@@ -54,6 +55,8 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
         "workers": options["workers"],
     }
     configs = [path for path in parsed.paths if path.endswith(CONFIG_SUFFIXES)]
+    if len(parsed.paths) == 1 and is_json_config(parsed.paths[0]):
+        configs = list(parsed.paths)
     values: dict[str, object] = dict(parsed.values)
     if levels:
         values |= {"rules": levels}
@@ -68,6 +71,7 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
         plans, remarks = [make_plan(config, needs_tokens=False)], []
         remarks += [f"note: {note}" for note in plans[0].notes]
     elif parsed.paths:
+        _check_names(parsed.paths)
         values["dataset"] = ",".join(parsed.paths)
         config = load_config(None, values, for_verb="validate", options=settings)
         say_notes(config, quiet)
@@ -88,6 +92,16 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
     how = "json" if options["as_json"] else options["output_format"]
     _print(report, how, quiet=quiet)
     return 1 if report.failed else 0
+
+
+def _check_names(paths: Sequence[str]) -> None:
+    """Raises UsageFault for a word that is neither a file nor a pattern but may be the name of a data set."""
+    for word in paths:
+        if not os.path.lexists(word) and not any(mark in word for mark in "*?[./\\:"):
+            raise UsageFault(
+                f"{word}: no such file or folder{did_you_mean(word, sorted(os.listdir()))}",
+                hint=f"a data set of dataset_info.json: prep validate dataset={word} dataset_dir=DIR",
+            )
 
 
 _OPTION = {"error": "errors", "warning": "warnings", "off": "offs"}

@@ -17,6 +17,7 @@ from registry.errors import UsageFault
         ["--cutoff_len", "512", "--packing", "true"],
         ["--cutoff_len=512", "--packing=true"],
         ["--cutoff-len", "512", "packing=true"],
+        ["cutoff-len=512", "packing=true"],
         ["cutoff_len=9", "--packing", "true", "cutoff_len=512"],
     ],
 )
