@@ -125,11 +125,13 @@ def _models(_: str) -> list[Row]:
 
 
 def _profiles(_: str) -> list[Row]:
-    from importlib import resources
+    from registry.profiles import load_profile, profile_names
 
-    folder = resources.files("registry") / "profiles"
-    names = sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-    return [{"name": name} for name in names]
+    profiles = [load_profile(name) for name in profile_names()]
+    return [
+        {"name": item.name, "as_of": item.as_of, "title": item.title, "formats": list(item.formats)}
+        for item in profiles
+    ]
 
 
 _SUBJECTS: dict[str, Callable[[str], list[Row]]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -83,12 +84,17 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
         raise UsageFault(
             "name files, folders or globs to check, or a configuration file", hint="prep validate chats.jsonl"
         )
+    profile = plans[0].config.text("profile")
     checked = validate(plans, rejects=options["rejects"], remarks=remarks, quiet=quiet)
     report = checked.report
     if options["fix"]:
         from pipeline.fix import write_repaired
 
         report = write_repaired(checked, options["fix"])
+    if profile:
+        from pipeline.profile_check import check_profile
+
+        report = check_profile(replace(checked, report=report), profile)
     how = "json" if options["as_json"] else options["output_format"]
     _print(report, how, quiet=quiet)
     return 1 if report.failed else 0
