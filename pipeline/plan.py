@@ -250,9 +250,9 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
         tokenizer=model,
         tokenizer_sha256=files.sha256,
         template_sha256=template_sha256,
-        # template auto tokenizes whole texts with the reference, whose offsets it needs
+        # template auto tokenizes whole texts; only lm rows are cut into runs without the reference's offsets
         back_end="tokenizers"
-        if name == "auto"
+        if name == "auto" and (plan.kind != "lm" or split_special)
         else choose(files.raw, plan.input_bytes, split_special_tokens=split_special),
         ids=fitted.ids,
         cut=cut,

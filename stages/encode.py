@@ -35,6 +35,10 @@ class Encoded(NamedTuple):
 
 def encode(examples: Sequence[Rendered], encoder: Encoder) -> Encoded:
     """Tokenizes a batch. The order of examples, halves and pieces is kept."""
+    whole = getattr(encoder, "examples", None)  # an encoder of whole examples: stages.auto_encode.WholeTexts
+    if whole is not None:
+        found: Encoded = whole(examples)
+        return found
     texts: dict[str, int] = {}
     literals: dict[int, int] = {}
     pieces: list[int] = []  # >= 0: index of a text; < 0: -1 - index of a literal id

@@ -137,8 +137,17 @@ class Encoding:
                     raise
                 why = f"{self.spec.back_end} cannot read this tokenizer: {str(error)[:120]}"
                 raise BackEndDiffers(why) from error
+            if self._whole_texts:
+                from .auto_encode import WholeTexts
+
+                encoder = WholeTexts(encoder, self.json_text())
             self._loaded = renderer, encoder
         return self._loaded
+
+    @property
+    def _whole_texts(self) -> bool:
+        """Whether halves are parts of one text, which has to be tokenized whole (`template: auto`)."""
+        return self.spec.template == "auto" and self.spec.options.kind == "lm" and not self.spec.split_special_tokens
 
     def json_text(self) -> str:
         """The tokenizer.json with what the template needs."""
@@ -166,7 +175,8 @@ class Encoding:
             template_date=spec.options.template_date,
         )
         reference = ReferenceEncoder(self.json_text(), split_special_tokens=spec.split_special_tokens)
-        return AutoHalves(HalvesSpec(load_auto(spec.tokenizer), spec.options.kind, options), reference.tokenizer)
+        own = HalvesSpec(load_auto(spec.tokenizer), spec.options.kind, options, texts=self._whole_texts)
+        return AutoHalves(own, reference.tokenizer)
 
     def run(self, state: State, task: Task, chunk: Chunk, spool_path: str) -> ChunkResult:
         """One chunk: from its spool file when that is whole, else through every stage."""

@@ -166,12 +166,15 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> str:
 
 
 def sync_folder(path: str) -> None:
-    """Makes renames in a folder durable."""
-    fd = os.open(path, os.O_RDONLY)
+    """Makes renames in a folder durable. Raises MachineFault."""
     try:
-        operations.fsync(fd)
-    finally:
-        os.close(fd)
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            operations.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise machine_fault(error, path) from error
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
