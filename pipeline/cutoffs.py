@@ -264,20 +264,20 @@ def suggest(table: list[Cost], own: int) -> Suggestion | None:
     """The smallest cutoff of the table that keeps all but MOST_LOST_SHARE of the trained tokens, and why."""
     if not table:
         return None
-    at = {row.cutoff_len: row for row in table}
     fitting = [row for row in table if 1 - row.trained_share <= MOST_LOST_SHARE]
     best = fitting[0] if fitting else table[-1]
-    lost = f"{100 * (1 - best.trained_share):.2f} % of the trained tokens are lost"
-    here = at[own]
+    here = next(row for row in table if row.cutoff_len == own)
+    lost = _lost(best)
     if not fitting:
         return Suggestion(best.cutoff_len, f"even at {best.cutoff_len}, {lost}: split or shorten the longest records")
-    if 1 - here.trained_share <= MOST_LOST_SHARE and own <= best.cutoff_len:
-        return Suggestion(
-            own, f"{own} is enough: {100 * (1 - here.trained_share):.2f} % of the trained tokens are lost"
-        )
+    if own == best.cutoff_len:
+        return Suggestion(own, f"{own} is enough: {lost}")
     if own < best.cutoff_len:
         touched = here.records_cut + here.rejected + here.dropped
-        why = f"at {own} it is {100 * (1 - here.trained_share):.2f} %, in {touched:,} records"
-        return Suggestion(best.cutoff_len, f"{lost}; {why}")
-    saved = 100 * (here.trained_share - best.trained_share)
-    return Suggestion(best.cutoff_len, f"{lost}; {own} saves no more than {saved:.2f} % and needs longer rows")
+        return Suggestion(best.cutoff_len, f"{lost}; at {own}, {_lost(here)}, in {touched:,} records")
+    return Suggestion(best.cutoff_len, f"{lost}; {own} keeps hardly more and needs longer rows")
+
+
+def _lost(row: Cost) -> str:
+    missing = 1 - row.trained_share
+    return f"{100 * missing:.2f} % of the trained tokens are lost" if missing else "no trained token is lost"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .markup import number, safe, share, table
 
 WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 62, 20, 16, 46
+LEFT, RIGHT, TOP, BOTTOM = 84, 34, 16, 62
 
 
 def bar(part: float, whole: float, kind: str = "bar") -> str:
@@ -88,7 +88,7 @@ def curve(points: Sequence[tuple[int, float]], mark: int, label: str) -> str:
         )
         if cutoff & (cutoff - 1) == 0:  # others would stand in the way of the round ones
             text = f"{cutoff >> 10}k" if cutoff >= 1024 else str(cutoff)
-            parts.append(f'<text class="axis" x="{x(cutoff):.1f}" y="{bottom + 20}" text-anchor="middle">{text}</text>')
+            parts.append(f'<text class="axis" x="{x(cutoff):.1f}" y="{bottom + 26}" text-anchor="middle">{text}</text>')
     parts.append(
         f'<text class="axis" x="{(LEFT + WIDTH) / 2:.0f}" y="{HEIGHT - 5}" text-anchor="middle">cutoff_len</text>'
     )
