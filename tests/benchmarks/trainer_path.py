@@ -1,6 +1,6 @@
 """The path that trainers take, written straight: load_dataset, map(convert), map(encode one call a segment), save.
 
-Run by run.py in a process of its own: python trainer_path.py DATA_DIR TOKENIZER_DIR OUT WORKERS. What it does is what
+Run by run.py in a process of its own: trainer_path.py DATA_DIR TOKENIZER_DIR OUT WORKERS. What it does is what
 LLaMA-Factory's data side does for `template: qwen3`, `cutoff_len: 4096`, `packing: true`: role and content, one
 `tokenizer.encode` call a segment, Python lists of ids and labels, a greedy knapsack inside each batch of 1,000, padding.
 """
