@@ -2,7 +2,7 @@
 
 Run by run.py in a process of its own: trainer_path.py DATA_DIR TOKENIZER_DIR OUT WORKERS. What it does is what
 LLaMA-Factory's data side does for `template: qwen3`, `cutoff_len: 4096`, `packing: true`: role and content, one
-`tokenizer.encode` call a segment, Python lists of ids and labels, a greedy knapsack inside each batch of 1,000, padding.
+`tokenizer.encode` call a segment, Python lists of ids and labels, a greedy knapsack in each batch of 1,000, padding.
 """
 
 from __future__ import annotations
