@@ -151,7 +151,7 @@ def remarks(values: Mapping[str, object], given: Set[str]) -> Iterator[str]:
     if values["do_predict"]:
         if not values["eval_dataset"] and val_size <= 1e-6 and values["dataset"]:
             yield "do_predict: there is no eval_dataset, so the records of dataset are the prompts"
-        if stage == "sft" and not values["predict_with_generate"]:
+        if stage == "sft" and "do_predict" in given and not values["predict_with_generate"]:
             yield "do_predict: predict_with_generate is off; answers are generated all the same"
     elif val_size > 1e-6 and values["eval_strategy"] == "no" and not values["do_eval"]:
         size = f"{val_size:.0f} records" if val_size > 1 else f"{val_size:.3g} of the records"

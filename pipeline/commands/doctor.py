@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ CORE = (
 EXTRAS = {
     "train": ("torch", "trl", "transformers", "datasets", "accelerate", "peft", "matplotlib"),
     "deepspeed": ("deepspeed",),
+    "metrics": ("jieba", "nltk", "rouge-score"),
     "ray": ("ray",),
 }
 OURS = ("pipeline", "registry", "schemas", "stages")
@@ -45,21 +47,9 @@ def command(as_json: bool) -> int:
         click.echo(json.dumps(found, ensure_ascii=False))
     else:
         click.echo(f"prep {found['prep']}, Python {found['python']}, {found['system']}, {found['cores']} cores")
-        core = found["core"]
-        click.echo(
-            "core       "
-            + (
-                "all there"
-                if all(core.values())
-                else "missing: " + ", ".join(name for name, have in core.items() if not have)
-            )
-        )
-        for extra, parts in found["extras"].items():
-            missing = [name for name, have in parts.items() if not have]
-            state = "installed" if not missing else f"missing {', '.join(missing)}"
-            click.echo(
-                f"{extra:<10} {state}" + ("" if not missing else f'   python -m pip install "prep-llm[{extra}]"')
-            )
+        for part, parts in {"core": found["core"], **found["extras"]}.items():
+            for line in _versions(part, parts):
+                click.echo(line)
         click.echo(f"devices    {found['devices']}")
         click.echo(f"disk       {found['free_gib']:.1f} GiB free here")
         for problem in found["problems"]:
@@ -67,6 +57,16 @@ def command(as_json: bool) -> int:
         if not found["problems"]:
             click.echo("no problems found")
     return 3 if found["problems"] else 0
+
+
+def _versions(part: str, parts: dict[str, str]) -> list[str]:
+    have = [f"{name} {version}" for name, version in parts.items() if version]
+    missing = [name for name, version in parts.items() if not version]
+    lines = textwrap.wrap(", ".join(have), 69, break_on_hyphens=False)
+    if missing:
+        extra = "prep-llm" if part == "core" else f'"prep-llm[{part}]"'
+        lines += [f"missing: {', '.join(missing)}", f"  python -m pip install {extra}"]
+    return [f"{part if at == 0 else '':<11}{line}" for at, line in enumerate(lines)]
 
 
 def examine() -> dict[str, Any]:

@@ -75,7 +75,7 @@ def launch_job(draft: TrainJob, config: Config, say: Say, ready: Callable[[], Tr
 
     launch = plan_launch(draft, os.environ)
     if config.flag("dry_run"):
-        click.echo(launch.command() if launch and launch.argv else "in this process")
+        click.echo(launch.command() if launch and launch.argv else "in this process: one worker, no launcher needed")
         return 0
     if launch is not None and not launch.argv:  # a Slurm task is a worker
         os.environ.update(launch.env)
