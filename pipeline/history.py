@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.assemble import CutOptions
-from stages.shards import Lists, Shards, each_lineage, filled, lists
+from stages.shards import Lists, Shards, each_lineage, filled, lists, numbers
 from stages.write import usual_mask
 
 Index = NDArray[np.int64]
@@ -79,7 +79,7 @@ def load_history(shards: Shards) -> History:
     if table is not None and len(table):
         before = lists(table, "before")
         trained, _ = filled(table, "trained", usual_mask(before.counts, shards.kind), before)
-        found.append(_Found(_key(_column(table, "source"), _column(table, "record")), before, trained))
+        found.append(_Found(_key(numbers(table, "source"), numbers(table, "record")), before, trained))
     every = _end_to_end(found)
     # pieces of split records and of documents have no name of their own: each is an example
     distinct = manifest["cut"]["overlong"] != "split" and shards.kind != "pt"
@@ -156,16 +156,14 @@ def _take(values: Lists, index: Index) -> NDArray[Any]:
     return gather(values.values, values.borders[:-1][index], lengths)
 
 
-def _column(table: pa.Table, name: str) -> NDArray[Any]:
-    return np.asarray(table.column(name).to_numpy())
-
-
 def _orders(shards: Shards, place: Index, in_rows: Mapping[str, int], table: pa.Table | None) -> dict[str, Index]:
     """Per split: its rows' examples in the order before the shuffle, with what the limit took put back in its place."""
     options = shards.manifest["options"]
     any_order = shards.manifest["packed"] and (options.get("packing_strategy") or "best_fit") == "best_fit"
-    meant = _column(table, "split") if table is not None else np.empty(0, dtype=object)
-    wanted = _column(table, "place").astype(np.int64) if table is not None else np.empty(0, dtype=np.int64)
+    meant = (
+        np.array(table.column("split").to_pylist(), dtype=object) if table is not None else np.empty(0, dtype=object)
+    )
+    wanted = numbers(table, "place").astype(np.int64) if table is not None else np.empty(0, dtype=np.int64)
     left = place[len(place) - len(meant) :]
     orders, at = {}, 0
     for split in shards.splits:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from registry.errors import UsageFault
-from stages.shards import IGNORE, Part, Row, Shards
+from stages.shards import IGNORE, Part, Row, Shards, numbers
 
 from .history import sources_of
 
@@ -131,7 +131,7 @@ def _absence(shards: Shards, source: int, line: int, nearest: int) -> str:
         return rejected
     table = shards.left_out()
     if table is not None and len(table):
-        mine = (table.column("source").to_numpy() == source) & (table.column("line").to_numpy() == line)
+        mine = (numbers(table, "source") == source) & (numbers(table, "line") == line)
         if mine.any():
             tokens = sum(table.column("before")[int(np.flatnonzero(mine)[0])].as_py())
             meant = table.column("split")[int(np.flatnonzero(mine)[0])].as_py()

@@ -223,7 +223,7 @@ class Shards:
         """Only row, source and line of a shard's examples: a fraction of its lineage is decompressed."""
         name = str(self.shards(split)[index]["lineage"]["file"])
         table = self._file(name, ["row", "source", "line"])
-        return _numbers(table, "row"), _numbers(table, "source"), _numbers(table, "line")
+        return numbers(table, "row"), numbers(table, "source"), numbers(table, "line")
 
     def left_out(self) -> pa.Table | None:
         """What was tokenized and stands in no row (stages.leftout), None when there is nothing of the kind."""
@@ -309,13 +309,30 @@ def part_of(lineage: Lineage, at: int, number: int = 0) -> Part:
 
 
 def _values(column: pa.Array, position: int) -> NDArray[np.int32]:
-    values: NDArray[np.int32] = column[position].values.to_numpy(zero_copy_only=True)
-    return values
+    return plain(column[position].values)
 
 
-def _numbers(table: pa.Table, name: str) -> NDArray[np.int32]:
-    column = table.column(name)
-    return np.asarray(column.to_numpy(), dtype=np.int32) if len(table) else np.empty(0, dtype=np.int32)
+def plain(array: pa.Array) -> NDArray[Any]:
+    """The numbers of an Arrow array without nulls, not copied. pyarrow's own conversion would import pandas."""
+    kind = np.dtype(str(array.type))
+    buffer = array.buffers()[1]
+    if buffer is None or not len(array):
+        return np.empty(0, dtype=kind)
+    return np.frombuffer(buffer, dtype=kind, count=len(array), offset=array.offset * kind.itemsize)
+
+
+def _there(array: pa.Array) -> NDArray[np.bool_]:
+    """Which items of an Arrow array are not null."""
+    bits = array.buffers()[0]
+    if bits is None:
+        return np.ones(len(array), dtype=np.bool_)
+    unpacked = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), bitorder="little")
+    return unpacked[array.offset : array.offset + len(array)].astype(np.bool_)
+
+
+def numbers(table: pa.Table, name: str) -> NDArray[np.int32]:
+    """A column of whole numbers."""
+    return plain(table.column(name).chunk(0)).astype(np.int32) if len(table) else np.empty(0, dtype=np.int32)
 
 
 def lists(table: pa.Table, name: str) -> Lists:
@@ -324,14 +341,14 @@ def lists(table: pa.Table, name: str) -> Lists:
     if not len(table):
         return Lists(np.empty(0, dtype=np.int32), np.zeros(1, dtype=np.int64))
     array = column.chunk(0)
-    lengths = array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
-    return Lists(array.flatten().to_numpy(), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    lengths = np.where(_there(array), np.diff(plain(array.offsets)), 0)
+    return Lists(plain(array.flatten()), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
 
 def filled(table: pa.Table, name: str, usual: NDArray[Any], like: Lists) -> tuple[Lists, NDArray[np.bool_]]:
     """A list column whose nulls mean `usual` (values end to end in the shape of `like`), and where it is not null."""
     given = lists(table, name)
-    there = ~table.column(name).is_null().to_numpy()
+    there = _there(table.column(name).chunk(0)) if len(table) else np.empty(0, dtype=np.bool_)
     values = usual.copy()
     values[np.repeat(there, like.counts)] = given.values
     return Lists(values, like.borders), there
@@ -341,8 +358,8 @@ def _lineage(table: pa.Table, kind: str) -> Lineage:
     before = lists(table, "before")
     after, cut = filled(table, "after", before.values, before)
     trained, _ = filled(table, "trained", usual_mask(before.counts, kind), before)
-    numbers = {name: _numbers(table, name) for name in ("row", "start", "tokens", "source", "line", "record", "offset")}
-    return Lineage(before=before, after=after, trained=trained, cut=cut, **numbers)
+    columns = {name: numbers(table, name) for name in ("row", "start", "tokens", "source", "line", "record", "offset")}
+    return Lineage(before=before, after=after, trained=trained, cut=cut, **columns)
 
 
 def each_lineage(shards: Shards, split: str) -> Iterator[tuple[int, Lineage]]:
