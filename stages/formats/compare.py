@@ -82,8 +82,12 @@ def _chat(record: dict[str, Any], again: dict[str, Any], read: Conversation, rea
         yield loss("other", "")
         return
     moved = read.system is not None and (read.system_at == other.system_at) is False
+    led = read.system is not None and read.system_at.count("/") > 1  # a message, not a field
     if moved:
         yield loss("system-place", read.system_at)
+        for extra in record[key][0] if led else ():
+            if extra not in (fields.role_tag, fields.content_tag):
+                yield loss("system-key", f"{reader.base}/0{pointer(extra)}")
     answers = {fields.chosen, fields.rejected}
     for name in dict.fromkeys([*record, *again]):
         if name == key or (moved and name == fields.system):
@@ -100,7 +104,7 @@ def _chat(record: dict[str, Any], again: dict[str, Any], read: Conversation, rea
                 else _of_message(at, pointer(name), first, second, message, fields)
             )
     old_turns, new_turns = _turns(record, read, reader), _turns(again, other, reader)
-    if not moved and read.system is not None and read.system_at.count("/") > 1:
+    if led and not moved:
         for at, first, second in differences(record[key][0], again[key][0], f"{reader.base}/0"):
             yield _of_message(at, f"{reader.base}/0", first, second, None, fields)
     if len(old_turns) != len(new_turns):  # pretraining reads the first turn only
@@ -127,10 +131,12 @@ def _turns(record: dict[str, Any], read: Conversation, reader: sharegpt.Reader) 
 
 
 def _of_message(at: str, base: str, old: Any, new: Any, message: Message | None, fields: Fields) -> Loss:
-    """The loss of a difference inside one message, whose pointer is `base`."""
+    """The loss of a difference inside one message, whose pointer is `base`; None: the system message."""
     parts = at[len(base) :].split("/")
     key = parts[1].replace("~1", "/").replace("~0", "~") if len(parts) > 1 else ""
-    place = base + pointer(key) if key else base
+    place = base + pointer(key) if len(parts) > 1 else base
+    if message is None and key not in (fields.role_tag, fields.content_tag):
+        return loss("system-key", place)
     calls = message is not None and message.role == "function"
     if key in _CALL_KEYS and calls:
         given = parts[-1] == "id" and (old is MISSING or old is None)

@@ -40,6 +40,7 @@ LOSSES: Mapping[str, Kind] = {
     "ignored-calls": Kind("content", "tool_calls that the source format does not read are left out"),
     "system": Kind("content", "the system prompt has no place and is left out"),
     "second-system": Kind("content", "a system field beside a system message is not read, and is left out"),
+    "system-key": Kind("content", "a key beside the text of a system message is left out"),
     "tools": Kind("content", "the tool list has no place and is left out"),
     "media": Kind("content", "the files of images, videos or sounds have no place and are left out"),
     "weight": Kind("content", "the loss weight of a turn has no place and is left out"),
@@ -62,12 +63,20 @@ LOSSES: Mapping[str, Kind] = {
     "other": Kind("form", "the value is written in another form"),
 }
 
+# what no other format has a place for either, or what the column map asked for leaves out
+ANYWHERE = frozenset(
+    {
+        "turns", "trailing-result", "system", "second-system", "system-key", "tools", "media", "record-key", "rejected",
+        "system-place", "role-word", "call-form", "call-id-given", "tools-form", "answer-list", "empty-field", "other",
+    }
+)  # fmt: skip
+
 
 def field_of(pointer: str) -> str:
-    """The field that a JSON Pointer names: "/conversations/3/weight" -> "conversations[].weight"; "" for the record."""
+    """The field that a JSON Pointer names: "/conversations/3/weight" -> "conversations[].weight"."""
     name = ""
-    for part in pointer.split("/")[1:]:
-        if part.isascii() and part.isdigit():
+    for place, part in enumerate(pointer.split("/")[1:]):
+        if place and part.isascii() and part.isdigit():
             name += "[]"
         else:
             name += ("." if name else "") + part.replace("~1", "/").replace("~0", "~")

@@ -78,7 +78,7 @@ class Format:
 
     @property
     def cannot_carry(self) -> tuple[str, ...]:
-        """Ids (stages.formats.losses.LOSSES) of what a record of this format has no place for."""
+        """Ids (stages.formats.losses.LOSSES) of what a record of this format has no place for, ANYWHERE aside."""
         return _CANNOT_CARRY[self.family]
 
 
@@ -88,17 +88,12 @@ _WRITERS: dict[str, Writer] = {
     "openai": write_openai.write,
     "pretrain": write_pretrain.write,
 }
+_BESIDE = ("weight", "reasoning", "name", "call-id", "message-key")
 _CANNOT_CARRY = {
-    "alpaca": (
-        "tool-turn", "weight", "reasoning", "name", "call-id", "message-key", "ignored-calls", "record-key",
-        "system-place", "role-word", "call-form", "empty-field",
-    ),
-    "sharegpt": ("ignored-calls", "record-key", "message-key", "prompt-split", "role-word", "call-form", "empty-field"),
-    "openai": (
-        "ignored-calls", "record-key", "message-key", "prompt-split", "system-place", "role-word", "call-form",
-        "call-id-given", "tools-form", "empty-field",
-    ),
-    "pretrain": ("record-key", "empty-field"),
+    "alpaca": ("tool-turn", *_BESIDE, "ignored-calls", "system-place"),
+    "sharegpt": ("prompt-split", *_BESIDE),  # the keys beside tool results that become one turn
+    "openai": ("prompt-split", *_BESIDE, "ignored-calls", "system-place", "call-id-given"),  # keys that OpenAI has too
+    "pretrain": (),
 }  # fmt: skip
 
 
