@@ -41,8 +41,18 @@ def test_an_invalid_file_breaks_exactly_the_rule_it_is_named_after(path: Path, t
     assert code == (1 if any(item["severity"] == "error" for item in found) else 0)
 
 
+FILE_RULES = (
+    "column-type", "container", "date-column", "few-records", "file-size", "format", "late-column", "many-records",
+    "system-place",
+)  # fmt: skip
+
+
 def test_every_rule_of_the_table_has_a_file_that_breaks_it() -> None:
     shown = {json.loads(path.read_text(encoding="utf-8"))["rule"] for path in FOLDER.glob("*/invalid/*.expect.json")}
     # what a repair says stands in fixtures/repair, a file a repair; those of bytes are whole files, in test_fix.py
     shown |= {f"repair.{path.name.split('.')[0]}" for path in FOLDER.glob("repair/*.json")}
-    assert set(rules()) == shown | {"repair.bom", "repair.crlf"}
+    # a vendor's rule stands in fixtures/profiles; those about a whole file (size, records, columns) in test_profiles.py
+    shown |= {".".join(path.name.split(".")[:2]) for path in FOLDER.glob("profiles/*/*.expect.json")}
+    of_files = {"repair.bom", "repair.crlf", *(f"profile.{name}" for name in FILE_RULES)}
+    assert set(rules()) == shown | of_files
+    assert not shown & of_files
