@@ -86,6 +86,9 @@ def find_sources(words: Words, dataset_dir: str, limits: Limits, changes: dict[s
     """
     remarks: list[str] = []
     found = [_dataset(item, dataset_dir, remarks) for item in words.inputs]
+    for data in found:
+        if data.num_samples is not None or data.split != "train":
+            remarks.append(f"{data.name}: num_samples and split are not applied: all records are converted")
     files = tuple(dict.fromkeys(path for data in found for spec in data.files for path in discover(spec)))
     declared = {(data.format, data.fields) for data in found}
     form, fields = next(iter(declared)) if len(declared) == 1 else ("auto", None)

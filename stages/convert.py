@@ -128,7 +128,7 @@ class Converter:
         if back is None:
             reason = found[-1].message if found else "its own reader refuses it"
             text = f"it cannot be written as {self.target.id}: {reason}"
-            notes.append(Note("shape.not-convertible", "", text, shown(out)))
+            notes.append(Note("convert.cannot-write", "", text, shown(out)))
             return None
         if self._picks:
             back = back._replace(messages=back.messages[:-1], chosen=back.messages[-1], rejected=read.rejected)

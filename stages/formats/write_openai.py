@@ -83,11 +83,8 @@ def _split(message: Message, count: int) -> list[dict[str, Any]]:
 
 def tools_list(text: str) -> object:
     """A tool list from its JSON text; bare definitions are wrapped. Text that is no JSON list stays text."""
-    try:
-        tools = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if not isinstance(tools, list):
+    tools = _decoded(text)
+    if tools is None:
         return text
     if all(isinstance(tool, dict) and "name" in tool and "function" not in tool for tool in tools):
         return [{"type": "function", "function": tool} for tool in tools]
@@ -96,10 +93,17 @@ def tools_list(text: str) -> object:
 
 def tools_unwrapped(text: str) -> str:
     """The JSON text of a tool list, without the wrapping that `tools_list` adds; other text as it is."""
-    tools = json.loads(text)
-    if isinstance(tools, list) and tools and all(_wrapped(tool) for tool in tools):
-        return json_text([tool["function"] for tool in tools])
-    return text
+    tools = _decoded(text)
+    return json_text([tool["function"] for tool in tools]) if tools and all(map(_wrapped, tools)) else text
+
+
+def _decoded(text: str) -> list[Any] | None:
+    """The list that a text holds, None when it holds none."""
+    try:
+        tools = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return tools if isinstance(tools, list) else None
 
 
 def _wrapped(tool: Any) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from registry.datasets import Fields
 from registry.errors import UsageFault
+from registry.rules import rules
 from stages.convert import Converter, convert
 from stages.findings import Note
 from stages.formats import FORMATS
@@ -238,6 +241,7 @@ def test_there_and_back_is_the_same_or_a_stated_loss(maps: str, from_id: str, to
     out = convert(record, from_id, from_fields, to_id, to_fields, losses, notes)
     assert same(record, before)  # the input is left as it was
     if out is None:
+        assert {note.rule for note in notes} <= set(rules())
         assert notes
         return
     assert compiled(to_id, to_fields, FORMATS[to_id].kind).is_valid(out)
@@ -443,3 +447,48 @@ def test_every_format_states_only_known_losses() -> None:
     """What a format cannot carry is named by ids of the table."""
     for form in FORMATS.values():
         assert set(form.cannot_carry) <= set(LOSSES)
+
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+FILES = [path for form in FORMATS for path in sorted((FIXTURES / form).glob("*/*.jsonl"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.parent.name}/{path.stem}")
+def test_no_fixture_is_too_odd_to_convert(path: Path) -> None:
+    """Every record of every fixture, good or bad, is converted or named; what converts comes back or states a loss."""
+    source = FORMATS[path.parent.parent.name]
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for target in FORMATS.values():
+        if (source.kind, target.kind) not in ((source.kind, source.kind), ("pref", "sft")):
+            continue
+        there = Converter(source.id, source.default_fields, target.id, target.default_fields)
+        for record in records:
+            losses: list[Loss] = []
+            notes: list[Note] = []
+            out = there.convert(record, losses, notes)
+            assert (out is None) <= bool(notes)
+            if out is not None and not losses:
+                back = convert(out, target.id, target.default_fields, source.id, source.default_fields, [])
+                assert back == record
+
+
+def test_a_record_that_would_be_misread_is_not_written() -> None:
+    """Text beside a call that looks like another call: named, with a rule of the table."""
+    record = json.loads(rules()["convert.cannot-write"].example)
+    notes: list[Note] = []
+    openai, sharegpt = FORMATS["openai"].default_fields, FORMATS["sharegpt"].default_fields
+    assert convert(record, "openai", openai, "sharegpt", sharegpt, [], notes) is None
+    assert [note.rule for note in notes] == ["convert.cannot-write"]
+
+
+NOTE = re.compile(r'(?:Note\(|Problem\(|found\.append\(\()\s*"([a-z]+\.[a-z-]+)"')
+
+
+def test_every_note_has_a_rule_in_the_table() -> None:
+    """An id without a row would end a run."""
+    root = Path(__file__).parents[2]
+    files = [path for name in ("stages", "pipeline") for path in root.glob(f"{name}/**/*.py")]
+    code = "".join(path.read_text(encoding="utf-8") for path in files)
+    used = set(NOTE.findall(code))
+    assert len(used) > 80
+    assert used <= set(rules())
