@@ -2,6 +2,7 @@
 
 inline      here, one task after the other: small inputs, or `workers: 1`
 processes   supervised worker processes on this machine (the default)
+    ray         Ray tasks, here or over a cluster (`engine: ray`, `ray_address`)
 """
 
 from __future__ import annotations
@@ -53,6 +54,10 @@ def open_engine(config: Config, spec: BatchSpec, input_bytes: int) -> Engine:
     """The engine for a run over this many bytes."""
     job: Job[Any, Any] = Job(prepare, do_task, name_task, spec)
     workers = worker_count(config)
+    if config.text("engine") == "ray":
+        from .ray_engine import RayEngine
+
+        return RayEngine(job, address=config.text("ray_address"), workers=workers)
     if is_inline(config, input_bytes):
         return Inline(job)
     return Processes(job, workers)
@@ -60,6 +65,8 @@ def open_engine(config: Config, spec: BatchSpec, input_bytes: int) -> Engine:
 
 def is_inline(config: Config, input_bytes: int) -> bool:
     """Whether a run of this size stays in this process."""
+    if config.text("engine") == "ray":
+        return False
     return config.text("engine") == "inline" or worker_count(config) <= 1 or input_bytes < SMALL_INPUT_BYTES
 
 
