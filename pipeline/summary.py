@@ -82,7 +82,7 @@ def pack_summary(outcome: Outcome) -> str:
     check = manifest["tokenizer"]["check"]
     rows.append(
         (
-            "tokenizer",
+            "encoder",
             f"{check['back_end']}"
             + (f", ids checked on {check['checked_texts']:,} texts" if check["checked_texts"] else ""),
         )
@@ -95,12 +95,23 @@ def pack_summary(outcome: Outcome) -> str:
     rows.append(("written", out))
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {text}" for name, text in rows]
-    lines.append("")
-    lines.append(f"next: prep inspect {out}   see the tokens and masks")
+    worst = next(iter([*ledger["rejected"], *sorted(warned, key=lambda rule: -warned[rule])]), "")
+    return "\n".join([*lines, "", *_next(outcome, out, rejected, worst)])
+
+
+def _next(outcome: Outcome, out: str, rejected: int, rule: str) -> list[str]:
+    """What a person does next, one line each."""
+    steps = [f"prep inspect {out}   see the tokens and masks"]
+    if rule:
+        steps.append(f"prep explain {rule}   what it means, and what to do")
     if rejected:
-        lines.append(f"      {out}/rejects   the rejected records, and why")
-    lines.append(f"      prep train CONFIG tokenized_path={out}")
-    return "\n".join(lines)
+        steps.append(f"{out}/rejects   the rejected records, and why")
+    config = outcome.plan.config.path if outcome.plan else None
+    if outcome.manifest["kind"] != "prompt":
+        steps.append(f"prep train {config or 'CONFIG'} tokenized_path={out}")
+    elif outcome.manifest["stage"] == "predict":
+        steps.append(f"prep predict {config or 'CONFIG'} tokenized_path={out}")
+    return [f"{'' if at else 'next:':<5} {step}" for at, step in enumerate(steps)]
 
 
 def _figures(manifest: dict[str, Any]) -> str:
