@@ -79,6 +79,13 @@ def pack_summary(outcome: Outcome) -> str:
         if split.get("fill_rate"):
             line += f", fill rate {100 * split['fill_rate']:.2f} %"
         rows.append((name, line))
+    shares = manifest["mixture"]
+    if any(share["asked"] is not None for share in shares.values()):
+        for number, (name, share) in enumerate(shares.items()):
+            records, tokens = 100 * share["examples_share"], 100 * share["trained_tokens_share"]
+            got = f"{records:.1f} % of examples, {tokens:.1f} % of trained tokens"
+            asked = f" (asked {100 * share['asked']:.1f} %)" if share["asked"] is not None else ""
+            rows.append(("mixture" if number == 0 else "", f"{name}: {got}{asked}"))
     check = manifest["tokenizer"]["check"]
     rows.append(
         (

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/validate.py --assets DIR [--megabytes 400]
 
-DIR holds data/messages.jsonl, which is repeated with a unique prefix up to the size. Start-up (a run over a few records) is
+DIR holds data/messages.jsonl, repeated with a unique prefix up to the size. Start-up (a run over a few records) is
 given beside, and not taken off.
 """
 
