@@ -75,7 +75,8 @@ def pack_summary(outcome: Outcome) -> str:
         rows.append(("", f"{lost:>9,} lost to the length limit, {trained_lost:,} of them trained"))
     for name, split in manifest["splits"].items():
         shards = len(split["shards"])
-        line = f"{split['rows']:,} rows, {split['examples']:,} examples, {shards} shard{'s' if shards > 1 else ''}"
+        counts = ((split["rows"], "row"), (split["examples"], "example"), (shards, "shard"))
+        line = ", ".join(f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
         if split.get("fill_rate"):
             line += f", fill rate {100 * split['fill_rate']:.2f} %"
         rows.append((name, line))
