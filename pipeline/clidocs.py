@@ -1,4 +1,5 @@
-"""docs/cli/: a page for each verb, made from its options and from commands that are run on the demo data.
+"""docs/cli/: a page for each verb, made from its options and from commands that are run on the demo data; and the
+outputs in the guides (`pipeline.livedocs`).
 
 `python -m pipeline.clidocs` in the repository's root writes the pages anew; a test fails when they differ. What is run
 for a verb, and what a page links to, stands in docs/cli/examples.yaml. Options are written from click's own objects,
@@ -7,12 +8,8 @@ not from its help text, whose layout changes between releases.
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +19,8 @@ from typing import Any
 import click
 import yaml
 
-from .cli import VERBS, prep
+from .cli import prep
+from .livedocs import refreshed, run_shown, shortened
 
 FOLDER = Path("docs") / "cli"
 EXAMPLES = FOLDER / "examples.yaml"
@@ -163,45 +161,39 @@ class sandbox:
 def answer(example: Entry, folder: Path) -> str:
     """What an example prints: stored under `shown` (for what takes long or depends on the machine), or by running it.
 
-    `show: 12` keeps the first 12 lines, `last: 12` the last 12. Raises RuntimeError when it ends with another exit code
-    than its `exit`.
+    Raises RuntimeError when it ends with another exit code than its `exit`.
     """
     if "shown" in example:
         return str(example["shown"]).rstrip("\n")
-    words = shlex.split(example["run"])
-    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "PYTHONSAFEPATH": "1", "TZ": "UTC"}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1])  # the same prep, installed or not
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", *words[1:]], cwd=folder, env=environment, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, encoding="utf-8", check=False,
-    )  # fmt: skip
-    if done.returncode != example.get("exit", 0):
-        raise RuntimeError(f"{example['run']}: exit code {done.returncode}\n{done.stdout}")
-    lines = settled(done.stdout, folder).splitlines()
-    first, last = int(example.get("show", len(lines))), int(example.get("last", len(lines)))
-    if last < len(lines):
-        return "\n".join(["...", *lines[-last:]])
-    return "\n".join([*lines[:first], *["..."] * (len(lines) > first)])
+    code, output = run_shown(example["run"], folder)
+    if code != example.get("exit", 0):
+        raise RuntimeError(f"{example['run']}: exit code {code}\n{output}")
+    marks = {name: str(example[name]) for name in ("show", "last") if name in example}
+    return "\n".join(shortened(output.splitlines(), marks))
 
 
-def settled(output: str, folder: Path) -> str:
-    """Output without what differs from run to run: times of day, durations, the temporary folder."""
-    output = output.replace(f"{folder}{os.sep}", "")
-    output = re.sub(r"\b\d+\.\d s\b", "0.3 s", output)
-    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "2026-11-21T09:00:00Z", output)
+def guides(root: Path) -> dict[str, str]:
+    """Path below the root -> text of every guide, and of the README, with the outputs of its commands written anew."""
+    texts = {}
+    for path in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
+        text = path.read_text(encoding="utf-8")
+        if "\n```console\n" in text:
+            with sandbox(root) as folder:
+                texts[path.relative_to(root).as_posix()] = refreshed(text, folder)
+    return texts
 
 
 def write(root: Path) -> None:
-    """Writes every page; pages of verbs that are gone are removed."""
+    """Writes every page and the outputs in the guides; pages of verbs that are gone are removed."""
     made = pages(root)
     for path in (root / FOLDER).glob("*.md"):
         if path.name not in made:
             path.unlink()
     for name, text in made.items():
         (root / FOLDER / name).write_text(text, encoding="utf-8")
+    for name, text in guides(root).items():
+        (root / name).write_text(text, encoding="utf-8")
 
-
-__all__ = ["VERBS", "answer", "entries", "page", "pages", "sandbox", "settled", "verbs", "write"]
 
 if __name__ == "__main__":
     write(Path())
