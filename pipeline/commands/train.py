@@ -61,10 +61,12 @@ def command(
 def train_with(config: Config, say: Say) -> int:
     """Prepare the data, launch the run and see it to its end; returns the exit code. Raises a Fault."""
     from stages.train.from_config import job_from_config
+    from stages.train.model import check_start
 
     values = config.public()
-    # everything that can be wrong with the job is found before hours of packing
+    # what can be wrong with the job is found before hours of packing
     draft = job_from_config(values, Path(), config.given)
+    check_start(draft)
     return launch_job(draft, config, say, lambda: job_from_config(values, shards(config, say, values), config.given))
 
 

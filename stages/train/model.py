@@ -13,6 +13,7 @@ from typing import Any
 
 from registry.errors import MachineFault, UsageFault
 
+from .deepspeed_config import deepspeed_config
 from .job import ModelSpec, TrainJob
 from .machine import require
 
@@ -133,6 +134,14 @@ def _auto_class(config: Any, reward: bool) -> Any:
     if type(config) in transformers.AutoModelForCausalLM._model_mapping or not hasattr(config, "vision_config"):
         return transformers.AutoModelForCausalLM
     return transformers.AutoModelForImageTextToText  # a vision model trained on text alone
+
+
+def check_start(job: TrainJob) -> None:
+    """What can be found wrong with a job's model and DeepSpeed file without loading anything, so that it is told before
+    the data is packed. Raises UsageFault."""
+    deepspeed_config(job.run.deepspeed, [])
+    if not job.model.from_scratch:
+        _check_weights(job.model.path)
 
 
 def _check_weights(source: str) -> None:

