@@ -19,7 +19,7 @@ from pathlib import Path
 
 _MARK = re.compile(r"<!-- (file|show|last): (.+?) -->")
 _FENCE = "```"
-_OTHERS = frozenset({"cat", "ls", "head"})  # what an example may run beside prep
+_OTHERS = frozenset({"cat", "cp", "head", "ls"})  # what an example may run beside prep, in its own folder
 ROOT = Path(__file__).parents[1]
 
 
