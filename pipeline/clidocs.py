@@ -24,7 +24,7 @@ from .livedocs import refreshed, run_shown, shortened
 
 FOLDER = Path("docs") / "cli"
 EXAMPLES = FOLDER / "examples.yaml"
-_DEMO = ("demo", "tiny")  # folders of fixtures/ that examples may use
+_DEMO = ("demo", "tiny", "launch")  # folders of fixtures/ that examples may use
 _MADE = "<!-- made by `python -m pipeline.clidocs`; edit the command's help or docs/cli/examples.yaml instead -->"
 
 Entry = Mapping[str, Any]

@@ -75,6 +75,7 @@ def run_shown(command: str, folder: Path) -> tuple[int, str]:
     words = shlex.split(command)
     environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "PYTHONSAFEPATH": "1", "TZ": "UTC"}
     environment["PYTHONPATH"] = str(ROOT)  # the same prep, installed or not
+    environment |= dict.fromkeys(("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"), "-1")  # as on a machine without any
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         name, _, value = words.pop(0).partition("=")
         environment[name] = value

@@ -19,6 +19,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ LOCK = "lock"
 OWNER = "prep-output"  # marks a folder as ours, complete or not
 KEYS = "keys.json"
 BUILD = "build."
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/")  # two letters at least: C:/ is a folder
 _TOP = frozenset({MANIFEST, CACHE, "dataset_dict.json", "report.json", "lineage", "rejects", "train"})
 # what a file system says that has no exchange, no hard links, or another device at this place
 _NOT_HERE = frozenset(
@@ -44,6 +46,11 @@ _NOT_HERE = frozenset(
 
 def open_output(out: Path) -> None:
     """Makes OUT and its cache, or checks that it is ours. Raises UsageFault for a non-empty folder that is not ours."""
+    if _URL.match(os.fspath(out)):  # a Path has lost one of the slashes
+        raise UsageFault(
+            f"{out}: an output is a folder on this machine or on a shared file system, not a URL",
+            hint="write it to a folder and copy that; prep verify proves the copy",
+        )
     if out.exists() and not out.is_dir():
         raise UsageFault(f"{out}: is a file; the output is a folder")
     if out.is_dir() and not is_ours(out):
