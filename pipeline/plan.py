@@ -25,6 +25,7 @@ from stages.parse import UNPARSED, parse
 from stages.read import Chunk, Limits, discover, records, scan
 
 from .config import Config
+from .hub import fetch
 
 if TYPE_CHECKING:
     from stages.encoding import EncodeSpec
@@ -134,6 +135,7 @@ def _sources(config: Config, stage: str, limits: Limits) -> tuple[list[Source], 
         form = config.text("format") or "auto"
         for dataset in resolve(names, folder, stage=_data_stage(stage), base=config.folder, record_format=form):
             notes += dataset.notes
+            dataset = fetch(dataset)
             try:
                 files = tuple(path for spec in dataset.files for path in discover(spec))
                 where = (

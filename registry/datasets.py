@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from .dataset_entry import PAIRWISE, entry_to_dataset, split_range
 from .dataset_info import INFO_NAME, DatasetInfo, find_dataset_info, is_hub, load_dataset_info, missing_info
 from .dataset_types import Dataset, Fields
-from .errors import MachineFault, UsageFault, did_you_mean
+from .errors import UsageFault, did_you_mean
 
 __all__ = [
     "INFO_NAME",
@@ -61,7 +61,7 @@ def resolve(
     names: a comma list or a list. A name of dataset_info.json wins; anything else must be a path, folder, glob or URL
     (kept as such in `files`). stage: a training stage or "predict", to check that the data fits; None checks nothing of
     that. base: a further folder to look for relative paths in. record_format: format of data sets given as paths.
-    Raises UsageFault with every mistake, MachineFault for data sets that live on a hub.
+    Data sets that live on a hub have their `hub` set and no files. Raises UsageFault with every mistake.
     """
     notes: list[str] = []
     wanted = _split(names, notes)
@@ -85,7 +85,6 @@ def resolve(
         problems.append("dataset: names no data set")
     if problems:
         raise UsageFault(problems, hint="`prep list datasets` shows the data sets of a folder")
-    _refuse_hub(found)
     notes += info.notes if info is not None and any(data.declared for data in found) else ()
     if notes and found:
         found[0] = replace(found[0], notes=(*notes, *found[0].notes))
@@ -158,15 +157,3 @@ def _unknown(lost: Sequence[str], dataset_dir: str, info: DatasetInfo | None) ->
     if info is None:
         return [missing_info(dataset_dir), *(f"dataset: {name}: is neither a file nor a folder" for name in lost)]
     return [f"dataset: {name}: {info.path} has no such data set{did_you_mean(name, info.entries)}" for name in lost]
-
-
-def _refuse_hub(found: Sequence[Dataset]) -> None:
-    remote = [data for data in found if data.hub]
-    if remote:
-        raise MachineFault(
-            [
-                f"dataset: {data.name}: lives on a hub ({data.hub}), which needs the network and the datasets library"
-                for data in remote
-            ],
-            hint="download the files and name them with file_name",
-        )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import schemas
 from registry.dataset_info import COLUMNS, KEYS, TAGS
 from registry.datasets import Dataset, Fields, list_datasets, load_dataset_info, resolve, split_range
-from registry.errors import MachineFault, UsageFault
+from registry.errors import UsageFault
 
 
 def put(folder: Path, **entries: object) -> str:
@@ -225,7 +225,7 @@ def test_a_file_may_be_relative_absolute_a_folder_or_a_url(
     assert data.files == tuple(file.format(tmp_path) for file in files)
 
 
-def test_hub_data_sets_are_known_and_refused_only_when_used(tmp_path: Path) -> None:
+def test_hub_data_sets_are_known(tmp_path: Path) -> None:
     folder = put(
         tmp_path,
         hub={"hf_hub_url": "me/data", "file_name": "local.json", "subset": "en", "split": "test", "folder": "f"},
@@ -233,8 +233,8 @@ def test_hub_data_sets_are_known_and_refused_only_when_used(tmp_path: Path) -> N
     )
     assert resolve("mine", folder)[0].name == "mine"
     assert list_datasets(folder)[0].files == ("hf:me/data",)
-    with pytest.raises(MachineFault, match=r"hub: lives on a hub \(hf:me/data\)"):
-        resolve("hub,mine", folder)
+    hub = resolve("hub,mine", folder)[0]
+    assert (hub.hub, hub.subset, hub.split, hub.folder, hub.files) == ("hf:me/data", "en", "test", "f", ())
 
 
 def test_a_loading_script_is_refused(tmp_path: Path) -> None:

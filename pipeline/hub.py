@@ -1,0 +1,40 @@
+"""Data sets of the Hugging Face hub, through the `datasets` library: its Arrow cache files are read like any other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from registry.datasets import Dataset
+from registry.errors import MachineFault
+
+
+def fetch(dataset: Dataset) -> Dataset:
+    """A hub entry of dataset_info.json with the local files that hold it; others as they are.
+
+    Raises MachineFault when the library is missing, the hub cannot be reached, or it is not Hugging Face's.
+    """
+    if not dataset.hub:
+        return dataset
+    kind, _, name = dataset.hub.partition(":")
+    by_hand = "download the files and name them with file_name"
+    if kind != "hf":
+        raise MachineFault(f"dataset: {dataset.name}: lives on another hub ({dataset.hub})", hint=by_hand)
+    try:
+        import datasets
+    except ModuleNotFoundError:
+        raise MachineFault(
+            f"dataset: {dataset.name}: lives on a hub ({dataset.hub}), which needs the datasets library",
+            hint=f'python -m pip install "prep-llm[train]"; or {by_hand}',
+        ) from None
+    split, bracket, part = dataset.split.partition("[")
+    try:
+        loaded = datasets.load_dataset(name, dataset.subset, split=split, data_dir=dataset.folder)
+    except Exception as error:  # whatever the library, the hub or the network says, it is the machine's or the entry's
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise MachineFault(
+            f"dataset: {dataset.name}: {name} cannot be loaded: {said[0][:200]}", hint=by_hand
+        ) from error
+    files = tuple(entry["filename"] for entry in loaded.cache_files)
+    if not files:
+        raise MachineFault(f"dataset: {dataset.name}: {name} has no local files after loading", hint=by_hand)
+    return replace(dataset, files=files, split=f"train{bracket}{part}")
