@@ -75,13 +75,16 @@ def _raw() -> dict[str, dict[str, dict[str, object]]]:
     return table
 
 
+_NO_KEYS = ("renames", "elsewhere")
+
+
 @functools.cache
 def keys() -> dict[str, Key]:
     """Every key by name, in file order."""
     return {
         name: _key(name, group, row)
         for group, rows in _raw().items()
-        if group != "renames"
+        if group not in _NO_KEYS
         for name, row in rows.items()
     }
 
@@ -129,7 +132,10 @@ def _key(name: str, group: str, row: dict[str, object]) -> Key:
 
 
 def suggestion(name: str) -> str:
-    """`; did you mean "x"?` among all keys and their old names."""
+    """`; did you mean "x"?` among all keys and their old names; a name of another tool is answered with ours."""
+    elsewhere = _raw()["elsewhere"].get(name.lower().replace("-", "_"))
+    if elsewhere is not None:
+        return f'; it is called "{elsewhere["to"]}" here'
     return did_you_mean(name.replace("-", "_"), [*keys(), *renames()])
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.config import load_config
 from pipeline.keydocs import config_markdown, config_schema
-from pipeline.keys import coerce, keys, renames
+from pipeline.keys import _raw, coerce, keys, renames, suggestion
 
 ROOT = Path(__file__).parent.parent.parent
 SEEDS = sorted((ROOT / "fixtures" / "configs").glob("*.yaml"))
@@ -36,6 +36,15 @@ def test_old_names_lead_to_keys_and_are_none_themselves() -> None:
     for old in renames().values():
         assert old.to in keys()
         assert old.name not in keys()
+
+
+def test_names_of_other_tools_are_answered_with_ours() -> None:
+    """They are not read, since their values may mean something else."""
+    assert suggestion("sequence_len") == '; it is called "cutoff_len" here'
+    assert suggestion("Base-Model") == '; it is called "model_name_or_path" here'
+    for name, row in _raw()["elsewhere"].items():
+        assert name not in keys() and name not in renames(), name
+        assert row.keys() == {"to"} and row["to"] in keys(), name
 
 
 def test_every_training_argument_of_transformers_is_known() -> None:
