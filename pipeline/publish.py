@@ -36,7 +36,7 @@ OWNER = "prep-output"  # marks a folder as ours, complete or not
 KEYS = "keys.json"
 BUILD = "build."
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/")  # two letters at least: C:/ is a folder
-_TOP = frozenset({MANIFEST, CACHE, "dataset_dict.json", "report.json", "lineage", "rejects", "train"})
+_TOP = frozenset({MANIFEST, CACHE, "README.md", "dataset_dict.json", "report.json", "lineage", "rejects", "train"})
 # what a file system says that has no exchange, no hard links, or another device at this place
 _NOT_HERE = frozenset(
     {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV, errno.EBUSY, errno.EPERM, errno.EACCES, errno.EMLINK,
@@ -95,7 +95,7 @@ def locked(out: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # for people only: the lock is the kernel's
             os.ftruncate(fd, 0)
             os.write(fd, f"{os.getpid()}\n".encode())
-        _tidy(out)
+        clean(out)
         marker = out / CACHE / OWNER
         if not marker.exists():
             files.write_whole(marker, b"This folder is written by prep.\n")
@@ -143,16 +143,12 @@ def new_build(out: Path) -> Path:
     return build
 
 
-def _tidy(out: Path) -> None:
-    """Ends what an earlier run left: its build, its temporary files, and the old tree when it had changed places."""
+def clean(out: Path, *, keep_cache: bool = True) -> None:
+    """Ends what a run left: its build, its temporary files, and the tree that changed places or was about to; without
+    keep_cache the whole cache as well. Raises MachineFault."""
     beside = _beside(out)
     if beside.is_dir() and not beside.is_symlink():
         _merge(beside, out)
-    clean(out)
-
-
-def clean(out: Path, *, keep_cache: bool = True) -> None:
-    """Removes builds and temporary files, and without keep_cache the whole cache. Raises MachineFault."""
     cache = out / CACHE
     if not cache.is_dir():
         return
@@ -225,7 +221,7 @@ def publish(build: Path, out: Path) -> str:
     except OSError as error:
         raise machine_fault(error, out) from error
     try:
-        _tidy(out)
+        clean(out)
     except MachineFault as fault:
         return f"the output is complete, but cleaning up failed: {fault.problems[0]}"
     return ""

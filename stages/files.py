@@ -155,7 +155,7 @@ def create(path: str | os.PathLike[str]) -> Iterator[Sink]:
     finally:
         if not done:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                operations.unlink(temporary)
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> str:
@@ -166,7 +166,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> str:
 
 
 def sync_folder(path: str) -> None:
-    """Makes renames in a folder durable. Raises MachineFault."""
+    """Makes renames in a folder durable, as far as its file system can. Raises MachineFault."""
     try:
         fd = os.open(path, os.O_RDONLY)
         try:
@@ -174,7 +174,8 @@ def sync_folder(path: str) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        raise machine_fault(error, path) from error
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some network file systems sync files only
+            raise machine_fault(error, path) from error
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
