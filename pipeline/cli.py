@@ -98,9 +98,22 @@ def prep() -> None:
 def main(argv: list[str] | None = None) -> NoReturn:
     """Runs a verb and ends the process with the exit code of contract.md."""
     signal.signal(signal.SIGTERM, _terminated)
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `prep ... | head` ends quietly
-    sys.exit(run(argv))
+    code = run(argv)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # `prep ... | head` ends quietly
+        _let_go_of_stdout()
+    sys.exit(code)
+
+
+def _let_go_of_stdout() -> None:
+    """What is still buffered for a reader that has left goes nowhere, instead of into an error at exit.
+
+    SIGPIPE stays ignored, as Python has it: a worker that dies while it is handed a task must not take the run with it.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def run(argv: list[str] | None = None) -> int:
@@ -125,7 +138,8 @@ def run(argv: list[str] | None = None) -> int:
     except Terminated:
         click.echo("prep: terminated; nothing half-written was published", err=True)
         return 143
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the second is click's answer to a reader that has left
+        _let_go_of_stdout()
         return 0
     except MemoryError:
         show_fault(MachineFault("there is not enough memory", hint="use fewer workers: --workers 1"))

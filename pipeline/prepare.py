@@ -22,7 +22,7 @@ import orjson
 
 from registry.errors import DataFault, MachineFault
 from stages.encoding import BackEndDiffers
-from stages.files import make_folder, remove_tree, write_whole
+from stages.files import make_folder, remove_tree, sweep, write_whole
 from stages.leftout import NAME as LEFT_OUT
 from stages.leftout import write_left_out
 
@@ -32,7 +32,7 @@ from .card import data_card, example_lengths
 from .collect import Collected, collect
 from .config import Config, worker_count
 from .documents import make_manifest, run_block, source_names
-from .engines import Engine, is_inline, open_engine
+from .engines import Engine, is_inline, open_engine, team_size
 from .identity import NEW_OUTPUT, digest_inputs, reasons_to_build, run_key
 from .manifest import NAME as MANIFEST
 from .manifest import dump, read_manifest
@@ -150,7 +150,9 @@ def _build(
     spool = out / CACHE / "chunks"
     for folder in (build / "lineage", build / "rejects", build / CACHE, spool):
         make_folder(folder)
-    workers = worker_count(config)
+    workers = team_size(config)
+    if workers < worker_count(config):
+        log(f"{workers} worker(s) instead of {worker_count(config)}: more do not fit into memory_limit")
     _warn_disk(plan, out, log)
     mark = time.perf_counter()
     with Proof(plan, out / CACHE) as proving:
@@ -181,6 +183,7 @@ def _build(
     mark = time.perf_counter()
     splits = write_splits(plan, table, splits_rows, build, engine)
     engines.close()
+    sweep(build)  # a worker that died in the middle of a shard left its part
     elapsed["write shards"] = time.perf_counter() - mark
     mark = time.perf_counter()
     for name, order in arranged.splits.items():

@@ -192,9 +192,7 @@ def _merge(beside: Path, out: Path) -> None:
         for entry in (sorted(old_cache.iterdir()) if old_cache.is_dir() else ())
         if entry.name not in (LOCK, OWNER, KEYS)
     ]
-    moves += [
-        (entry, out / entry.name) for entry in sorted(beside.iterdir()) if not _is_output(entry.name, splits)
-    ]
+    moves += [(entry, out / entry.name) for entry in sorted(beside.iterdir()) if not _is_output(entry.name, splits)]
     try:
         for old, new in moves:
             if not os.path.lexists(new):

@@ -8,6 +8,9 @@
 in flight (back-pressure). A worker that dies, or is silent for `SILENCE_S`, is replaced and its task retried once; the
 second loss ends the run with a WorkerFault that names the task. Workers ignore Ctrl-C: the parent decides, and a worker
 whose parent is gone ends at its next message. Results come as they finish; whoever needs order sorts by task index.
+
+`memory_bytes` bounds each worker: a thread in it watches its resident memory, and RLIMIT_AS, which also counts what
+libraries reserve and never touch, stands behind it with room for that.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, resource_tracker
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from registry.errors import Fault, MachineFault, WorkerFault
@@ -30,6 +33,8 @@ SILENCE_S = 60.0
 BEAT_S = 2.0
 LOOK_S = 1.0  # the parent looks after its workers at least this often
 IN_FLIGHT = 2  # tasks a worker has at a time: the one it does and the next one
+LOOK_AT_MEMORY_S = 0.1
+RESERVED_BYTES = 4 << 30  # address space that allocators reserve without using it
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -62,16 +67,26 @@ class _Worker:
     pending: its tasks' indices, oldest first. unheard_s: how long the parent has listened to it in vain.
     """
 
-    def __init__(self, job: Job[Any, Any], inbox: queue.SimpleQueue[tuple[_Worker, Any]], beat_s: float) -> None:
+    def __init__(
+        self,
+        job: Job[Any, Any],
+        inbox: queue.SimpleQueue[tuple[_Worker, Any]],
+        beat_s: float,
+        memory_bytes: int | None = None,
+    ) -> None:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe(duplex=True)
         environment = {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
         saved = {key: os.environ.get(key) for key in environment}
         os.environ.update(environment)  # read by the libraries when the child imports them
+        resource_tracker.ensure_running()  # it would unblock the signal that is blocked next
+        # a worker that is still importing must not answer Ctrl-C with a traceback; `_main` ignores it, then unblocks
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            self.process = context.Process(target=_main, args=(theirs, job, beat_s), daemon=True)
+            self.process = context.Process(target=_main, args=(theirs, job, beat_s, memory_bytes), daemon=True)
             self.process.start()
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for key, value in saved.items():
                 if value is None:
                     os.environ.pop(key, None)
@@ -127,15 +142,27 @@ class _Worker:
 class Processes(Generic[TaskT, ResultT]):
     """A team of spawned workers that stays between runs, so that a second kind of task starts at once.
 
-    Use it in a `with`, or `close` it. `run` may be called again once its results are taken.
+    Use it in a `with`, or `close` it. `run` may be called again once its results are taken. memory_bytes: what each
+    worker may take; one that takes more ends the run with a MachineFault.
     """
 
-    def __init__(self, job: Job[TaskT, ResultT], workers: int, *, silence_s: float = SILENCE_S) -> None:
+    def __init__(
+        self,
+        job: Job[TaskT, ResultT],
+        workers: int,
+        *,
+        silence_s: float = SILENCE_S,
+        memory_bytes: int | None = None,
+    ) -> None:
         self.job = job
         self.silence_s = silence_s
         self._inbox: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
         self._beat_s = min(BEAT_S, silence_s / 4)
-        self._team = [_Worker(job, self._inbox, self._beat_s) for _ in range(workers)]
+        self._memory_bytes = memory_bytes
+        self._team = [self._worker() for _ in range(workers)]
+
+    def _worker(self) -> _Worker:
+        return _Worker(self.job, self._inbox, self._beat_s, self._memory_bytes)
 
     def __enter__(self) -> Processes[TaskT, ResultT]:
         return self
@@ -192,7 +219,7 @@ class Processes(Generic[TaskT, ResultT]):
                 if worker.pending:
                     _count_loss(worker, self.job, running, lost)
                     again.extend(worker.pending)
-                self._team.append(_Worker(self.job, self._inbox, self._beat_s))
+                self._team.append(self._worker())
 
 
 def processes(
@@ -240,11 +267,13 @@ def _count_loss(worker: _Worker, job: Job[TaskT, Any], running: dict[int, TaskT]
     lost.add(first)
 
 
-def _main(pipe: connection.Connection, job: Job[Any, Any], beat_s: float) -> None:
+def _main(pipe: connection.Connection, job: Job[Any, Any], beat_s: float, memory_bytes: int | None = None) -> None:
     """A worker's life: prepare, then a task a message until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     lock = threading.Lock()
+    at = ["starting"]
 
     def send(message: tuple[str, int, Any]) -> None:
         with lock:
@@ -258,7 +287,22 @@ def _main(pipe: connection.Connection, job: Job[Any, Any], beat_s: float) -> Non
             except OSError:
                 os._exit(1)  # the parent is gone
 
+    def out_of_memory(how: str) -> None:
+        hint = "give a larger memory_limit, or fewer workers: --workers 1"
+        with contextlib.suppress(OSError):
+            send(("fault", -1, MachineFault(f"a worker {how}, at {at[0]}", hint=hint)))
+
+    def watch(most_bytes: int) -> None:
+        while (held := _resident_bytes()) <= most_bytes:
+            time.sleep(LOOK_AT_MEMORY_S)
+        share = f"{most_bytes >> 20} MiB, its share of memory_limit"
+        out_of_memory(f"needs more memory than it may take ({held >> 20} MiB; {share})")
+        os._exit(1)
+
     threading.Thread(target=beat, daemon=True).start()
+    if memory_bytes is not None:
+        _limit_address_space(memory_bytes + RESERVED_BYTES)
+        threading.Thread(target=watch, args=(memory_bytes,), daemon=True).start()
     try:
         state = job.prepare(job.context)
         while True:
@@ -266,6 +310,7 @@ def _main(pipe: connection.Connection, job: Job[Any, Any], beat_s: float) -> Non
                 index, task = pipe.recv()
             except (EOFError, ConnectionResetError):
                 return
+            at[0] = job.name(task)
             result = job.run(state, task)  # may raise EOFError as well: a file that ends early
             try:
                 send(("result", index, result))
@@ -275,8 +320,24 @@ def _main(pipe: connection.Connection, job: Job[Any, Any], beat_s: float) -> Non
         with contextlib.suppress(OSError):
             send(("fault", -1, fault))
     except MemoryError:
-        with contextlib.suppress(OSError):
-            send(("fault", -1, MachineFault("a worker ran out of memory", hint="use fewer workers: --workers 1")))
+        out_of_memory("ran out of memory")
     except BaseException:
         with contextlib.suppress(OSError):
             send(("bug", -1, traceback.format_exc()))
+
+
+def _resident_bytes() -> int:
+    """Memory of this process that is in RAM; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as handle:
+            return int(handle.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _limit_address_space(most_bytes: int) -> None:
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = most_bytes if hard == resource.RLIM_INFINITY else min(most_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.workers import IN_FLIGHT, Job, WorkerBug, inline, processes
-from registry.errors import UsageFault, WorkerFault
+from pipeline.workers import IN_FLIGHT, Job, Processes, WorkerBug, inline, processes
+from registry.errors import MachineFault, UsageFault, WorkerFault
 
 HERE = Path(__file__).parent
 
@@ -132,6 +132,25 @@ def test_a_slow_consumer_is_not_taken_for_silent_workers(job: Callable[..., Any]
         if not index:
             time.sleep(3.0)
     assert len(pids) == 2, "nobody was replaced"
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["hoards", "wants_the_moon"])
+def test_a_worker_that_takes_too_much_memory_is_ended_with_a_word(job: Callable[..., Any], name: str) -> None:
+    """One that grows, and one that asks for everything at once: which chunk it was, and what to do."""
+    with (
+        pytest.raises(MachineFault, match=r"memory.*data.jsonl, records 3") as caught,
+        Processes(job(name), 2, memory_bytes=200 << 20) as team,
+    ):
+        list(team.run(range(6)))
+    assert "memory_limit" in caught.value.hint
+
+
+def test_a_limit_that_is_kept_to_changes_nothing(job: Callable[..., Any]) -> None:
+    with Processes(job("square"), 2, memory_bytes=200 << 20) as team:
+        assert sorted(team.run(range(6))) == [(task, task * task) for task in range(6)]
 
 
 # --- what a task has to say -------------------------------------------------------------------------------------------

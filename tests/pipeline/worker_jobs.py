@@ -100,3 +100,17 @@ def is_interrupted(_: Any, task: int) -> int:
 def environment(_: Any, task: str) -> str | None:
     """What the libraries of a worker see."""
     return os.environ.get(task)
+
+
+def hoards(_: Any, task: int) -> int:
+    """Task 3 takes 300 MiB and keeps it for a while."""
+    held = bytearray(300 << 20) if task == 3 else b""
+    if held:
+        held[::4096] = b"x" * len(held[::4096])
+        time.sleep(5)
+    return task
+
+
+def wants_the_moon(_: Any, task: int) -> int:
+    """Task 3 asks for more address space than any limit gives."""
+    return len(bytearray(1 << 40)) if task == 3 else task
