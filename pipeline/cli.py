@@ -119,7 +119,7 @@ def _let_go_of_stdout() -> None:
 def run(argv: list[str] | None = None) -> int:
     """Runs a verb and returns its exit code; every error is said on stderr."""
     try:
-        code = prep.main(args=argv, prog_name="prep", standalone_mode=False)
+        code = prep.main(args=_spelled(sys.argv[1:] if argv is None else argv), prog_name="prep", standalone_mode=False)
         return int(code) if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -179,6 +179,14 @@ def show_fault(fault: Fault) -> None:
         click.echo(f"prep: {clean(problem)}", err=True)
     if fault.hint:
         click.echo(f"  hint: {clean(fault.hint)}", err=True)
+
+
+def _spelled(argv: list[str]) -> list[str]:
+    """Words that other programs have for the same: `help`, `help VERB`, `version`, `-V`, `env`."""
+    if argv[:1] == ["help"]:
+        return [*argv[1:], "--help"]
+    same = {"version": "--version", "-V": "--version", "env": "doctor"}
+    return [same.get(argv[0], argv[0]), *argv[1:]] if argv else argv
 
 
 def _as_fault(error: click.ClickException) -> Fault:

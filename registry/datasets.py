@@ -77,7 +77,7 @@ def resolve(
         if path is not None:
             found.append(Dataset(_path_name(path, found), (path,), format=record_format))
         elif _looks_like_path(name) and not is_hub(dataset_dir):
-            problems.append(f"dataset: {name}: there is no such file or folder")
+            problems.append(f"dataset: {name}: there is no such file or folder{_hub_remedy(name)}")
         else:
             lost.append(name)
     problems += _unknown(lost, dataset_dir, info)
@@ -149,6 +149,13 @@ def _path_name(path: str, others: Sequence[Dataset]) -> str:
     while name in taken:
         name, number = f"{name.rsplit('-', 1)[0] if number > 2 else name}-{number}", number + 1
     return name
+
+
+def _hub_remedy(name: str) -> str:
+    """What to do when a missing path has the form of a hub's `owner/name`."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) or "." in name.rsplit("/", 1)[1][-6:]:
+        return ""
+    return f'; if it is a hub data set, enter it in dataset_info.json: {{"hf_hub_url": "{name}"}}'
 
 
 def _unknown(lost: Sequence[str], dataset_dir: str, info: DatasetInfo | None) -> list[str]:

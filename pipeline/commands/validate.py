@@ -103,6 +103,8 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
 def _check_names(paths: Sequence[str]) -> None:
     """Raises UsageFault for a word that is neither a file nor a pattern but may be the name of a data set."""
     for word in paths:
+        if word == "-":
+            raise UsageFault("-: records are not read from a pipe", hint="write them to a file, and name that")
         if not os.path.lexists(word) and not any(mark in word for mark in "*?[./\\:"):
             raise UsageFault(
                 f"{word}: no such file or folder{did_you_mean(word, sorted(os.listdir()))}",

@@ -31,6 +31,7 @@ def answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
         (["pack"], "model_name_or_path: is missing", "prep pack CONFIG.yaml"),
         (["pack", "cutoff-len=many"], 'cutoff_len: "many" is not a whole number', "prep schema config"),
         (["validate", "nothing"], "nothing: no such file or folder", "dataset=nothing"),
+        (["validate", "-"], "not read from a pipe", "write them to a file"),
         (["convert"], "nothing says what to convert", "sharegpt→alpaca"),
         (["convert", "sharegpt-"], "the shell took `->`", "sharegpt:FORMAT"),
         (["convert", "sharegpt:alpaca", "x.jsonl"], "where to write is not given", "-o OUT"),
@@ -96,6 +97,20 @@ def test_list_takes_one_or_many(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["list", "format"]) == run(["list", "formats"]) == 0
     out = capsys.readouterr().out
     assert out[: len(out) // 2] == out[len(out) // 2 :]
+
+
+@pytest.mark.parametrize(
+    ("words", "shows"),
+    [
+        (["help"], "First steps:"), (["help", "pack"], "prep pack [OPTIONS]"), (["version"], "prep, version"),
+        (["-V"], "prep, version"), (["env"], "core "),
+    ],
+)  # fmt: skip
+def test_words_of_other_programs_are_understood(
+    words: list[str], shows: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(words)
+    assert shows in capsys.readouterr().out
 
 
 def test_help_shows_every_verb_first_steps_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
