@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,17 @@ def run_key(plan: Plan, digests: dict[str, str]) -> tuple[str, dict[str, dict[st
         "validate": {
             "stage": plan.stage,
             "formats": [
-                [source.spec.format, repr(source.spec.fields), source.dataset.num_samples] for source in plan.sources
+                {
+                    "format": source.spec.format,
+                    "fields": {name: key for name, key in asdict(source.spec.fields).items() if key is not None},
+                    "num_samples": source.dataset.num_samples,
+                }
+                for source in plan.sources
             ],
-            "rules": repr(plan.policy),
+            "rules": asdict(plan.policy),
         },
         "tokenize": {"key": encode.key, "tokenizer": encode.tokenizer_sha256, "template": encode.template_sha256},
-        "truncate": {"cut": repr(encode.cut), "overlong": encode.overlong},
+        "truncate": {"cut": asdict(encode.cut), "overlong": encode.overlong},
         "pack": {name: config.values.get(name) for name in CONTENT_KEYS},
         "versions": VERSIONS | {"pack": PACK_VERSION, "write": WRITE_VERSION},
     }
@@ -97,5 +103,13 @@ def reasons_to_build(out: Path, key: str, made_of: dict[str, Any]) -> list[str]:
     after = orjson.loads(orjson.dumps(made_of, option=orjson.OPT_NON_STR_KEYS))
     for stage, parts in after.items():
         old = before.get(stage, {})
-        changed += [f"{stage}: {name}" for name in parts if parts[name] != old.get(name)]
+        changed += [f"{stage}: {name}{_step(old, parts, name)}" for name in parts if parts[name] != old.get(name)]
     return [f"rebuilding: changed since the last run: {', '.join(changed) or 'settings'}"]
+
+
+def _step(old: dict[str, Any], new: dict[str, Any], name: str) -> str:
+    """` (512 -> 64)` for a value that is short enough to be read."""
+    if name not in old:
+        return ""
+    before, after = (orjson.dumps(part[name]).decode() for part in (old, new))
+    return f" ({before} -> {after})" if max(len(before), len(after)) <= 30 else ""

@@ -155,6 +155,8 @@ def _hub_remedy(name: str) -> str:
     """What to do when a missing path has the form of a hub's `owner/name`."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) or "." in name.rsplit("/", 1)[1][-6:]:
         return ""
+    if os.path.isdir(name.split("/")[0]):  # a file that is not in that folder
+        return ""
     return f'; if it is a hub data set, enter it in dataset_info.json: {{"hf_hub_url": "{name}"}}'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 import click
@@ -35,6 +36,7 @@ def command(out: str, as_json: bool) -> int:
                 for entry in value:
                     click.echo(f"  {entry['source']}: {clean(entry['path'])}  sha256 {entry['sha256'][:16]}")
                 continue
-            text = clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-            click.echo(f"  {name}: {text if len(text) <= 100 else text[:97] + '...'}")
+            for part in value if isinstance(value, list) and value else [value]:
+                text = clean(part if isinstance(part, str) else json.dumps(part, ensure_ascii=False))
+                click.echo(textwrap.fill(f"{name}: {text}", 80, initial_indent="  ", subsequent_indent="    "))
     return 0
