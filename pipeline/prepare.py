@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ from stages.files import make_folder, remove_tree, sweep, write_whole
 from stages.leftout import NAME as LEFT_OUT
 from stages.leftout import write_left_out
 
+from . import space
 from .arrange import Arranged, SourceLedger, Table, arrange, left_out, make_rows, make_table, total
 from .card import NAME as CARD
 from .card import data_card, example_lengths
@@ -37,6 +37,7 @@ from .identity import NEW_OUTPUT, digest_inputs, reasons_to_build, run_key
 from .manifest import NAME as MANIFEST
 from .manifest import dump, read_manifest
 from .plan import Plan, make_plan
+from .progress import Progress
 from .proof import Proof, note_proof
 from .publish import CACHE, KEYS, clean, locked, new_build, open_output, publish
 from .rejects import RejectWriter
@@ -105,7 +106,7 @@ def rejected_too_many(config: Config, manifest: dict[str, Any]) -> str:
 
 
 def prepare(
-    config: Config, out: Path, log: Log, *, keep_cache: bool = True, progress: Callable[..., Any] | None = None
+    config: Config, out: Path, log: Log, *, keep_cache: bool = True, progress: Progress | None = None
 ) -> Outcome:
     """Prepares OUT. Raises a Fault; the old output is then untouched."""
     started = time.perf_counter()
@@ -141,7 +142,7 @@ def _build(
     log: Log,
     started: float,
     reasons: list[str],
-    progress: Callable[..., Any] | None,
+    progress: Progress | None,
     engines: ExitStack,
 ) -> Outcome:
     config = plan.config
@@ -153,7 +154,10 @@ def _build(
     workers = team_size(config)
     if workers < worker_count(config):
         log(f"{workers} worker(s) instead of {worker_count(config)}: more do not fit into memory_limit")
-    _warn_disk(plan, out, log)
+    space.warn("this run will write", sum(space.expected_bytes(plan, spool)), out, log)
+    if progress is not None:
+        size, exact = space.text_bytes(plan)
+        progress.expect(size if exact else 0)
     mark = time.perf_counter()
     with Proof(plan, out / CACHE) as proving:
         plan, collected, rejects, engine = _collect(plan, engines, spool, build / "rejects", log, progress)
@@ -181,7 +185,9 @@ def _build(
     splits_rows = {name: make_rows(plan, table, order) for name, order in arranged.splits.items()}
     elapsed["arrange, pack"] = time.perf_counter() - mark
     mark = time.perf_counter()
-    splits = write_splits(plan, table, splits_rows, build, engine)
+    kept_tokens = sum(int(rows.tokens.sum()) for rows in splits_rows.values())
+    space.warn("the shards need", space.shard_bytes(plan, kept_tokens), out, log)
+    splits = write_splits(plan, table, splits_rows, build, engine, progress.shard if progress is not None else None)
     engines.close()
     sweep(build)  # a worker that died in the middle of a shard left its part
     elapsed["write shards"] = time.perf_counter() - mark
@@ -252,20 +258,8 @@ def _why_empty(ledgers: list[SourceLedger]) -> str:
     return ", ".join(parts) or "nothing was sampled"
 
 
-def _warn_disk(plan: Plan, out: Path, log: Log) -> None:
-    # spool 4 and shards 8 bytes a token, at about 4 bytes of text a token
-    need = (
-        plan.input_bytes
-        * 3
-        * (4 if any(path.endswith((".gz", ".zst", ".xz", ".bz2")) for s in plan.sources for path in s.files) else 1)
-    )
-    free = shutil.disk_usage(out).free
-    if need > free:
-        log(f"warning: about {need >> 20} MiB will be written, and {free >> 20} MiB are free on the disk of {out}")
-
-
 def _collect(
-    plan: Plan, engines: ExitStack, spool: Path, rejects: Path, log: Log, progress: Callable[..., Any] | None
+    plan: Plan, engines: ExitStack, spool: Path, rejects: Path, log: Log, progress: Progress | None
 ) -> tuple[Plan, Collected, RejectWriter, Engine]:
     """Runs the chunks; with the reference tokenizer when a fast back end turns out to give other ids."""
     encode, fitted = plan.encode, plan.fitted

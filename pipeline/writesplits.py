@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,14 @@ SHARD_BYTES_LEAST = 32 << 20
 
 
 def write_splits(
-    plan: Plan, table: Table, splits: dict[str, Rows], build: Path, engine: Engine
+    plan: Plan,
+    table: Table,
+    splits: dict[str, Rows],
+    build: Path,
+    engine: Engine,
+    on_shard: Callable[[int], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Writes every shard of every split; returns the manifest's `splits`."""
+    """Writes every shard of every split; returns the manifest's `splits`. on_shard(how many there are): one is done."""
     assert plan.encode is not None
     tasks: list[ShardTask] = []
     names: list[tuple[str, str, str]] = []
@@ -49,7 +55,11 @@ def write_splits(
                     with_lengths=plan.packed,
                 )
             )
-    results: dict[int, ShardResult] = dict(engine.run(tasks))
+    results: dict[int, ShardResult] = {}
+    for number, result in engine.run(tasks):
+        results[number] = result
+        if on_shard is not None:
+            on_shard(len(tasks))
     found: dict[str, dict[str, Any]] = {}
     for number, (split, file, lineage) in enumerate(names):
         result = results[number]

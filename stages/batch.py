@@ -100,6 +100,7 @@ class ChunkResult(NamedTuple):
     read: records seen. counts: notes by (rule, severity). findings: capped a rule, in record order. rejected: records
     by the rule that rejected them. hashes: 64-bit content hash of each kept record, in order. examples: lengths of
     each kept record (stages.encoding.Examples), None when nothing was tokenized. reused: it came from the spool.
+    seconds: taken to check and render, to tokenize, and to keep the result.
     """
 
     source: int
@@ -116,6 +117,7 @@ class ChunkResult(NamedTuple):
     reused: bool
     text_bytes: int
     checked_texts: int = 0  # texts of this chunk whose ids were compared with the reference's
+    seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
     seen: dict[str, int] = {}  # noqa: RUF012  # records in which the template adds or takes something, by habit
 
 

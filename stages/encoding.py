@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
@@ -186,7 +187,9 @@ class Encoding:
         renderer, encoder = self.tools()
         seen = renderer.seen
         seen.clear()
+        marks = [time.perf_counter()]
         tally, kept, setstate = check_records(state, task, chunk, renderer.render)
+        marks.append(time.perf_counter())
         examples = [rendered for _, _, rendered in kept]
         checked = self.check(examples, encoder) if task.check else 0
         encoded = encode(examples, encoder)
@@ -195,6 +198,7 @@ class Encoding:
             kept, pieces = split_overlong(kept, encoded, renderer, encoder, self.spec.cut)
             if len(kept) != len(examples):
                 encoded = encode([rendered for _, _, rendered in kept], encoder)
+        marks.append(time.perf_counter())
         places = np.array(
             [(record.record, record.line, record.byte_offset, len(record.data)) for record, _, _ in kept],
             dtype=np.int64,
@@ -210,7 +214,9 @@ class Encoding:
         meta = _meta(tally, setstate, len(chunk_bytes)) | {"checked_texts": checked, "seen": dict(sorted(seen.items()))}
         if spool_path:
             write_spool(spool_path, meta, {"ids": encoded.ids, **sections})
-        return self._finish(state, task, chunk, spool_path, meta, sections, reused=False)
+        result = self._finish(state, task, chunk, spool_path, meta, sections, reused=False)
+        checking, tokenizing, keeping = marks[1] - marks[0], marks[2] - marks[1], time.perf_counter() - marks[2]
+        return result._replace(seconds=(checking, tokenizing, keeping))
 
     def _spooled(self, task: Task, path: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Summary and sections of a chunk that was finished before; None when its file is not there or not whole."""

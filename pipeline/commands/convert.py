@@ -81,7 +81,7 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
         merged_info(os.path.dirname(out), entry_name(out), {"file_name": os.path.basename(out)})  # or it is refused now
     size = sum(os.path.getsize(path) for path in sources.files if os.path.exists(path))
     with Progress(quiet=options["quiet"], total_bytes=size) as progress:
-        done = convert_files(conversion, progress)  # type: ignore[arg-type]  # it reads the fields that both results have
+        done = convert_files(conversion, progress)
     if options["dataset_info"] and done.published:
         say(f"note: {_write_entry(conversion, done)} describes the output")
     return _close(conversion, done, quiet=options["quiet"], as_json=options["as_json"])
