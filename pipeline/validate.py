@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry.datasets import Dataset
+from registry.datasets import INFO_NAME, Dataset
 from registry.errors import UsageFault
 from stages.batch import Reject, SourceSpec
 from stages.files import make_folder
@@ -43,6 +43,11 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
     limits = Limits()
     form = config.text("format") or "auto"
     remarks: list[str] = []
+    for spec in paths:
+        if (Path(spec) / INFO_NAME).is_file():
+            remarks.append(
+                f"note: {spec}/{INFO_NAME} is there; to check as it says: prep validate dataset=NAME dataset_dir={spec}"
+            )
     groups: dict[str, list[Source]] = {}
     for path in dict.fromkeys(found for spec in paths for found in discover(spec)):
         name = form

@@ -93,6 +93,15 @@ def test_an_output_is_no_url(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_of_files_is_told_in_short(fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line a file, with its format; how it was told only where records differ; the maps that lie beside."""
+    assert run(["validate", str(fixtures / "demo")]) == 0
+    out = capsys.readouterr().out
+    assert "alpaca.jsonl: alpaca, 12 read, 0 rejected" in out
+    assert "the records have" not in out
+    assert "prep validate dataset=NAME dataset_dir=" in " ".join(out.split())
+
+
 def test_list_takes_one_or_many(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["list", "format"]) == run(["list", "formats"]) == 0
     out = capsys.readouterr().out
