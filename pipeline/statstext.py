@@ -88,13 +88,13 @@ def _spreads(title: str, key: str, document: dict[str, Any]) -> str:
 
 
 def _halves(document: dict[str, Any]) -> str:
-    lines = [f"{'half':<{NAME}}{'count':>12}{'without loss':>14}{'tokens':>14}{'after the cut':>15}"]
+    lines = [f"{'part of a turn':<{NAME}}{'count':>12}{'without loss':>14}{'tokens':>14}{'after the cut':>15}"]
     for name, figures in document["halves"].items():
         lines.append(
             f"{_cell(name)}{figures['count']:>12,}{figures['masked']:>14,}{figures['tokens']:>14,}"
             f"{figures['kept_tokens']:>15,}"
         )
-    lines += ["", _spread_head("tokens of a half, before the cut")]
+    lines += ["", _spread_head("tokens of a part, before the cut")]
     lines += [_spread_line(name, figures["lengths"]) for name, figures in document["halves"].items()]
     return "\n".join(lines)
 
@@ -131,7 +131,7 @@ def _cutoffs(document: dict[str, Any]) -> str:
             f"{row['trained_tokens_lost']:>14,}{_share(row['trained_share']):>10}{row['rows']:>11,}"
             f"{100 * row['fill_rate']:>7.1f}%"
         )
-    lines.append("  cut: records that lose tokens. kept: share of the trained tokens that stays.")
+    lines.append("  cut: records that lose tokens. kept: share of trained tokens that stays. >: now.")
     if any(row["rejected"] for row in document["cutoffs"]):
         lines.append("  rejected: records that the limit leaves nothing to train on; `kept` counts them as lost.")
     if not document["packed"]:
