@@ -275,7 +275,8 @@ def suggest(table: list[Cost], own: int) -> Suggestion | None:
     if own < best.cutoff_len:
         touched = here.records_cut + here.rejected + here.dropped
         return Suggestion(best.cutoff_len, f"{lost}; at {own}, {_lost(here)}, in {touched:,} records")
-    return Suggestion(best.cutoff_len, f"{lost}; {own} keeps {'hardly any' if here.trained_share > best.trained_share else 'no'} more, in longer rows")
+    more = "hardly any more" if here.trained_share > best.trained_share else "no more"
+    return Suggestion(best.cutoff_len, f"{lost}; {own} keeps {more}, in longer rows")
 
 
 def _lost(row: Cost) -> str:
