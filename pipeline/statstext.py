@@ -131,7 +131,7 @@ def _cutoffs(document: dict[str, Any]) -> str:
             f"{row['trained_tokens_lost']:>14,}{_share(row['trained_share']):>10}{row['rows']:>11,}"
             f"{100 * row['fill_rate']:>7.1f}%"
         )
-    lines.append("  cut: records that lose tokens. kept: share of trained tokens left. >: as it is.")
+    lines.append("  cut: records losing tokens; kept: share of trained tokens left; >: as it is")
     if any(row["rejected"] for row in document["cutoffs"]):
         lines.append("  rejected: records that the limit leaves nothing to train on; `kept` counts them as lost.")
     if not document["packed"]:
