@@ -1,12 +1,15 @@
 """Skim: a proof in a few microseconds that the long way has nothing to say about a record.
 
-Most records are plain: only the conversation, two keys a message, no calls, no weights. For those a stricter schema, a
+Most records are plain: only the conversation, two keys a message, no calls, no weights. For those a few look-ups, a
 count of quotation marks and a look at the joined texts show that parsing, reading and every rule would end without a
 note. `skim(data)` then gives the record's digest, the same that `RecordValidator` would; in any doubt it gives None and
 the record takes the long way. It is only used where no `Conversation` is wanted, that is when records are only checked.
 
     strings of a plain record     quotation marks in its bytes
-    1 key + 4 a message           2 x strings + the escaped ones, else a key is given twice
+    1 key + 4 a message           2 x strings + the escaped ones; more of them are another key, or one given twice
+
+The count is the schema, too: once the known keys were found with a text behind each, any other key, string or doubled
+key in the bytes would add to it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import jsonschema_rs
 import orjson
 import xxhash
 
@@ -28,7 +30,8 @@ Skim = Callable[[bytes], int | None]
 
 _loads = orjson.loads
 _hash = xxhash.xxh3_64_intdigest
-_TEXT = {"type": "string", "pattern": "\\S"}
+_is_space = str.isspace
+_CACHE_SEQUENCES = 4096
 _UNLABELLED = 2  # what the digest's seed holds in place of a KTO label
 
 
@@ -49,97 +52,94 @@ def plain_keys(family: str, fields: Fields) -> tuple[str, ...]:
     return tuple(key for key in keys if key is not None)
 
 
-def _test(properties: dict[str, Any], required: list[str]) -> Callable[[Any], bool]:
-    schema = {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
-    options = jsonschema_rs.RegexOptions()
-    test: Callable[[Any], bool] = jsonschema_rs.validator_for(schema, offline=True, pattern_options=options).is_valid
-    return test
-
-
 def _chat(fields: Fields, turns: Turns, has_marks: Test) -> Skim | None:
     role_key, text_key, list_key = fields.role_tag, fields.content_tag, fields.messages
     if role_key is None or text_key is None or list_key is None:
         return None
-    words = [word for word, role in turns.role_of.items() if role in ("user", "assistant", "system")]
-    message = {
-        "type": "object",
-        "maxProperties": 2,
-        "required": [role_key, text_key],
-        "properties": {role_key: {"enum": words}, text_key: _TEXT},
-    }
-    plain = _test({list_key: {"type": "array", "minItems": 1, "items": message}}, [list_key])
+    plain = {word for word, role in turns.role_of.items() if role in ("user", "assistant", "system")}
     word_of, text_of = operator.itemgetter(role_key), operator.itemgetter(text_key)
-    judge = turns.order
+    known: dict[tuple[Any, ...], int] = {}  # role words -> 1 after a system message, 0 without one, -1 when in doubt
+
+    def judge(words: tuple[Any, ...]) -> int:
+        start = -1
+        if words and plain.issuperset(words):
+            order = turns.order(words)
+            start = -1 if order.problems or order.remarks else order.start
+        if len(known) >= _CACHE_SEQUENCES:  # hostile input must not fill the memory
+            known.clear()
+        known[words] = start
+        return start
 
     def skim(data: bytes) -> int | None:
         try:
             value = _loads(data)
-        except ValueError:
+            raw = value[list_key]
+            if type(raw) is not list:
+                return None
+            words = tuple(map(word_of, raw))
+            texts = list(map(text_of, raw))
+            start = known.get(words)
+            if start is None:
+                start = judge(words)
+            if start < 0:
+                return None
+            if start:
+                texts.append(texts.pop(0))
+            joined = "\n".join(texts)
+        except (ValueError, TypeError, LookupError):  # not of this shape
             return None
-        if not plain(value):
+        if not _only(data, 8 * len(raw) + 2, joined):
             return None
-        raw = value[list_key]
-        if data.count(b'"') != 8 * len(raw) + 2 and not _escaped(data, 8 * len(raw) + 2):
+        if "" in texts or True in map(_is_space, texts) or raw[-1][text_key] == raw[-2][text_key]:
             return None
-        order = judge(tuple(map(word_of, raw)))
-        if order.problems or order.remarks:
-            return None
-        texts = list(map(text_of, raw))
-        if texts[-1] == texts[-2]:
-            return None
-        if order.start:
-            texts.append(texts.pop(0))
-        return _clean("\n".join(texts), len(texts), has_marks)
+        return _clean(joined, len(texts), has_marks)
 
     return skim
 
 
 def _alpaca(fields: Fields, has_marks: Test) -> Skim:
     prompt_key, query_key, response_key = fields.prompt, fields.query, fields.response
-    assert prompt_key is not None
-    assert response_key is not None
-    properties: dict[str, Any] = {prompt_key: _TEXT, response_key: _TEXT}
-    if query_key is not None:
-        properties.setdefault(query_key, {"type": "string"})
     # a record without the query key takes the long way, so that the keys of a skimmed one are always the same
-    plain = _test(properties, list(properties))
-    strings = 4 * len(properties)
+    keys = tuple(key for key in (prompt_key, response_key, query_key) if key is not None)
+    quotes = 4 * len(keys)
+    texts_of = operator.itemgetter(*keys)
 
     def skim(data: bytes) -> int | None:
         try:
-            value = _loads(data)
-        except ValueError:
+            prompt, response, *rest = texts_of(_loads(data))
+            if type(prompt) is not str or type(response) is not str or (rest and type(rest[0]) is not str):
+                return None
+        except (ValueError, TypeError, LookupError):
             return None
-        if not plain(value):
+        if not prompt or not response or _is_space(prompt) or _is_space(response):
             return None
-        if data.count(b'"') != strings and not _escaped(data, strings):
+        text = f"{prompt}\n{rest[0]}" if rest and rest[0] else prompt
+        joined = f"{text}\n{response}"
+        if text == response or not _only(data, quotes, joined):
             return None
-        prompt, response = value[prompt_key], value[response_key]
-        query = value[query_key] if query_key is not None else ""
-        text = f"{prompt}\n{query}" if query else prompt
-        return None if text == response else _clean(f"{text}\n{response}", 2, has_marks)
+        return _clean(joined, 2, has_marks)
 
     return skim
 
 
 def _pretrain(text_key: str, has_marks: Test) -> Skim:
-    plain = _test({text_key: _TEXT}, [text_key])
-
     def skim(data: bytes) -> int | None:
         try:
-            value = _loads(data)
-        except ValueError:
+            text = _loads(data)[text_key]
+        except (ValueError, TypeError, LookupError):
             return None
-        if not plain(value) or (data.count(b'"') != 4 and not _escaped(data, 4)):
+        if type(text) is not str or not text or _is_space(text) or not _only(data, 4, text):
             return None
-        return _clean(value[text_key], 1, has_marks)
+        return _clean(text, 1, has_marks)
 
     return skim
 
 
-def _escaped(data: bytes, expected: int) -> bool:
-    """True when escaped quotation marks account for those beyond `expected`; False when that cannot be told quickly."""
-    return b'\\\\"' not in data and data.count(b'"') - data.count(b'\\"') == expected
+def _only(data: bytes, quotes: int, joined: str) -> bool:
+    """True when the bytes hold `quotes` quotation marks and those of the texts, escaped, and no other."""
+    found = data.count(b'"')
+    # a quotation mark written as \u0022 would make up for one that is too many
+    return found == quotes or (found == quotes + joined.count('"') and b"u0022" not in data)
 
 
 def _clean(joined: str, texts: int, has_marks: Test) -> int | None:

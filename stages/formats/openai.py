@@ -25,10 +25,13 @@ from stages.findings import Note, shown
 
 from . import sharegpt
 from .calls import openai_call, openai_calls
-from .turns import ANSWERS, Turns, key_pointer, message_weight, plain_message, tag_roles, weight_notes
+from .turns import ANSWERS, Turns, key_pointer, message_weight, tag_roles, weight_notes
 
 RESULT_BORDER = "\n</tool_response>\n<tool_response>\n"
 _CALLS = "assistant with tool_calls"  # stands for the role word of such a turn
+_NEW = tuple.__new__  # see `plain_messages`
+_USUAL_MESSAGES = 256
+_NAMES = ("name", "tool_call_id")
 
 
 class Reader(sharegpt.Reader):
@@ -41,6 +44,7 @@ class Reader(sharegpt.Reader):
         special = {word for word, role in self.role_of.items() if role in ("observation", "function")}
         self._special = frozenset(special)
         self._word = operator.itemgetter(fields.role_tag)
+        self._ats = [f"{self.base}/{index}" for index in range(_USUAL_MESSAGES)]
 
     def __call__(self, record: dict[str, Any], notes: list[Note]) -> Conversation | None:
         """The record as a `Conversation`; None after a note that says why there is none."""
@@ -57,22 +61,26 @@ class Reader(sharegpt.Reader):
         places: list[int] = []
         turns: list[Message] = []
         broken = False
-        text_key = fields.content_tag
-        for index, source in enumerate(raw):
-            word = source[fields.role_tag]  # type: ignore[index]
+        text_key, role_of, ats = fields.content_tag, self.role_of, self._pointers(len(raw))
+        before = ""
+        weighted = False
+        for index, (word, source) in enumerate(zip(map(self._word, raw), raw, strict=True)):
             message: Message | None
-            role = self.role_of[word]
+            role = role_of[word]
             if len(source) == 2 and text_key in source and role != "function":
-                message = plain_message(role, source[text_key], f"{self.base}/{index}")
+                message = _NEW(Message, (role, source[text_key], ats[index], (), None, None, None, None, ()))
             else:
-                message = self._message(source, f"{self.base}/{index}", notes)
+                message = self._message(source, role, ats[index], notes)
                 if message is None:
                     broken = True
                     continue
-            if message.role == "observation" and turns and turns[-1].role == "observation":
+                role = message.role
+                weighted = weighted or message.weight is not None
+            if role == "observation" and before == "observation":
                 turns[-1] = _joined(turns[-1], message)
                 continue
-            words.append(_CALLS if message.role == "function" else word)
+            before = role
+            words.append(_CALLS if role == "function" else word)
             places.append(index)
             turns.append(message)
         if broken:
@@ -86,7 +94,8 @@ class Reader(sharegpt.Reader):
             self.turns.report(order.problems, notes, places)
             return None
         self.turns.report(order.remarks, notes, places)
-        weight_notes(turns[order.start :], self.kind, notes)
+        if weighted:
+            weight_notes(turns[order.start :], self.kind, notes)
         system, system_at = record.get(fields.system) if fields.system is not None else None, self.system_at
         if order.start:
             if system:
@@ -95,17 +104,25 @@ class Reader(sharegpt.Reader):
             system, system_at = turns[0].content, turns[0].at + self.text_at
         return self.finish(record, turns[order.start :], system, system_at, notes)
 
-    def _message(self, source: dict[str, Any], at: str, notes: list[Note]) -> Message | None:
-        role = self.role_of[source[self.fields.role_tag]]  # type: ignore[index]
-        text = source.get(self.fields.content_tag) or ""  # type: ignore[arg-type]
+    def _pointers(self, count: int) -> list[str]:
+        """Pointers of at least `count` messages."""
+        if count > len(self._ats):
+            return [f"{self.base}/{index}" for index in range(count)]
+        return self._ats
+
+    def _message(self, source: dict[str, Any], role: str, at: str, notes: list[Note]) -> Message | None:
+        content: str | None = source.get(self.fields.content_tag)  # type: ignore[arg-type]
+        text = content or ""
         calls = None
+        used = ""
         if role in ANSWERS:
-            if source.get("tool_calls"):
+            listed, single = source.get("tool_calls"), source.get("function_call")
+            if listed:
                 role = "function"
-                calls = openai_calls(source["tool_calls"], at + "/tool_calls", notes)
-            elif source.get("function_call"):
+                calls = openai_calls(listed, at + "/tool_calls", notes)
+            elif single:
                 role = "function"
-                call = openai_call(source["function_call"], at + "/function_call", None, notes)
+                call = openai_call(single, at + "/function_call", None, notes)
                 calls = None if call is None else (call,)
             elif role == "function":
                 messages = [Message(role, text, at)]
@@ -113,23 +130,18 @@ class Reader(sharegpt.Reader):
                 calls, text = (messages[0].calls, messages[0].content) if messages[0].calls else (None, text)
             if role == "function" and calls is None:
                 return None
-        reasoning = source.get("reasoning_content") or None
-        used = "tool_calls" if source.get("tool_calls") else "function_call"
-        beside = (self.fields.role_tag, self.fields.content_tag, used if calls else None)
-        extras = {key: value for key, value in source.items() if key not in beside} if len(source) > 2 else {}
-        if calls and source.get(self.fields.content_tag) == "":  # type: ignore[arg-type]
+            used = "tool_calls" if listed else "function_call"
+        extras: dict[str, object] = {}
+        if len(source) > 2:
+            beside = (self.fields.role_tag, self.fields.content_tag, used if calls else None)
+            extras = {key: value for key, value in source.items() if key not in beside}
+        if calls and content == "":
             extras[str(self.fields.content_tag)] = ""  # beside calls it is null; what is not is kept for the way back
-        return Message(
-            role,
-            text,
-            at,
-            calls or (),
-            message_weight(source),
-            reasoning,
-            source.get("name"),
-            source.get("tool_call_id"),
-            (extras,) if extras else (),
-        )
+        message: tuple[Any, ...] = (role, text, at, calls or (), None, None, None, None, (extras,) if extras else ())
+        if content is None or len(source) > 2:
+            reasoning = source.get("reasoning_content") or None
+            message = (*message[:4], message_weight(source), reasoning, *map(source.get, _NAMES), message[8])
+        return _NEW(Message, message)
 
     def answer(self, record: dict[str, Any], key: str | None, notes: list[Note]) -> Message | None:
         """The chosen or rejected answer: a message, or a list of one (OpenAI's own preference form)."""
@@ -141,7 +153,7 @@ class Reader(sharegpt.Reader):
         if isinstance(raw, list):
             raw, at = raw[0], at + "/0"
         self.plain = False
-        message = self._message(raw, at, notes)
+        message = self._message(raw, self.role_of[raw[self.fields.role_tag]], at, notes)
         if message is not None and message.role not in ANSWERS:
             text = f'the answer has the role "{raw[self.fields.role_tag]}"; it must be the assistant\'s'
             notes.append(Note("preference.answer-role", f"{at}{key_pointer(self.fields.role_tag)}", text))
