@@ -2,11 +2,14 @@
 
 orjson reads; this module adds what RFC 8259 leaves open and a trainer must not guess at: a key given twice (readers
 disagree on which value counts), integers that a 64-bit reader turns into floats, nesting that kills other readers.
-A good record costs one `orjson.loads`, one count of quote characters and one walk over its values; only a record that
-fails is read again, slowly, by `json`, to say what is wrong and where.
+A good record costs one `orjson.loads` and one of two proofs; only a record that fails is read again, slowly, by `json`,
+to say what is wrong and where.
 
-How a doubled key is found without a second parse: every string and key that reaches the decoded tree takes two
-unescaped quotes in the text, so
+    compact bytes   writing the value again gives the same bytes: nothing was dropped or rounded
+    other bytes     one walk over the values and a count of quotation marks
+
+How a doubled key is found by counting: every string and key that reaches the decoded tree takes two unescaped quotes in
+the text, so
 
     quotes in the text - escaped quotes = 2 * (keys + strings in the tree)      nothing was dropped
                                         > 2 * (keys + strings in the tree)      some key was, with its value
@@ -22,6 +25,7 @@ from .findings import Note, shown
 from .json_faults import DEPTH_LIMIT, doubled_keys, reason, wide_integers
 
 VERSION = 1
+_HEAD_BYTES = 96  # by these it is told whether a record may be compact
 
 
 class _Unparsed:
@@ -52,6 +56,8 @@ def parse(data: bytes, notes: list[Note]) -> object:
         return UNPARSED
     if type(value) is not dict:
         return _not_an_object(value, notes)
+    if b'": ' not in data[:_HEAD_BYTES] and _same_again(value, data):
+        return value
     # one pass over the values counts strings and keys; the common shapes (texts, a list of flat messages) inline
     texts = len(value)
     odd: list[object] = []
@@ -90,6 +96,41 @@ def parse(data: bytes, notes: list[Note]) -> object:
 
 
 _ODD = frozenset({dict, list, float})  # what the inline loop leaves to `_count`
+
+
+def _wrapped(value: object, times: int) -> list[object]:
+    outer = [value]
+    for _ in range(times - 1):
+        outer = [outer]
+    return outer
+
+
+def _levels_to_spare() -> int:
+    """How many lists can stand around a value of DEPTH_LIMIT levels before orjson refuses to write it."""
+    spare = 256
+    while spare > 1:
+        try:
+            orjson.dumps(_wrapped(1, DEPTH_LIMIT + spare))
+            break
+        except orjson.JSONEncodeError:
+            spare -= 1
+    return spare
+
+
+_SPARE = _levels_to_spare()
+_HOLDER: list[object] = [None]
+_OUTER = _wrapped(_HOLDER, _SPARE - 1)
+
+
+def _same_again(value: object, data: bytes) -> bool:
+    """True when the value is at most DEPTH_LIMIT deep and is written as `data`, byte for byte."""
+    _HOLDER[0] = value
+    try:
+        return orjson.dumps(_OUTER)[_SPARE:-_SPARE] == data
+    except orjson.JSONEncodeError:
+        return False
+    finally:
+        _HOLDER[0] = None
 
 
 def _count(values: list[object]) -> tuple[int, bool, int]:
