@@ -42,6 +42,7 @@ from .toolrules import tool_notes
 VERSION = 1  # raise it when the same record gives other notes or another conversation
 
 _ISSPACE = str.isspace
+_SPEAKERS = frozenset({"user", "assistant"})  # whose text must not be empty; beside calls there need be none
 
 
 class RecordValidator:
@@ -102,7 +103,8 @@ class RecordValidator:
 
     def _check_content(self, record: dict[str, Any], found: Conversation, notes: list[Note]) -> bool:
         texts = [message[1] for message in found.messages]
-        if "" in texts or True in map(_ISSPACE, texts):
+        spoken = texts if self._read.plain else [message[1] for message in found.messages if message[0] in _SPEAKERS]
+        if "" in spoken or True in map(_ISSPACE, spoken):
             self._blank(found.messages, notes)
         if self.kind == "pref":
             self._check_pair(found, notes)
@@ -246,12 +248,19 @@ def _call_texts(found: Conversation) -> list[str]:
     return texts
 
 
+_ONLY_TEXTS = frozenset({str})
+
+
 def _texts_of_calls(message: Message) -> list[str]:
     """The texts inside a message's calls and thought: names and every string of the arguments."""
     texts = [message.reasoning] if message.reasoning else []
-    for call in message.calls:
-        texts.append(call.name)
-        stack: list[object] = [call.arguments]
+    for name, arguments, _ in message.calls:
+        texts.append(name)
+        if type(arguments) is dict and _ONLY_TEXTS.issuperset(map(type, arguments.values())):
+            texts += arguments
+            texts += arguments.values()
+            continue
+        stack: list[object] = [arguments]
         while stack:
             node = stack.pop()
             if isinstance(node, str):

@@ -20,6 +20,7 @@ from stages.conversation import Message, ToolCall
 from stages.findings import Note, pointer
 
 ANSWERS = frozenset({"assistant", "function"})
+_WEIGHTS = frozenset({"weight", "train", "loss"})
 _CACHE_SEQUENCES = 4096
 
 
@@ -166,6 +167,8 @@ def plain_messages(roles: Iterable[str], contents: Iterable[str], ats: Iterable[
 
 def message_weight(raw: Mapping[str, object]) -> float | None:
     """The loss weight that a message states: `weight`, else `train`, else `loss`; None when none of them does."""
+    if _WEIGHTS.isdisjoint(raw):
+        return None
     for key in ("weight", "train", "loss"):
         value = raw.get(key)
         if isinstance(value, (int, float)):  # bool is an int

@@ -93,6 +93,8 @@ class ArrayScanner:
 
     def _hand_on(self, size: int, spans: list[int], marks: list[tuple[int, Note]]) -> Iterator[Chunk]:
         piece = self._window[:size]
+        # a value that has to wait for more bytes leaves its mark behind; it gets it again when its turn comes
+        marks = [mark for mark in marks if mark[0] < len(spans) // 2]
         yield from self.chunks.add(piece, self._at, self._line, spans, marks)
         self._due = self._due or bool(spans)
         self._skip(size)

@@ -98,14 +98,14 @@ def discover_remote(url: str, is_data: Callable[[str], bool]) -> list[str]:
     return [system.unstrip_protocol(name) for name in names]
 
 
-_DIGESTS = ("ETag", "etag", "md5Hash", "md5", "content_md5", "crc32c", "sha256")
+DIGESTS = ("ETag", "etag", "md5Hash", "md5", "content_md5", "crc32c", "sha256")
 
 
 def identity(url: str) -> str:
     """What a URL's content is known by: the store's own digest with the size, else the sha256 of a read."""
     system, path = filesystem(url)
     info = _asked(url, lambda: system.info(path))
-    for name in _DIGESTS:
+    for name in DIGESTS:
         if info.get(name) and info.get("size") is not None:
             return f"{name}:{info[name]}:{info['size']}"
     with RemoteSource(url, 1 << 20) as source:

@@ -133,6 +133,21 @@ def test_a_missing_end_costs_one_record(tmp_path: Path, layout: str, missing: st
         assert [note.rule for note in info.notes] == ["json.unclosed-array"]
 
 
+@pytest.mark.parametrize(
+    ("text", "block"),
+    [
+        (b'["t","t", {"a":1}12 ', 14),
+        (b'[{"a":"x"} {"a":1}12', 20),
+        (b'[{"a":"x"}{"a":1}12 ', 14),
+        (b'[{"a":1} {"a":1} 12}', 6),
+        (b'[{"a":[1,{"b":2}]}12', 5),
+    ],
+)
+def test_a_missing_comma_before_a_value_that_is_cut_off_is_no_crash(text: bytes, block: int) -> None:
+    found, _ = split(text, block)
+    assert [record.record for record in found] == list(range(len(found)))
+
+
 @settings(max_examples=300)
 @given(st.data())
 def test_a_mutated_array_never_fails_and_never_repeats_a_byte(data: st.DataObject) -> None:
