@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -239,9 +240,9 @@ def check_records(
     kept: list[tuple[Record, Conversation, Any]] = []
     listed = read_records(chunk, state.spec.limits)
     if task.wanted >= 0:
-        listed = listed[: task.wanted]
-    tally.read = len(listed)
+        listed = itertools.islice(listed, task.wanted)
     for record in listed:
+        tally.read += 1
         # a plain record that is only checked needs no conversation
         if skim is not None and not record.notes and (digest := skim(record.data)) is not None:
             keep_row((digest, record.line, record.record))

@@ -197,12 +197,14 @@ def load(chunk: Chunk) -> bytes:
     return data
 
 
-def records(chunk: Chunk, limits: Limits = _DEFAULT) -> list[Record]:
+def records(chunk: Chunk, limits: Limits = _DEFAULT) -> Iterable[Record]:
     """The records of a chunk, fetched from its file when it does not carry them."""
     del limits  # the bounds were applied when the chunk was made; kept so that every reader is called alike
     data = load(chunk)
     if chunk.kind == "jsonl":
-        out = line_records(data, chunk)
+        if not chunk.marks:
+            return line_records(data, chunk)
+        out = list(line_records(data, chunk))
     elif chunk.kind == "rows":
         out = row_records(data, chunk)
     else:
