@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from registry.errors import DataFault, UsageFault
+
+from .store import is_store, local_folder
 
 SCHEMA_VERSION = 1
 NAME = "manifest.json"
@@ -19,18 +20,29 @@ def dump(document: dict[str, Any]) -> bytes:
 
 
 def read_manifest(out: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest of an output folder.
+    """The manifest of an output: a folder, or a URL.
 
     Raises UsageFault when there is none or its version is not ours, DataFault when it cannot be read as JSON.
     """
-    path = Path(out) / NAME
+    if is_store(out):
+        from .fetch import fetch_manifest
+
+        return fetch_manifest(os.fspath(out))
+    path = local_folder(out) / NAME
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        what = "no such folder" if not Path(out).is_dir() else "no manifest.json in it, so it holds no finished output"
+        what = (
+            "no such folder" if not path.parent.is_dir() else "no manifest.json in it, so it holds no finished output"
+        )
         raise UsageFault(f"{out}: {what}", hint="make one with `prep pack CONFIG.yaml -o OUT`") from None
     except OSError as error:
         raise UsageFault(f"{path}: cannot be read: {error.strerror}") from error
+    return parse_manifest(data, str(path))
+
+
+def parse_manifest(data: bytes, path: str) -> dict[str, Any]:
+    """A manifest's bytes. path: for messages. Raises as `read_manifest` does."""
     try:
         document = json.loads(data)
     except ValueError as error:

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from registry.errors import DataFault, MachineFault
+from registry.errors import BusyFault, DataFault, MachineFault
 from stages.encoding import BackEndDiffers
 from stages.files import make_folder, remove_tree, sweep, write_whole
 from stages.leftout import NAME as LEFT_OUT
@@ -42,16 +42,23 @@ from .proof import Proof, note_proof
 from .publish import CACHE, KEYS, clean, locked, new_build, open_output, publish
 from .rejects import RejectWriter
 from .setcheck import check_habits, check_set, check_split, stop_on_mapping
+from .store import is_store, local_folder
 from .summary import validation_report
 from .verify import self_digest
 from .writesplits import write_splits
+
+if TYPE_CHECKING:
+    from .remote import RemoteOutput
 
 Log = Callable[[str], None]
 
 
 @dataclass
 class Outcome:
-    """What `prepare` did. state: "written" or "up to date". elapsed_s: seconds of each part."""
+    """What `prepare` did. state: "written" or "up to date". elapsed_s: seconds of each part.
+
+    place: the URL of an output behind one; `out` is then the folder that it is built in, and may be empty.
+    """
 
     out: Path
     state: str
@@ -60,13 +67,19 @@ class Outcome:
     plan: Plan | None = None
     reasons: list[str] = field(default_factory=list)
     elapsed_s: dict[str, float] = field(default_factory=dict)
+    place: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Where the output is, for a person: `out`, or the URL that was built there."""
+        return self.place or os.fspath(self.out)
 
 
 def output_folder(config: Config, *, for_train: bool = False) -> Path:
     """OUT: `tokenized_path` (-o), else <output_dir>/prepared for train, prepared/<data sets>-<stage> for pack."""
     given = config.text("tokenized_path")
     if given:
-        return Path(given)
+        return local_folder(given)
     if for_train:
         return Path(config.text("output_dir") or "trainer_output") / "prepared"
     names = [
@@ -79,15 +92,45 @@ def ensure_prepared(config: Config, log: Log) -> Path:
     """OUT for training: prepared if need be, up to date. Raises DataFault when too many records were rejected."""
     given = config.text("tokenized_path")
     if given and not config.items("dataset") and not config.items("eval_dataset"):
-        read_manifest(given)
-        return Path(given)
-    outcome = prepare(config, output_folder(config, for_train=True), log)
+        return open_output_of(given, log)
+    outcome = prepare_output(config, log, for_train=True)
     over = rejected_too_many(config, outcome.manifest)
     if over:
         raise DataFault(
             over, hint="mend the records (see rejects/ in the output), or raise max_rejected to go on without them"
         )
-    return outcome.out
+    return open_output_of(given, log) if given and is_store(given) else outcome.out
+
+
+def open_output_of(given: str, log: Log) -> Path:
+    """A finished output that is only to be read: its folder, or a local copy of what is behind a URL."""
+    if is_store(given):
+        from .fetch import local_copy
+
+        return local_copy(given, log)
+    read_manifest(given)
+    return local_folder(given)
+
+
+def prepare_output(
+    config: Config, log: Log, *, for_train: bool = False, keep_cache: bool = True, progress: Progress | None = None
+) -> Outcome:
+    """Prepares the output that a configuration names, folder or URL. Raises a Fault."""
+    given = config.text("tokenized_path")
+    keep_cache = keep_cache and config.flag("cache")
+    if not given or not is_store(given):
+        return prepare(
+            config, output_folder(config, for_train=for_train), log, keep_cache=keep_cache, progress=progress
+        )
+    from .remote import RemoteOutput
+
+    remote = RemoteOutput(given, log)
+    try:
+        outcome = prepare(config, remote.folder, log, keep_cache=keep_cache, progress=progress, remote=remote)
+    except BusyFault as fault:
+        raise remote.named(fault) from None
+    outcome.place = remote.store.shown
+    return outcome
 
 
 def rejected_too_many(config: Config, manifest: dict[str, Any]) -> str:
@@ -106,9 +149,15 @@ def rejected_too_many(config: Config, manifest: dict[str, Any]) -> str:
 
 
 def prepare(
-    config: Config, out: Path, log: Log, *, keep_cache: bool = True, progress: Progress | None = None
+    config: Config,
+    out: Path,
+    log: Log,
+    *,
+    keep_cache: bool = True,
+    progress: Progress | None = None,
+    remote: RemoteOutput | None = None,
 ) -> Outcome:
-    """Prepares OUT. Raises a Fault; the old output is then untouched."""
+    """Prepares OUT, and publishes it to `remote` if that is given. Raises a Fault; the old output is then untouched."""
     started = time.perf_counter()
     plan = make_plan(config, needs_tokens=True)
     open_output(out)
@@ -116,19 +165,36 @@ def prepare(
         try:
             digests = digest_inputs(plan)
             key, made_of = run_key(plan, digests)
-            reasons = reasons_to_build(out, key, made_of)
-            if not reasons:
-                return Outcome(out, "up to date", read_manifest(out), plan=plan)
-            for line in reasons:
-                if line != NEW_OUTPUT:  # the usual case needs no word
-                    log(line)
-            with ExitStack() as engines:
-                return _build(plan, out, key, made_of, log, started, reasons, progress, engines)
+            there = remote.current(key) if remote is not None else None
+            if there is not None:
+                outcome = Outcome(out, "up to date", there, plan=plan)
+            else:
+                outcome = _made(plan, out, key, made_of, log, started, progress)
+                if remote is not None and remote.publish():
+                    outcome.state = "written"
+                    outcome.elapsed_s["total"] = time.perf_counter() - started
+            if remote is not None and not keep_cache:
+                remote.discard()
+            return outcome
         finally:
             try:
                 clean(out, keep_cache=keep_cache)
             except MachineFault as fault:  # what went wrong before it, if anything, is what has to be told
                 log(f"warning: cleaning up failed, the next run does it: {fault.problems[0]}")
+
+
+def _made(
+    plan: Plan, out: Path, key: str, made_of: dict[str, Any], log: Log, started: float, progress: Progress | None
+) -> Outcome:
+    """OUT as it has to be: found up to date, or built."""
+    reasons = reasons_to_build(out, key, made_of)
+    if not reasons:
+        return Outcome(out, "up to date", read_manifest(out), plan=plan)
+    for line in reasons:
+        if line != NEW_OUTPUT:  # the usual case needs no word
+            log(line)
+    with ExitStack() as engines:
+        return _build(plan, out, key, made_of, log, started, reasons, progress, engines)
 
 
 # --- building ---------------------------------------------------------------------------------------------------------
@@ -302,4 +368,4 @@ def _listed_file(build: Path, name: str, data: bytes) -> dict[str, Any]:
     return {"file": name, "bytes": len(data), "sha256": write_whole(build / name, data)}
 
 
-__all__ = ["Outcome", "ensure_prepared", "output_folder", "prepare", "rejected_too_many"]
+__all__ = ["Outcome", "ensure_prepared", "output_folder", "prepare", "prepare_output", "rejected_too_many"]

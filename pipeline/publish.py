@@ -46,11 +46,8 @@ _NOT_HERE = frozenset(
 
 def open_output(out: Path) -> None:
     """Makes OUT and its cache, or checks that it is ours. Raises UsageFault for a non-empty folder that is not ours."""
-    if _URL.match(os.fspath(out)):  # a Path has lost one of the slashes
-        raise UsageFault(
-            f"{out}: an output is a folder on this machine or on a shared file system, not a URL",
-            hint="write it to a folder and copy that; prep verify proves the copy",
-        )
+    if _URL.match(os.fspath(out)):  # a mistyped one; others do not come here
+        raise UsageFault(f"{out}: is neither a folder nor a URL", hint="a URL has two slashes: s3://bucket/folder")
     if out.exists() and not out.is_dir():
         raise UsageFault(f"{out}: is a file; the output is a folder")
     if out.is_dir() and not is_ours(out):
@@ -171,7 +168,8 @@ def _beside(out: Path) -> Path:
     return whole.parent / f".{whole.name}{files.TEMPORARY}"
 
 
-def _is_output(name: str, splits: frozenset[str]) -> bool:
+def is_output(name: str, splits: frozenset[str] = frozenset()) -> bool:
+    """Whether an entry of OUT with this name is written by prep. splits: further names, of its splits."""
     return name in _TOP or name in splits or name.startswith("validation")
 
 
@@ -192,7 +190,7 @@ def _merge(beside: Path, out: Path) -> None:
         for entry in (sorted(old_cache.iterdir()) if old_cache.is_dir() else ())
         if entry.name not in (LOCK, OWNER, KEYS)
     ]
-    moves += [(entry, out / entry.name) for entry in sorted(beside.iterdir()) if not _is_output(entry.name, splits)]
+    moves += [(entry, out / entry.name) for entry in sorted(beside.iterdir()) if not is_output(entry.name, splits)]
     try:
         for old, new in moves:
             if not os.path.lexists(new):
@@ -233,7 +231,7 @@ def _replace(build: Path, out: Path) -> None:
         sync_folder(os.fspath(out))
     names = {entry.name for entry in build.iterdir()} - {CACHE}
     for entry in sorted(out.iterdir()):
-        if entry.name != CACHE and (entry.name in names or _is_output(entry.name, splits)):
+        if entry.name != CACHE and (entry.name in names or is_output(entry.name, splits)):
             remove_tree(entry)
     for entry in sorted((build / CACHE).iterdir()) if (build / CACHE).is_dir() else ():
         files.operations.rename(os.fspath(entry), os.fspath(out / CACHE / entry.name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -42,7 +41,7 @@ def validation_report(
 def pack_summary(outcome: Outcome) -> str:
     """What a person wants to know after `prep pack`, at most 80 columns wide."""
     manifest = outcome.manifest
-    out = os.fspath(outcome.out)
+    out = outcome.shown
     if outcome.state == "up to date":
         return f"{out}: up to date ({_figures(manifest)})\n  what it was made of: prep why {out}"
     ledger = manifest["ledger"]

@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 import click
 
 from registry.errors import UsageFault, did_you_mean
+from stages.read import public
 from stages.shards import Shards
 from stages.tokentext import TokenTexts
 
 from .config import Config, parse_arguments
+from .fetch import open_folder
 from .keys import keys, renames
 from .manifest import NAME as MANIFEST
 from .manifest import read_manifest
+from .store import is_store, local_folder
 
 Say = Callable[[str], None]
 
@@ -31,9 +34,11 @@ class Target(NamedTuple):
     config: Config | None = None
 
 
-def open_shards(out: str) -> Shards:
-    """A finished output. Raises UsageFault or DataFault when there is none or it cannot be read."""
-    return Shards(out, read_manifest(out))
+def open_shards(out: str, say: Say = lambda line: None) -> Shards:
+    """A finished output: a folder, or a URL, which is fetched. Raises UsageFault or DataFault when there is none or it
+    cannot be read."""
+    folder = open_folder(out, say)
+    return Shards(folder, read_manifest(folder))
 
 
 @contextlib.contextmanager
@@ -48,14 +53,14 @@ def opened(words: Sequence[str], say: Say, verb: click.Command) -> Iterator[Targ
     parsed = parse_arguments(words)
     _mistyped(parsed.values, verb)
     first = parsed.paths[0] if parsed.paths else None
-    if first is not None and (Path(first).is_dir() or (Path(first) / MANIFEST).exists()):
+    if first is not None and (is_store(first) or local_folder(first).is_dir() or (Path(first) / MANIFEST).exists()):
         extra = [*parsed.paths[1:], *parsed.values]
         if extra:
             raise UsageFault(
-                f"{' '.join(extra)}: settings change nothing in {first}, which is a finished output",
+                f"{' '.join(extra)}: settings change nothing in {public(first)}, which is a finished output",
                 hint="give the configuration file in its place to see what other settings would write",
             )
-        yield Target(open_shards(first), first)
+        yield Target(open_shards(first, say), public(first))
         return
     if first is not None and not Path(first).exists() and Path(first).suffix not in (".yaml", ".yml", ".json"):
         raise UsageFault(f"{first}: there is no such output folder or configuration file")

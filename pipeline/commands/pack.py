@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -12,7 +11,7 @@ from .common import PASS_ON, config_of, say_notes
 
 @click.command(context_settings=PASS_ON)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CONFIG.yaml] [key=value ...]")
-@click.option("-o", "--output", metavar="OUT", help="Folder for the shards (config key: tokenized_path).")
+@click.option("-o", "--output", metavar="OUT", help="Folder or URL for the shards (config key: tokenized_path).")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: all cores).")
 @click.option("--no-cache", is_flag=True, help="Leave no cache in the output folder.")
 @click.option("--strict", is_flag=True, help="Treat every warning as an error.")
@@ -37,7 +36,7 @@ def command(
       prep pack --dataset chats.jsonl --model_name_or_path ./Qwen3-8B --template qwen3
     """
     from pipeline.manifest import dump
-    from pipeline.prepare import output_folder, prepare, rejected_too_many
+    from pipeline.prepare import prepare_output, rejected_too_many
     from pipeline.progress import Progress
     from pipeline.summary import pack_summary
 
@@ -48,9 +47,7 @@ def command(
     config = config_of(arguments, "pack", {"tokenized_path": output, "workers": workers, "strict": strict or None})
     say_notes(config, quiet)
     with Progress(quiet=quiet) as progress:
-        outcome = prepare(
-            config, Path(output) if output else output_folder(config), say, keep_cache=not no_cache, progress=progress
-        )
+        outcome = prepare_output(config, say, keep_cache=not no_cache, progress=progress)
     for note in outcome.plan.notes if outcome.plan and outcome.state == "written" else ():
         say(f"note: {note}")
     if as_json:
@@ -60,6 +57,6 @@ def command(
     over = rejected_too_many(config, outcome.manifest)
     if over:
         click.echo(f"prep: {over}", err=True)
-        click.echo(f"  the output was written without them; they are in {outcome.out / 'rejects'}", err=True)
+        click.echo(f"  the output was written without them; they are in {outcome.shown}/rejects", err=True)
         return 1
     return 0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(context_settings=PASS_ON)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CONFIG.yaml] [key=value ...]")
-@click.option("-o", "--output", metavar="OUT", help="Folder for the prompts (config key: tokenized_path).")
+@click.option("-o", "--output", metavar="OUT", help="Folder or URL for the prompts (config key: tokenized_path).")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes for packing.")
 @click.option("--split", metavar="CHARS", help='Also write answers as nested lists, one separator a level: "。;；".')
 @click.option("--dry-run", is_flag=True, help="Print the command that would start, and stop.")

@@ -33,7 +33,7 @@ def command(out: str, output: str | None, tokenizer: str | None, quiet: bool, wa
         if not quiet:
             click.echo(line, err=True)
 
-    shards = open_shards(out)
+    shards = open_shards(out, say)
     target = Path(output) if output else Path(f"{Path(out).resolve().name}.html")
     if target.is_dir():
         raise UsageFault(f"{target}: is a folder", hint="name a file, such as report.html")

@@ -40,7 +40,7 @@ def command(
     from registry.errors import UsageFault
     from stages.findings import clean
 
-    shards = open_shards(out)
+    shards = open_shards(out, lambda line: click.echo(line, err=True))
     if source is not None:
         if number is not None or token is not None:
             raise UsageFault("--source and --row ask opposite questions", hint="give one of them")

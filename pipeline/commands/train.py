@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 @click.command(context_settings=PASS_ON)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CONFIG.yaml] [key=value ...]")
-@click.option("-o", "--output", metavar="OUT", help="Folder for the shards (config key: tokenized_path).")
+@click.option("-o", "--output", metavar="OUT", help="Folder or URL for the shards (config key: tokenized_path).")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes for packing.")
 @click.option("--dry-run", is_flag=True, help="Print the command that would start training, and stop.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")

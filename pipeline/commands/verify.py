@@ -12,19 +12,21 @@ import click
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 def command(out: str, quiet: bool, as_json: bool) -> int:
-    """Check every shard and lineage file of OUT against its manifest: size, rows and sha256."""
+    """Check every shard and lineage file of OUT, a folder or URL, against its manifest: size, rows and sha256."""
     from pipeline.manifest import read_manifest
     from pipeline.verify import listed_files, problems
     from stages.findings import clean
+    from stages.read import public
 
     wrong = problems(out)
+    shown = public(out)
     count = len(listed_files(read_manifest(out)))
     if as_json:
-        click.echo(json.dumps({"out": out, "files": count, "problems": wrong}, ensure_ascii=False))
+        click.echo(json.dumps({"out": shown, "files": count, "problems": wrong}, ensure_ascii=False))
     elif wrong:
         for line in wrong:
-            click.echo(f"prep: {clean(out)}/{clean(line)}", err=True)
+            click.echo(f"prep: {shown}/{clean(line)}", err=True)
         click.echo("  hint: run `prep pack` again", err=True)
     elif not quiet:
-        click.echo(f"{out}: all {count} files are as the manifest says")
+        click.echo(f"{shown}: all {count} files are as the manifest says")
     return 1 if wrong else 0

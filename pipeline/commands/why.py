@@ -16,19 +16,27 @@ def command(out: str, as_json: bool) -> int:
     """Show what each stage's cache key of OUT is made of, and what the last run reused."""
     from pipeline.manifest import read_manifest
     from pipeline.publish import CACHE
+    from pipeline.store import is_store
     from stages.findings import clean
+    from stages.read import public
 
     manifest = read_manifest(out)
-    path = Path(out) / CACHE / "keys.json"
+    folder = _folder(out, manifest["key"])
+    path = folder / CACHE / "keys.json"
     made_of = json.loads(path.read_bytes()) if path.is_file() else {}
     if as_json:
         click.echo(json.dumps({"key": manifest["key"], "made_of": made_of, "run": manifest["run"]}, ensure_ascii=False))
         return 0
     run = manifest["run"]
-    click.echo(f"{out}: key {manifest['key'][:16]}, finished {run['finished']}")
+    click.echo(f"{public(out)}: key {manifest['key'][:16]}, finished {run['finished']}")
     click.echo(f"  chunks: {run['chunks_reused']} of {run['chunks']} reused from the cache")
     if not made_of:
-        click.echo("  no cache in this output (made with --no-cache), so its parts are not kept")
+        if is_store(out):
+            click.echo(
+                "  no cache of it on this machine (made elsewhere, or with --no-cache), so its parts are not known"
+            )
+        else:
+            click.echo("  no cache in this output (made with --no-cache), so its parts are not kept")
     for stage, parts in made_of.items():
         click.echo(f"{stage}")
         for name, value in parts.items():
@@ -40,3 +48,20 @@ def command(out: str, as_json: bool) -> int:
                 text = clean(part if isinstance(part, str) else json.dumps(part, ensure_ascii=False))
                 click.echo(textwrap.fill(f"{name}: {text}", 80, initial_indent="  ", subsequent_indent="    "))
     return 0
+
+
+def _folder(out: str, key: str) -> Path:
+    """Where the output's cache is: in its folder, or in the one that it was built in before it went to a URL."""
+    from pipeline.fetch import STAGING
+    from pipeline.manifest import read_manifest
+    from pipeline.store import cache_folder, is_store, local_folder
+    from registry.errors import Fault
+
+    if not is_store(out):
+        return local_folder(out)
+    folder = cache_folder(out, STAGING)
+    try:
+        is_same = read_manifest(folder)["key"] == key
+    except Fault:
+        is_same = False
+    return folder if is_same else folder / "none"

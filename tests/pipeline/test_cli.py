@@ -83,13 +83,14 @@ def test_validate_takes_a_json_configuration_and_a_json_record(
     assert "1 record read" in capsys.readouterr().out
 
 
-def test_an_output_is_no_url(
-    fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("out", ["ftp://bucket/out", "s3:/bucket/out"])
+def test_an_output_that_is_no_url_of_ours(
+    out: str, fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It would become a folder called `s3:`."""
+    """It does not become a folder called `s3:`."""
     monkeypatch.chdir(tmp_path)
-    code, err = answer(["pack", str(fixtures / "demo" / "sft.yaml"), "-o", "s3://bucket/out"], capsys)
-    assert code == 2 and "not a URL" in err
+    code, err = answer(["pack", str(fixtures / "demo" / "sft.yaml"), "-o", out], capsys)
+    assert code == 2 and f"prep: {out}: " in err
     assert not list(tmp_path.iterdir())
 
 
