@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .arrow_arrays import ints, lists, texts
 from .encode import gather
 from .files import create
 from .spool import Spool
@@ -64,12 +65,12 @@ def write_left_out(path: str, spools: Sequence[str], left: LeftOut, kind: str) -
             trained[into] = gather(spool.section("trained"), left.half_start[mine], lengths)
     batch = pa.RecordBatch.from_arrays(
         [
-            pa.array(left.split, type=pa.string()),
-            pa.array(left.place, type=pa.int32()),
-            pa.array(left.source, type=pa.int32()),
-            pa.array(left.line, type=pa.int32()),
-            pa.array(left.record, type=pa.int32()),
-            pa.ListArray.from_arrays(pa.array(borders.astype(np.int32)), pa.array(before)),
+            texts(left.split),
+            ints(left.place),
+            ints(left.source),
+            ints(left.line),
+            ints(left.record),
+            lists(before, borders),
             masks(trained, left.halves, kind),
         ],
         schema=LEFT_OUT,

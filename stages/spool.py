@@ -89,19 +89,24 @@ class Spool:
 
     def section(self, name: str, start: int = 0, end: int | None = None) -> NDArray[Any]:
         """Items start to end (exclusive) of a section."""
-        dtype, offset, count = self._sections[name]
-        kind = np.dtype(dtype)
-        end = count if end is None else end
-        want = (end - start) * kind.itemsize
-        buffer = bytearray(want)
-        view = memoryview(buffer)
+        dtype, _, count = self._sections[name]
+        out = np.empty((count if end is None else end) - start, dtype=np.dtype(dtype))
+        self.read_into(name, start, out)
+        return out
+
+    def read_into(self, name: str, start: int, out: NDArray[Any]) -> None:
+        """Fills `out`, an array of the section's type, with its items from `start` on.
+
+        Raises ValueError when the file is shorter than its header says.
+        """
+        offset = self._start + self._sections[name][1] + start * out.itemsize
+        view = out.data.cast("B") if out.size else memoryview(b"")
         done = 0
-        while done < want:
-            got = os.preadv(self._fd, [view[done:]], self._start + offset + start * kind.itemsize + done)
+        while done < len(view):
+            got = os.preadv(self._fd, [view[done:]], offset + done)
             if not got:
                 raise ValueError("spool file is shorter than its header says")
             done += got
-        return np.frombuffer(buffer, dtype=kind)
 
     def intact(self) -> bool:
         """Whether the sections still have the digest that was written. Reads everything once."""

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .arrow_arrays import bools, ints, lists
 from .assemble import CutOptions, assemble_lm, assemble_parts, cut
 from .files import create
 from .spool import Spool
@@ -192,7 +193,7 @@ def _load(spools: _Spools, parts: Parts, options: CutOptions, *, stream: bool) -
             end += sizes[stop]
             stop += 1
         spool = spools.get(spool_of[at])[0]
-        ids[ends[at] : ends[stop]] = spool.section("ids", starts[at], end)
+        spool.read_into("ids", starts[at], ids[ends[at] : ends[stop]])
         at = stop
     for part in range(count):
         _, halves, trained, label = spools.get(spool_of[part])
@@ -212,10 +213,6 @@ def _load(spools: _Spools, parts: Parts, options: CutOptions, *, stream: bool) -
     return _Group(ids, all_halves, kept, all_trained, counts, labels, changed)
 
 
-def _list(values: NDArray[np.int32], borders: NDArray[np.int64]) -> pa.Array:
-    return pa.ListArray.from_arrays(pa.array(borders.astype(np.int32)), pa.array(values, type=pa.int32()))
-
-
 def _batch(
     group: _Group, row_sizes: NDArray[np.int32], options: CutOptions, schema: pa.Schema, with_lengths: bool
 ) -> tuple[pa.RecordBatch, NDArray[np.int64], NDArray[np.int64], int]:
@@ -226,16 +223,16 @@ def _batch(
         borders = rows.borders[row_ends]
         sizes = np.diff(rows.borders)
         starts = rows.borders[:-1] - np.repeat(borders[:-1], row_sizes)
-        arrays = [_list(rows.ids, borders), _list(rows.labels, borders)]
+        arrays = [lists(rows.ids, borders), lists(rows.labels, borders)]
         if with_lengths:
-            arrays.append(_list(sizes.astype(np.int32), row_ends))
+            arrays.append(lists(sizes, row_ends))
         trained = int(np.count_nonzero(rows.labels != -100))
         return pa.RecordBatch.from_arrays(arrays, schema=schema), starts, sizes, trained
     names = PARTS[options.kind]
     columns = assemble_parts(group.ids, group.halves, group.kept, len(names))
-    arrays = [_list(values, borders) for values, borders in columns]
+    arrays = [lists(values, borders) for values, borders in columns]
     if options.kind == "unpaired":
-        arrays.append(pa.array(group.labels == 1))
+        arrays.append(bools(group.labels == 1))
     lengths = [np.diff(borders) for _, borders in columns]
     sizes = np.sum(lengths, axis=0).astype(np.int64)
     trained = int(sum(int(part.sum()) for part in lengths[1:]))
@@ -273,8 +270,7 @@ def masks(trained: NDArray[np.uint8], counts: NDArray[np.int32], kind: str) -> p
     odd = np.concatenate([[0], np.cumsum(trained != usual_mask(counts, kind))])
     unusual = np.diff(odd[borders]) > 0
     ends = np.concatenate([[0], np.cumsum(np.where(unusual, counts, 0))]).astype(np.int32)
-    values = pa.array(trained[np.repeat(unusual, counts)], type=pa.uint8())
-    return pa.ListArray.from_arrays(pa.array(ends), values, mask=pa.array(~unusual))
+    return lists(trained[np.repeat(unusual, counts)], ends, there=unusual)
 
 
 def _lineage(
@@ -290,19 +286,17 @@ def _lineage(
     after_counts = np.where(group.changed, group.counts, 0)
     after_borders = np.concatenate([[0], np.cumsum(after_counts)]).astype(np.int32)
     cut_halves = group.kept[np.repeat(group.changed, group.counts)]
-    after = pa.ListArray.from_arrays(
-        pa.array(after_borders), pa.array(cut_halves, type=pa.int32()), mask=pa.array(~group.changed)
-    )
+    after = lists(cut_halves, after_borders, there=group.changed)
     return pa.RecordBatch.from_arrays(
         [
-            pa.array(np.repeat(np.arange(first_row, first_row + len(row_sizes)), row_sizes), type=pa.int32()),
-            pa.array(starts, type=pa.int32()),
-            pa.array(sizes, type=pa.int32()),
-            pa.array(parts.source, type=pa.int32()),
-            pa.array(parts.line, type=pa.int32()),
-            pa.array(parts.record, type=pa.int32()),
-            pa.array(parts.offset, type=pa.int32()),
-            _list(group.halves, half_borders),
+            ints(np.repeat(np.arange(first_row, first_row + len(row_sizes)), row_sizes)),
+            ints(starts),
+            ints(sizes),
+            ints(parts.source),
+            ints(parts.line),
+            ints(parts.record),
+            ints(parts.offset),
+            lists(group.halves, half_borders),
             after,
             masks(group.trained, group.counts, kind),
         ],

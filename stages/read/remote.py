@@ -72,7 +72,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     except ImportError:
         package = _PACKAGES.get(protocol, "fsspec")
         raise MachineFault(
-            f"{public(url)}: reading {protocol}:// needs {package}", hint=f"pip install {package}"
+            f"{public(url)}: {protocol}:// needs {package}", hint=f"python -m pip install {package}"
         ) from None
     except Exception as error:
         raise _fault(url, error) from None
