@@ -23,7 +23,7 @@ place that holds only such is refused. Files go one by one; large ones in parts 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,15 +68,21 @@ class RemoteOutput:
     def current(self, key: str) -> dict[str, Any] | None:
         """The manifest at the URL when it is of this run and its objects are there; then nothing has to be done.
 
-        Raises UsageFault when the place holds something else.
+        Else it is tried whether the place can be written to. Raises UsageFault when it holds something else or there is
+        no such place, MachineFault when it cannot be written to.
         """
-        manifest = self._current(key)
+        there = self._there()
+        manifest = self._complete(there, key)
         if manifest is None:
-            self.log(f"building in {self.folder}, for {self.store.shown}")
+            if there.journal is None:  # a mistyped bucket or a missing permission is told before hours of work
+                self.store.write(JOURNAL, _journal_of(()))
+                self.store.remove(JOURNAL)
+            self.log(f"prepared in {self.folder}, then published to {self.store.shown}")
+        elif there.journal is not None:
+            self._tidy(there, set(object_names(manifest)))
         return manifest
 
-    def _current(self, key: str) -> dict[str, Any] | None:
-        there = self._there()
+    def _complete(self, there: _There, key: str) -> dict[str, Any] | None:
         manifest = there.manifest
         if manifest is None or manifest.get("key") != key:
             return None
@@ -91,8 +97,6 @@ class RemoteOutput:
                 continue
             self.log(f"publishing again: {self.store.shown}/{clean(name)} {wrong}")
             return None
-        if there.journal is not None:
-            self._tidy(there, set(object_names(manifest)))
         return manifest
 
     def _there(self) -> _There:
@@ -143,7 +147,7 @@ class RemoteOutput:
         self.log(f"publishing {len(missing)} of {len(new)} files, {size / 1e6:,.1f} MB, to {self.store.shown}")
         owned = {*new, *(there.journal or ())}
         owned.update(object_names(there.manifest) if there.manifest is not None else ())
-        self.store.write(JOURNAL, orjson.dumps({"schema_version": 1, "files": sorted(owned)}))
+        self.store.write(JOURNAL, _journal_of(owned))
         if MANIFEST in there.held:
             self.store.remove(MANIFEST)
         for name in missing:
@@ -271,6 +275,10 @@ def _manifest_of(data: bytes | None, where: str) -> dict[str, Any] | None:
     except (DataFault, UsageFault):
         return None
     return manifest if manifest.get("sha256") == self_digest(manifest) else None
+
+
+def _journal_of(names: Collection[str]) -> bytes:
+    return orjson.dumps({"schema_version": 1, "files": sorted(names)})
 
 
 def _journal(data: bytes | None) -> list[str] | None:

@@ -78,7 +78,8 @@ def test_the_bytes_are_those_of_a_local_run(data: Path, tmp_path: Path) -> None:
     pack(data, str(tmp_path / "local"), "val_size=5")
     assert objects(URL) == folder_objects(tmp_path / "local")
     assert problems(URL) == []
-    assert str(cache_folder(URL, "")) in log[0] and log[1].startswith("publishing ")
+    assert log[0] == f"prepared in {cache_folder(URL, '')}, then published to {URL}"
+    assert log[1].startswith("publishing ")
 
 
 @pytest.mark.slow
@@ -125,7 +126,7 @@ def test_other_settings_replace_the_output(data: Path, tmp_path: Path) -> None:
     pack(data, str(tmp_path / "local"), "shard_size=32000")
     assert objects(URL) == {**folder_objects(tmp_path / "local"), "plots/mine.png": b"x"}
     order = [line.replace("/bucket/sft/", "") for line in counted.done]
-    assert order[:2] == [f"write {JOURNAL}", "remove manifest.json"]
+    assert order[2:4] == [f"write {JOURNAL}", "remove manifest.json"]
     assert "remove validation/state.json" in order[order.index("write manifest.json") :]
     assert order[-1] == f"remove {JOURNAL}"
     assert "send dataset_dict.json" in order  # without the validation split it is another one
@@ -163,7 +164,7 @@ def test_no_cache_leaves_nothing_on_this_machine(data: Path) -> None:
 
 def test_an_upload_that_failed_is_kept_even_without_a_cache(data: Path) -> None:
     """Hours of packing are not thrown away for a network that was down."""
-    store.operations = Faulty("down", 3)
+    store.operations = Faulty("down", 5)
     with pytest.raises(MachineFault):
         pack(data, URL, keep_cache=False)
     store.operations = SYSTEM
@@ -181,13 +182,21 @@ def test_a_short_trouble_is_waited_for(data: Path) -> None:
 
 def test_a_lasting_trouble_names_the_object_and_no_secret(data: Path) -> None:
     """Three tries, then exit 3; what a library says may hold a key, so it is not repeated."""
-    store.operations = faulty = Faulty("down", 2)
+    store.operations = faulty = Faulty("down", 4)
     with pytest.raises(MachineFault) as caught:
         pack(data, URL)
-    assert len(faulty.done) == 5
-    assert caught.value.problems[0].startswith(faulty.done[2].replace("send /", "memory://"))
+    assert len(faulty.done) == 7
+    assert caught.value.problems[0].startswith(faulty.done[4].replace("send /", "memory://"))
     assert "secret" not in str(caught.value)
     assert "goes on where it stopped" in caught.value.hint
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(data: Path) -> None:
+    """A mistyped bucket or a missing permission: nothing was built yet."""
+    store.operations = Faulty("refused", 0)
+    with pytest.raises(MachineFault, match="PermissionError"):
+        pack(data, URL)
+    assert not list((cache_folder(URL, "") / CACHE).glob("chunks/*"))
 
 
 def test_credentials_are_shown_nowhere(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +212,7 @@ def test_credentials_are_shown_nowhere(data: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_changed_staging_folder_is_not_published(data: Path) -> None:
     """A file that went bad on this disk is found before it is sent, and made anew."""
-    store.operations = Faulty("down", 0)
+    store.operations = Faulty("down", 3)
     with pytest.raises(MachineFault):
         pack(data, URL)
     store.operations = SYSTEM
