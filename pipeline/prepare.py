@@ -220,13 +220,14 @@ def _build(
     workers = team_size(config)
     if workers < worker_count(config):
         log(f"{workers} worker(s) instead of {worker_count(config)}: more do not fit into memory_limit")
+    plan, engine = _open_engine(plan, engines, spool)  # first of all, so that its workers load meanwhile
     space.warn("this run will write", sum(space.expected_bytes(plan, spool)), out, log)
     if progress is not None:
         size, exact = space.text_bytes(plan)
         progress.expect(size if exact else 0)
     mark = time.perf_counter()
     with Proof(plan, out / CACHE) as proving:
-        plan, collected, rejects, engine = _collect(plan, engines, spool, build / "rejects", log, progress)
+        plan, collected, rejects, engine = _collect(plan, engine, engines, spool, build / "rejects", log, progress)
         proof = proving.result()
     _check_unchanged(collected, made_of)
     elapsed["read, validate, tokenize"] = time.perf_counter() - mark
@@ -324,18 +325,23 @@ def _why_empty(ledgers: list[SourceLedger]) -> str:
     return ", ".join(parts) or "nothing was sampled"
 
 
-def _collect(
-    plan: Plan, engines: ExitStack, spool: Path, rejects: Path, log: Log, progress: Progress | None
-) -> tuple[Plan, Collected, RejectWriter, Engine]:
-    """Runs the chunks; with the reference tokenizer when a fast back end turns out to give other ids."""
+def _open_engine(plan: Plan, engines: ExitStack, spool: Path) -> tuple[Plan, Engine]:
+    """The engine of the run, and the plan with the tokenizer file that its workers read."""
     encode, fitted = plan.encode, plan.fitted
     assert encode is not None and fitted is not None
     if not is_inline(plan.config, plan.input_bytes):
         path = spool.parent / "tokenizer.json"
         write_whole(path, fitted.json_text.encode("utf-8"))
-        plan = replace(plan, encode=replace(encode, json_path=os.fspath(path)))
+        # with finished chunks in the cache a tokenizer may not be needed at all
+        plan = replace(plan, encode=replace(encode, json_path=os.fspath(path), load_early=not any(spool.iterdir())))
+    return plan, engines.enter_context(open_engine(plan.config, plan.batch_spec(os.fspath(spool)), plan.input_bytes))
+
+
+def _collect(
+    plan: Plan, engine: Engine, engines: ExitStack, spool: Path, rejects: Path, log: Log, progress: Progress | None
+) -> tuple[Plan, Collected, RejectWriter, Engine]:
+    """Runs the chunks; with the reference tokenizer when a fast back end turns out to give other ids."""
     before = {entry.name for entry in spool.iterdir()}
-    engine = engines.enter_context(open_engine(plan.config, plan.batch_spec(os.fspath(spool)), plan.input_bytes))
     try:
         with RejectWriter(rejects, [source.spec.name for source in plan.sources]) as writer:
             return plan, collect(plan, engine, writer.add, progress), writer, engine
@@ -346,8 +352,8 @@ def _collect(
             if entry.name not in before:
                 remove_tree(entry)  # made by the back end that differs
         assert plan.encode is not None
-        plan = replace(plan, encode=replace(plan.encode, back_end="tokenizers"))
-        return _collect(plan, engines, spool, rejects, log, progress)
+        plan, engine = _open_engine(replace(plan, encode=replace(plan.encode, back_end="tokenizers")), engines, spool)
+        return _collect(plan, engine, engines, spool, rejects, log, progress)
 
 
 def _verdict(plan: Plan, collected: Collected) -> dict[str, Any]:

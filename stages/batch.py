@@ -188,7 +188,10 @@ class State:
 
 def prepare(spec: BatchSpec) -> State:
     """The engine's `prepare`."""
-    return State(spec)
+    state = State(spec)
+    if spec.encode is not None and spec.encode.load_early:
+        state.encoding.tools()
+    return state
 
 
 def task_name(task: Task) -> str:

@@ -60,6 +60,7 @@ class EncodeSpec:
     pt_eos_text: str | None = None
     thinking_given: bool = False  # template auto leaves enable_thinking to the template unless it was written
     json_path: str | None = None  # where the parent left the fitted tokenizer.json, so that workers need not make it
+    load_early: bool = False  # a worker loads the tokenizer before it has a chunk
 
     @property
     def key(self) -> str:

@@ -100,16 +100,17 @@ def machine_fault(error: OSError, path: str | os.PathLike[str]) -> MachineFault:
 class Sink:
     """A file being written. Use `create`; `sha256` and `size_bytes` are known as soon as the last byte is written."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, hashed: bool = True) -> None:
         self._fd = fd
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if hashed else None
         self.size_bytes = 0
         self.closed = False  # pyarrow asks
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Writes all of `data`; returns its length in bytes."""
         view = memoryview(data).cast("B")
-        self._digest.update(view)
+        if self._digest is not None:
+            self._digest.update(view)
         done = 0
         while done < len(view):
             done += operations.write(self._fd, view[done:])
@@ -121,15 +122,16 @@ class Sink:
 
     @property
     def sha256(self) -> str:
-        """Digest of everything written so far, as hex."""
-        return self._digest.hexdigest()
+        """Digest of everything written so far, as hex; empty when the file was opened without."""
+        return self._digest.hexdigest() if self._digest is not None else ""
 
 
 @contextlib.contextmanager
-def create(path: str | os.PathLike[str]) -> Iterator[Sink]:
+def create(path: str | os.PathLike[str], *, hashed: bool = True) -> Iterator[Sink]:
     """Writes a file whole: it appears under its name when the block ends without an exception, durable.
 
-    Never follows a symbolic link, never writes into an existing file. Raises MachineFault with the reason.
+    hashed: its sha256 is wanted. Never follows a symbolic link, never writes into an existing file. Raises MachineFault
+    with the reason.
     """
     target = os.fspath(path)
     temporary = f"{target}.{secrets.token_hex(4)}{TEMPORARY}"
@@ -140,7 +142,7 @@ def create(path: str | os.PathLike[str]) -> Iterator[Sink]:
         raise machine_fault(error, target) from error
     done = False
     try:
-        sink = Sink(fd)
+        sink = Sink(fd, hashed=hashed)
         try:
             yield sink
             operations.fsync(fd)

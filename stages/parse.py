@@ -5,8 +5,9 @@ disagree on which value counts), integers that a 64-bit reader turns into floats
 A good record costs one `orjson.loads` and one of two proofs; only a record that fails is read again, slowly, by `json`,
 to say what is wrong and where.
 
-    compact bytes   writing the value again gives the same bytes: nothing was dropped or rounded
-    other bytes     one walk over the values and a count of quotation marks
+    flat records              one walk over the values and a count of quotation marks
+    nested, compact bytes     writing the value again gives the same bytes: nothing was dropped or rounded
+    nested, other bytes       the walk again, to the bottom
 
 How a doubled key is found by counting: every string and key that reaches the decoded tree takes two unescaped quotes in
 the text, so
@@ -56,8 +57,6 @@ def parse(data: bytes, notes: list[Note]) -> object:
         return UNPARSED
     if type(value) is not dict:
         return _not_an_object(value, notes)
-    if b'": ' not in data[:_HEAD_BYTES] and _same_again(value, data):
-        return value
     # one pass over the values counts strings and keys; the common shapes (texts, a list of flat messages) inline
     texts = len(value)
     odd: list[object] = []
@@ -83,6 +82,8 @@ def parse(data: bytes, notes: list[Note]) -> object:
         elif kind in _ODD:
             odd.append(item)
     if odd:
+        if b'": ' not in data[:_HEAD_BYTES] and _same_again(value, data):
+            return value
         more, floats, containers = _count(odd)
         texts += more
         if containers > DEPTH_LIMIT - 4 and _depth(value) > DEPTH_LIMIT:

@@ -35,11 +35,11 @@ def write_spool(path: str, meta: Mapping[str, Any], sections: Mapping[str, NDArr
     for name, array in sections.items():
         data = np.ascontiguousarray(array)
         table[name] = [data.dtype.str, offset, int(data.size)]
-        digest.update(data.tobytes())
+        digest.update(data.data)
         offset += -(-data.nbytes // ALIGN) * ALIGN
     header = orjson.dumps({"meta": dict(meta), "sections": table, "xxh3": digest.hexdigest()})
     start = -(-(HEAD_BYTES + len(header)) // ALIGN) * ALIGN
-    with create(path) as sink:
+    with create(path, hashed=False) as sink:  # it carries its own digest
         sink.write(MAGIC + len(header).to_bytes(8, "little") + xxhash.xxh3_128_digest(header) + header)
         sink.write(b"\0" * (start - sink.size_bytes))
         for array in sections.values():

@@ -109,7 +109,7 @@ BACK_ENDS: dict[str, type[ReferenceEncoder] | type[FastokensEncoder] | type[Giga
 }
 
 SMALL_BYTES = 1 << 20  # below this the reference is done before a fast back end has loaded
-MEDIUM_BYTES = 24 << 20  # below this gigatoken's quicker loading wins over fastokens' quicker encoding
+MEDIUM_BYTES = 128 << 20  # below this gigatoken's quicker loading wins over fastokens' quicker encoding
 
 
 def family(raw: dict[str, Any]) -> str:
