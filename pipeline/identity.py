@@ -38,8 +38,12 @@ RECIPE_KEYS = ("dataset", "eval_dataset", "dataset_dir", "format")
 
 def digest_inputs(plan: Plan) -> dict[str, str]:
     """Path -> what its content is known by: a sha256, or a store's own digest of a file behind a URL."""
-    paths = [path for source in plan.sources for path in source.files]
-    return {path: identity(path) if is_url(path) else file_sha256(path) for path in paths}
+    return {path: input_digest(path) for source in plan.sources for path in source.files}
+
+
+def input_digest(path: str) -> str:
+    """What one input file's content is known by; reads it, unless its store says."""
+    return identity(path) if is_url(path) else file_sha256(path)
 
 
 def run_key(plan: Plan, digests: dict[str, str]) -> tuple[str, dict[str, dict[str, Any]]]:

@@ -24,6 +24,7 @@ from stages.encoding import BackEndDiffers
 from stages.files import make_folder, remove_tree, sweep, write_whole
 from stages.leftout import NAME as LEFT_OUT
 from stages.leftout import write_left_out
+from stages.read import is_url
 
 from . import space
 from .arrange import Arranged, SourceLedger, Table, arrange, left_out, make_rows, make_table, total
@@ -33,7 +34,7 @@ from .collect import Collected, collect
 from .config import Config, worker_count
 from .documents import make_manifest, run_block, source_names
 from .engines import Engine, is_inline, open_engine, team_size
-from .identity import NEW_OUTPUT, digest_inputs, reasons_to_build, run_key
+from .identity import NEW_OUTPUT, digest_inputs, input_digest, reasons_to_build, run_key
 from .manifest import NAME as MANIFEST
 from .manifest import dump, read_manifest
 from .plan import Plan, make_plan
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from .remote import RemoteOutput
 
 Log = Callable[[str], None]
+_Identity = tuple[str, dict[str, Any]]  # the run's key, and what it is made of
 
 
 @dataclass
@@ -163,13 +165,15 @@ def prepare(
     open_output(out)
     with locked(out):
         try:
-            digests = digest_inputs(plan)
-            key, made_of = run_key(plan, digests)
-            there = remote.current(key) if remote is not None else None
+            identity: _Identity | None = None
+            if remote is not None or (out / MANIFEST).exists():
+                # else the inputs are hashed while they are read, and not once more before it
+                identity = run_key(plan, digest_inputs(plan))
+            there = remote.current(identity[0]) if remote is not None and identity is not None else None
             if there is not None:
                 outcome = Outcome(out, "up to date", there, plan=plan)
             else:
-                outcome = _made(plan, out, key, made_of, log, started, progress)
+                outcome = _made(plan, out, identity, log, started, progress)
                 if remote is not None and remote.publish():
                     outcome.state = "written"
                     outcome.elapsed_s["total"] = time.perf_counter() - started
@@ -184,17 +188,17 @@ def prepare(
 
 
 def _made(
-    plan: Plan, out: Path, key: str, made_of: dict[str, Any], log: Log, started: float, progress: Progress | None
+    plan: Plan, out: Path, identity: _Identity | None, log: Log, started: float, progress: Progress | None
 ) -> Outcome:
-    """OUT as it has to be: found up to date, or built."""
-    reasons = reasons_to_build(out, key, made_of)
+    """OUT as it has to be: found up to date, or built. identity: None when there is nothing to compare with."""
+    reasons = reasons_to_build(out, *(identity or ("", {})))
     if not reasons:
         return Outcome(out, "up to date", read_manifest(out), plan=plan)
     for line in reasons:
         if line != NEW_OUTPUT:  # the usual case needs no word
             log(line)
     with ExitStack() as engines:
-        return _build(plan, out, key, made_of, log, started, reasons, progress, engines)
+        return _build(plan, out, identity, log, started, reasons, progress, engines)
 
 
 # --- building ---------------------------------------------------------------------------------------------------------
@@ -203,8 +207,7 @@ def _made(
 def _build(
     plan: Plan,
     out: Path,
-    key: str,
-    made_of: dict[str, Any],
+    identity: _Identity | None,
     log: Log,
     started: float,
     reasons: list[str],
@@ -229,7 +232,7 @@ def _build(
     with Proof(plan, out / CACHE) as proving:
         plan, collected, rejects, engine = _collect(plan, engine, engines, spool, build / "rejects", log, progress)
         proof = proving.result()
-    _check_unchanged(collected, made_of)
+    key, made_of = _identity_of(plan, collected, identity)
     elapsed["read, validate, tokenize"] = time.perf_counter() - mark
     mark = time.perf_counter()
     check_set(plan, collected)
@@ -293,16 +296,27 @@ def _build(
     return Outcome(out, "written", manifest, collected, plan, reasons, elapsed)
 
 
-def _check_unchanged(collected: Collected, made_of: dict[str, Any]) -> None:
-    """The bytes that were read are those that the run's key was made of. Raises MachineFault that names the files."""
+def _identity_of(plan: Plan, collected: Collected, known: _Identity | None) -> _Identity:
+    """The run's key and what it is made of, by the bytes that were read.
+
+    Raises MachineFault that names the files which were other bytes when the key was made before.
+    """
+    paths = [path for source in plan.sources for path in source.files]
+    if known is None:
+        read = {
+            path: item.info.sha256 if item.info is not None and not is_url(path) else input_digest(path)
+            for path, item in zip(paths, collected.files, strict=True)
+        }
+        return run_key(plan, read)
     changed = [
         f"{item.path}: changed while it was being read"
-        for item, entry in zip(collected.files, made_of["read"]["inputs"], strict=True)
+        for item, entry in zip(collected.files, known[1]["read"]["inputs"], strict=True)
         # a store's own digest holds a colon, and cannot be compared
         if item.info is not None and ":" not in entry["sha256"] and entry["sha256"] != item.info.sha256
     ]
     if changed:
         raise MachineFault(changed, hint="let its writer finish, then start again")
+    return known
 
 
 def _sync(folder: Path) -> None:
