@@ -63,7 +63,8 @@ class Faulty:
         self._act(
             f"write {path}",
             lambda: SYSTEM.write(system, path, data),
-            lambda: SYSTEM.write(system, path, data[: len(data) // 2]),
+            # a journal that loses names leaves objects behind, and one PUT is atomic: only the manifest is torn as well
+            lambda: None if path.endswith(JOURNAL) else SYSTEM.write(system, path, data[: len(data) // 2]),
         )
 
     def remove(self, system: Any, path: str) -> None:
