@@ -75,8 +75,9 @@ class Proof:
         options = AutoOptions(
             enable_thinking=encode.options.enable_thinking, template_date=encode.options.template_date
         )
+        raw = self.plan.tokenizer.raw if self.plan.tokenizer is not None else None
         try:
-            with AutoRenderer(load_auto(encode.tokenizer), options) as renderer:
+            with AutoRenderer(load_auto(encode.tokenizer, raw), options) as renderer:
                 date = encode.options.template_date
                 proof = prove(encode.tokenizer, encode.template, encode.compat, renderer, date)
         except Fault as fault:

@@ -243,20 +243,20 @@ def prove(folder: str, name: str, compat: str, renderer: AutoRenderer, template_
 
     Raises UsageFault for an unknown template, a folder without tokenizer.json, or a token that the tokenizer lacks.
     """
-    import tokenizers
-
     from registry.errors import UsageFault
     from registry.templates import load_template
 
+    from .encoding import fitted_tokenizer
     from .render import RenderOptions
-    from .tokenizer_files import fit, load_tokenizer_files
+    from .tokenize import shared_reference
 
     template = load_template(name, compat)
-    fitted = fit(load_tokenizer_files(folder), template)
+    _, fitted = fitted_tokenizer(folder, name, compat, ())
     if fitted.missing_tokens:
         missing = ", ".join(fitted.missing_tokens)
         raise UsageFault(f"template {name}: the tokenizer in {folder} has no token {missing}, which it inserts by id")
-    tokenizer = tokenizers.Tokenizer.from_str(fitted.json_text)
+    reference = shared_reference(fitted.json_text)
+    tokenizer = reference.tokenizer
     thinking = renderer.options.enable_thinking
     options = RenderOptions(enable_thinking=True if thinking is None else thinking, template_date=template_date)
     end_id = fitted.ids.eos if template.efficient_eos else None

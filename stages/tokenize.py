@@ -10,6 +10,8 @@ nasty ones with both; any difference means the reference is used, and the run sa
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -60,6 +62,20 @@ class ReferenceEncoder:
         for index, ids in enumerate(lists):
             flat[offsets[index] : offsets[index + 1]] = ids
         return flat, offsets
+
+
+_shared: weakref.WeakValueDictionary[str, ReferenceEncoder] = weakref.WeakValueDictionary()
+_sharing = threading.Lock()
+
+
+def shared_reference(json_text: str) -> ReferenceEncoder:
+    """The reference of a tokenizer.json, one for all who hold it at a time: loading takes 0.4 s, and the template proof
+    wants it at the same moment as a small run does."""
+    with _sharing:
+        found = _shared.get(json_text)
+        if found is None:
+            found = _shared[json_text] = ReferenceEncoder(json_text)
+        return found
 
 
 class FastokensEncoder:
@@ -134,6 +150,8 @@ def choose(raw: dict[str, Any], input_bytes: int, *, split_special_tokens: bool 
 
 def load_encoder(name: str, json_text: str, *, split_special_tokens: bool = False) -> Encoder:
     """Loads a back end. Whatever a back end raises on a tokenizer that it cannot read reaches the caller."""
+    if name == "tokenizers" and not split_special_tokens:
+        return shared_reference(json_text)
     return BACK_ENDS[name](json_text, split_special_tokens=split_special_tokens)
 
 
