@@ -239,6 +239,7 @@ def check_records(
     check = validator.check
     setstate = SetState(task.path, state.spec.sources[task.source].format)
     look, keep, keep_row = setstate.add, setstate.keep, setstate.rows.append
+    decode = orjson.loads
     skim = validator.skim if render is None else None
     kept: list[tuple[Record, Conversation, Any]] = []
     listed = read_records(chunk, state.spec.limits)
@@ -246,12 +247,20 @@ def check_records(
         listed = itertools.islice(listed, task.wanted)
     for record in listed:
         tally.read += 1
+        value: object = UNPARSED
         # a plain record that is only checked needs no conversation
-        if skim is not None and not record.notes and (digest := skim(record.data)) is not None:
-            keep_row((digest, record.line, record.record))
-            continue
+        if skim is not None and not record.notes:
+            try:
+                value = decode(record.data)
+            except ValueError:
+                pass  # said below
+            else:
+                digest = skim(value, record.data)
+                if digest is not None:
+                    keep_row((digest, record.line, record.record))
+                    continue
         notes: list[Note] = list(record.notes) if record.notes else []
-        value = parse(record.data, notes)
+        value = parse(record.data, notes, value)
         conversation = check(value, notes) if value is not UNPARSED else None
         rendered = None
         if conversation is not None and render is not None:

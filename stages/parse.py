@@ -18,7 +18,7 @@ the text, so
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -41,20 +41,22 @@ _CUT = frozenset({"bytes.line-too-long", "bytes.bomb", "table.ragged-row", "tabl
 _loads = orjson.loads
 
 
-def parse(data: bytes, notes: list[Note]) -> object:
+def parse(data: bytes, notes: list[Note], decoded: object = UNPARSED) -> object:
     """The object in `data`, or UNPARSED when a note now says why there is none.
 
-    `notes`: the record's findings so far; new ones are appended. A record whose bytes were cut by the reader is not
-    looked at. A key given twice and an integer beyond 64 bits are noted but do not hide the value: the last one of the
-    key's values, the nearest float.
+    `notes`: the record's findings so far; new ones are appended. decoded: what orjson makes of `data`, when the caller
+    has it. A record whose bytes were cut by the reader is not looked at. A key given twice and an integer beyond 64
+    bits are noted but do not hide the value: the last one of the key's values, the nearest float.
     """
     if notes and any(note.rule in _CUT for note in notes):
         return UNPARSED
-    try:
-        value = _loads(data)
-    except ValueError:
-        notes.append(reason(data))
-        return UNPARSED
+    value: Any = decoded
+    if value is UNPARSED:
+        try:
+            value = _loads(data)
+        except ValueError:
+            notes.append(reason(data))
+            return UNPARSED
     if type(value) is not dict:
         return _not_an_object(value, notes)
     # one pass over the values counts strings and keys; the common shapes (texts, a list of flat messages) inline

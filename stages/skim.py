@@ -2,8 +2,9 @@
 
 Most records are plain: only the conversation, two keys a message, no calls, no weights. For those a few look-ups, a
 count of quotation marks and a look at the joined texts show that parsing, reading and every rule would end without a
-note. `skim(data)` then gives the record's digest, the same that `RecordValidator` would; in any doubt it gives None and
-the record takes the long way. It is only used where no `Conversation` is wanted, that is when records are only checked.
+note. `skim(value, data)`, the decoded record and its bytes, then gives the record's digest, the same that
+`RecordValidator` would; in any doubt it gives None and the record takes the long way. It is only used where no
+`Conversation` is wanted, that is when records are only checked.
 
     strings of a plain record     quotation marks in its bytes
     1 key + 4 a message           2 x strings + the escaped ones; more of them are another key, or one given twice
@@ -18,7 +19,6 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 import xxhash
 
 from registry.datasets import Fields
@@ -26,9 +26,8 @@ from registry.datasets import Fields
 from .formats.turns import Turns
 from .textrules import Test, suspicious
 
-Skim = Callable[[bytes], int | None]
+Skim = Callable[[Any, bytes], int | None]
 
-_loads = orjson.loads
 _hash = xxhash.xxh3_64_intdigest
 _is_space = str.isspace
 _CACHE_SEQUENCES = 4096
@@ -70,9 +69,8 @@ def _chat(fields: Fields, turns: Turns, has_marks: Test) -> Skim | None:
         known[words] = start
         return start
 
-    def skim(data: bytes) -> int | None:
+    def skim(value: Any, data: bytes) -> int | None:
         try:
-            value = _loads(data)
             raw = value[list_key]
             if type(raw) is not list:
                 return None
@@ -86,7 +84,7 @@ def _chat(fields: Fields, turns: Turns, has_marks: Test) -> Skim | None:
             if start:
                 texts.append(texts.pop(0))
             joined = "\n".join(texts)
-        except (ValueError, TypeError, LookupError):  # not of this shape
+        except (TypeError, LookupError):  # not of this shape
             return None
         if not _only(data, 8 * len(raw) + 2, joined):
             return None
@@ -104,12 +102,12 @@ def _alpaca(fields: Fields, has_marks: Test) -> Skim:
     quotes = 4 * len(keys)
     texts_of = operator.itemgetter(*keys)
 
-    def skim(data: bytes) -> int | None:
+    def skim(value: Any, data: bytes) -> int | None:
         try:
-            prompt, response, *rest = texts_of(_loads(data))
+            prompt, response, *rest = texts_of(value)
             if type(prompt) is not str or type(response) is not str or (rest and type(rest[0]) is not str):
                 return None
-        except (ValueError, TypeError, LookupError):
+        except (TypeError, LookupError):
             return None
         if not prompt or not response or _is_space(prompt) or _is_space(response):
             return None
@@ -123,10 +121,10 @@ def _alpaca(fields: Fields, has_marks: Test) -> Skim:
 
 
 def _pretrain(text_key: str, has_marks: Test) -> Skim:
-    def skim(data: bytes) -> int | None:
+    def skim(value: Any, data: bytes) -> int | None:
         try:
-            text = _loads(data)[text_key]
-        except (ValueError, TypeError, LookupError):
+            text = value[text_key]
+        except (TypeError, LookupError):
             return None
         if type(text) is not str or not text or _is_space(text) or not _only(data, 4, text):
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,7 +63,10 @@ def long_way(name: str, data: bytes) -> tuple[object, list[Note], int]:
 def check(name: str, data: bytes) -> bool:
     skim = VALIDATORS[name].skim
     assert skim is not None
-    digest = skim(data)
+    try:
+        digest = skim(orjson.loads(data), data)
+    except ValueError:
+        return False
     if digest is None:
         return False
     found, notes, expected = long_way(name, data)
