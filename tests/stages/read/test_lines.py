@@ -22,7 +22,7 @@ def read(path: Path, limits: Limits = DEFAULT) -> tuple[list[Record], FileInfo, 
     assert isinstance(info, FileInfo)
     found = [record for chunk in chunks for record in records(chunk, limits)]
     for chunk in chunks:
-        assert len(records(chunk, limits)) == chunk.records
+        assert len(list(records(chunk, limits))) == chunk.records
     assert [record.record for record in found] == list(range(info.records))
     return found, info, chunks
 
@@ -59,7 +59,7 @@ def test_any_cutting_into_blocks_gives_the_same_records(
     for chunk in scanner.scan(blocks):
         part = data[chunk.start : chunk.end] if chunk.data is None else chunk.data
         assert not keep or part == data[chunk.start : chunk.end]
-        listed = line_records(part, chunk)
+        listed = list(line_records(part, chunk))
         assert len(listed) == chunk.records
         found += listed
     assert [(record.data, record.line, record.byte_offset) for record in found] == expected(data)
@@ -95,7 +95,7 @@ def test_long_and_short_lines_in_any_order(sizes: list[int], block: int) -> None
     places = []
     for chunk in scanner.scan(data[at : at + block] for at in range(0, len(data), block)):
         part = chunk.data if chunk.data is not None else data[chunk.start : chunk.end]
-        for record in line_records(part, chunk):
+        for record in list(line_records(part, chunk)):
             places.append((record.line, record.byte_offset, bool(chunk.marks)))
     assert places == [(line, offset, len(text) > TINY.line_bytes) for text, line, offset in expected(data)]
 
