@@ -31,7 +31,6 @@ RESULT_BORDER = "\n</tool_response>\n<tool_response>\n"
 _CALLS = "assistant with tool_calls"  # stands for the role word of such a turn
 _NEW = tuple.__new__  # see `plain_messages`
 _USUAL_MESSAGES = 256
-_NAMES = ("name", "tool_call_id")
 
 
 class Reader(sharegpt.Reader):
@@ -133,15 +132,17 @@ class Reader(sharegpt.Reader):
             used = "tool_calls" if listed else "function_call"
         extras: dict[str, object] = {}
         if len(source) > 2:
-            beside = (self.fields.role_tag, self.fields.content_tag, used if calls else None)
-            extras = {key: value for key, value in source.items() if key not in beside}
+            extras = source.copy()
+            del extras[self.fields.role_tag]  # type: ignore[arg-type]  # checked by fields_problems
+            extras.pop(self.fields.content_tag, None)  # type: ignore[arg-type]
+            if calls:
+                del extras[used]
         if calls and content == "":
             extras[str(self.fields.content_tag)] = ""  # beside calls it is null; what is not is kept for the way back
-        message: tuple[Any, ...] = (role, text, at, calls or (), None, None, None, None, (extras,) if extras else ())
-        if content is None or len(source) > 2:
-            reasoning = source.get("reasoning_content") or None
-            message = (*message[:4], message_weight(source), reasoning, *map(source.get, _NAMES), message[8])
-        return _NEW(Message, message)
+        get = source.get
+        weight, reasoning = message_weight(source), get("reasoning_content") or None
+        beside = (extras,) if extras else ()
+        return _NEW(Message, (role, text, at, calls or (), weight, reasoning, get("name"), get("tool_call_id"), beside))
 
     def answer(self, record: dict[str, Any], key: str | None, notes: list[Note]) -> Message | None:
         """The chosen or rejected answer: a message, or a list of one (OpenAI's own preference form)."""
