@@ -1,6 +1,6 @@
 """`python -m pipeline` is `prep`."""
 
-from .cli import main
+if __name__ == "__main__":  # a spawned worker imports this module, too, and needs no command line
+    from .cli import main
 
-if __name__ == "__main__":
     main()

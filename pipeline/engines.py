@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from registry.errors import UsageFault
-from stages.batch import BatchSpec, State, Task, prepare, run, task_name
+from stages.batch import BatchSpec, prepare
 
 from .config import Config, worker_count
+from .tasks import do_task, name_task
 from .workers import Job, Processes
 
 SMALL_INPUT_BYTES = 8 << 20  # below this, starting workers takes longer than the work
@@ -89,17 +90,3 @@ def is_inline(config: Config, input_bytes: int) -> bool:
     if config.text("engine") == "inline" or input_bytes < SMALL_INPUT_BYTES:
         return True
     return worker_count(config) <= 1 and not config.whole("memory_limit")  # a limit needs a process that can be ended
-
-
-def do_task(state: State, task: Any) -> Any:
-    """A chunk or a shard."""
-    if isinstance(task, Task):
-        return run(state, task)
-    from stages.write import write_shard  # pyarrow, which checking records does not need
-
-    return write_shard(state.spec.encode.cut, task)
-
-
-def name_task(task: Any) -> str:
-    """Which chunk or which shard, for an error."""
-    return task_name(task) if isinstance(task, Task) else str(task.path)
