@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from registry.datasets import INFO_NAME, Dataset
-from registry.errors import UsageFault
+from registry.datasets import INFO_NAME, Dataset, find_dataset_info
+from registry.errors import Fault, UsageFault
 from stages.batch import Reject, SourceSpec
 from stages.files import make_folder
+from stages.findings import clean
 from stages.formats import FORMATS
 from stages.read import Limits, discover
 
@@ -48,6 +49,12 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
             remarks.append(
                 f"note: {spec}/{INFO_NAME} is there; to check as it says: prep validate dataset=NAME dataset_dir={spec}"
             )
+        elif name := _registered(spec):
+            folder = Path(spec).parent
+            remarks.append(
+                f'note: {folder / INFO_NAME} names this file "{clean(name)}"; to check it with its map: '
+                f"prep validate dataset={clean(name)} dataset_dir={folder}"
+            )
     groups: dict[str, list[Source]] = {}
     for path in dict.fromkeys(found for spec in paths for found in discover(spec)):
         name = form
@@ -73,6 +80,19 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
     for stage, sources in groups.items():
         plans.append(make_plan(config.with_values(stage=stage), needs_tokens=False, limits=limits, sources=sources))
     return plans, remarks
+
+
+def _registered(spec: str) -> str:
+    """The name that a dataset_info.json beside a file gives to it, empty when there is none."""
+    path = Path(spec)
+    try:
+        info = find_dataset_info(str(path.parent)) if path.is_file() else None
+    except Fault:  # it was not asked for
+        return ""
+    entries = info.entries.items() if info is not None else ()
+    return next(
+        (name for name, entry in entries if isinstance(entry, dict) and entry.get("file_name") == path.name), ""
+    )
 
 
 def validate(
