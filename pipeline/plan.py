@@ -266,6 +266,11 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
         thinking_given="enable_thinking" in config.given,
     )
     notes = list(plan.notes)
+    if config.method in ("ppo", "grpo", "rloo"):
+        why = "TRL dropped its PPO trainer" if config.method == "ppo" else "it needs reward functions, which are code"
+        notes.append(f"stage {config.method}: prompts are prepared; `prep train` does not train it: {why}")
+    if name == "empty" and plan.kind != "pt":
+        notes.append("template empty: nothing marks the end of an answer, so no end is trained")
     if fitted.missing_marks:
         notes.append(
             f"template {name}: the tokenizer lacks {', '.join(fitted.missing_marks[:4])}; it is written as ordinary "
