@@ -59,6 +59,11 @@ def parse(data: bytes, notes: list[Note], decoded: object = UNPARSED) -> object:
             return UNPARSED
     if type(value) is not dict:
         return _not_an_object(value, notes)
+    compact = b'": ' not in data[:_HEAD_BYTES]
+    if compact and len(value) > 1 and sum(map(_CONTAINERS.__contains__, map(type, value.values()))) > 1:
+        if _same_again(value, data):  # tools beside the messages: the walk would go deep
+            return value
+        compact = False
     # one pass over the values counts strings and keys; the common shapes (texts, a list of flat messages) inline
     texts = len(value)
     odd: list[object] = []
@@ -84,7 +89,7 @@ def parse(data: bytes, notes: list[Note], decoded: object = UNPARSED) -> object:
         elif kind in _ODD:
             odd.append(item)
     if odd:
-        if b'": ' not in data[:_HEAD_BYTES] and _same_again(value, data):
+        if compact and _same_again(value, data):
             return value
         more, floats, containers = _count(odd)
         texts += more
@@ -98,6 +103,7 @@ def parse(data: bytes, notes: list[Note], decoded: object = UNPARSED) -> object:
     return value
 
 
+_CONTAINERS = frozenset({dict, list})
 _ODD = frozenset({dict, list, float})  # what the inline loop leaves to `_count`
 
 

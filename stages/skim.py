@@ -24,7 +24,7 @@ import xxhash
 from registry.datasets import Fields
 
 from .formats.turns import Turns
-from .textrules import Test, suspicious
+from .textrules import Test, suspicious_beside_marks
 
 Skim = Callable[[Any, bytes], int | None]
 
@@ -72,7 +72,7 @@ def _chat(fields: Fields, turns: Turns, has_marks: Test) -> Skim | None:
     def skim(value: Any, data: bytes) -> int | None:
         try:
             raw = value[list_key]
-            if type(raw) is not list:
+            if len(value) != 1 or type(raw) is not list:
                 return None
             words = tuple(map(word_of, raw))
             texts = list(map(text_of, raw))
@@ -105,7 +105,9 @@ def _alpaca(fields: Fields, has_marks: Test) -> Skim:
     def skim(value: Any, data: bytes) -> int | None:
         try:
             prompt, response, *rest = texts_of(value)
-            if type(prompt) is not str or type(response) is not str or (rest and type(rest[0]) is not str):
+            if len(value) != len(keys) or not (type(prompt) is type(response) is str):
+                return None
+            if rest and type(rest[0]) is not str:
                 return None
         except (TypeError, LookupError):
             return None
@@ -143,6 +145,6 @@ def _only(data: bytes, quotes: int, joined: str) -> bool:
 def _clean(joined: str, texts: int, has_marks: Test) -> int | None:
     """The digest, when nothing in the texts is worth a note."""
     data = joined.encode()
-    if has_marks(joined) or suspicious(joined, data):
+    if has_marks(joined) or suspicious_beside_marks(joined, data):
         return None
     return _hash(data, texts * 4 + _UNLABELLED)

@@ -37,6 +37,7 @@ _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+")
 # UTF-8 bytes that can start none of the above; 0xc3 starts the Latin letters of mojibake
 _STARTS = frozenset((*range(9), 11, 12, *range(14, 32), 0x7F, 0xC2, 0xC3, 0xE1, 0xE2, 0xEE, 0xEF, 0xF3, 0xF4))
 _CLEAN = bytes(byte for byte in range(256) if byte not in _STARTS)
+_CLEAN_OR_E2 = _CLEAN + b"\xe2"
 
 _CLASSES = (
     ("text.control", re.compile(f"[{_CONTROL}]"), "a control character"),
@@ -59,6 +60,13 @@ def _fast_test(*patterns: str) -> Test:
     return test
 
 
+# the suspicious ones among the characters whose UTF-8 starts with 0xe2, as most typographic signs do, and with 0xef, as
+# Chinese punctuation does; two ranges of the latter are too many to spell out
+_RARE_RANGES = (
+    (0x200B, 0x200B), (0x202A, 0x202E), (0x2060, 0x2064), (0x2066, 0x2069), (0xFEFF, 0xFEFF), (0xFFFD, 0xFFFF),
+)  # fmt: skip
+_RARE = [chr(code) for first, last in _RARE_RANGES for code in range(first, last + 1)]
+_UNDER_EF_RANGES = re.compile(rb"\xef(?:[\x80-\xa3]|\xb7[\x90-\xaf])").search
 _UNDER_E2 = re.compile(rb"\xe2(?:\x80[\x8b\xaa-\xae]|\x81[\xa0-\xa9])").search
 _UNDER_EF = re.compile(rb"\xef(?:[\x80-\xa3]|\xb7[\x90-\xaf]|\xbb\xbf|\xbf[\xbd-\xbf])").search
 _has_suspect = _fast_test(_SUSPECT.pattern, _MOJIBAKE.pattern)
@@ -73,6 +81,16 @@ def suspicious(joined: str, data: bytes) -> bool:
         return _has_suspect(joined)
     # Chinese punctuation starts with these two; what is suspicious among their characters is a few
     return (b"\xef" in left and _UNDER_EF(data) is not None) or (b"\xe2" in left and _UNDER_E2(data) is not None)
+
+
+def suspicious_beside_marks(joined: str, data: bytes) -> bool:
+    """`suspicious` for a text in which a `marks_test` found nothing, and so none of the rare characters either."""
+    left = data.translate(None, _CLEAN_OR_E2)
+    if not left:
+        return False
+    if left.translate(None, b"\xef"):
+        return _has_suspect(joined)
+    return _UNDER_EF_RANGES(data) is not None
 
 
 def text_notes(text: str, at: str, notes: list[Note]) -> None:
@@ -109,8 +127,9 @@ def special_search(words: Sequence[str]) -> Search | None:
 
 
 def marks_test(words: Sequence[str]) -> Test:
-    """Whether a text holds a special string, a thought tag or a media mark."""
-    literals = ["".join(f"\\u{{{ord(char):x}}}" for char in word) for word in words]
+    """Whether a text may hold a special string, a thought tag or a media mark; true for a rare character as well, since
+    a search for many short texts takes no longer than one for few."""
+    literals = ["".join(f"\\u{{{ord(char):x}}}" for char in word) for word in (*_RARE, *words)]
     return _fast_test(MARKS.pattern, *literals)
 
 

@@ -13,9 +13,13 @@ from stages.textrules import (
     special_search,
     special_words,
     suspicious,
+    suspicious_beside_marks,
     text_notes,
     thought_notes,
 )
+
+
+MARKS_TEST = marks_test(())
 
 
 def rules_of(text: str) -> list[str]:
@@ -131,6 +135,16 @@ def test_special_strings_are_found_whatever_they_are_made_of() -> None:
 def test_without_special_strings_nothing_is_searched() -> None:
     assert special_search(special_words(())) is None
     assert not marks_test(())("<|im_end|>")
+
+
+@given(st.text(st.one_of(st.characters(), st.sampled_from("\u200b\u2014\uff0c\uf0a7\ufdd0\ufffd\x7fé")), max_size=6))
+def test_what_the_search_for_marks_lets_through_is_looked_at(text: str) -> None:
+    """The two quick tests together miss nothing that has a note."""
+    text = text.encode("utf-8", "replace").decode()
+    notes: list[Note] = []
+    text_notes(text, "", notes)
+    if notes:
+        assert MARKS_TEST(text) or suspicious_beside_marks(text, text.encode())
 
 
 def test_thousands_of_special_strings_are_searched_as_well() -> None:
