@@ -18,7 +18,6 @@ from stages.textrules import (
     thought_notes,
 )
 
-
 MARKS_TEST = marks_test(())
 
 
