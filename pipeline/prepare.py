@@ -45,6 +45,7 @@ from .rejects import RejectWriter
 from .setcheck import check_habits, check_set, check_split, stop_on_mapping
 from .store import is_store, local_folder
 from .summary import validation_report
+from .tasks import Release
 from .verify import self_digest
 from .writesplits import write_splits
 
@@ -232,6 +233,9 @@ def _build(
     with Proof(plan, out / CACHE) as proving:
         plan, collected, rejects, engine = _collect(plan, engine, engines, spool, build / "rejects", log, progress)
         proof = proving.result()
+    if config.text("engine") != "ray":  # each of its tasks may run anywhere
+        for _ in engine.run([Release()] * (1 if is_inline(config, plan.input_bytes) else workers)):
+            pass
     key, made_of = _identity_of(plan, collected, identity)
     elapsed["read, validate, tokenize"] = time.perf_counter() - mark
     mark = time.perf_counter()

@@ -176,6 +176,11 @@ class State:
 
             self.encoding = Encoding(spec.encode)
 
+    def release(self) -> None:
+        """Gives the memory of the tokenizer back to the system. A later chunk would load it again."""
+        if self.encoding is not None:
+            self.encoding.release()
+
     def validator(self, source: int) -> RecordValidator:
         """The compiled checks of one source."""
         if source not in self._validators:

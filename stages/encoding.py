@@ -6,7 +6,9 @@ Split from `stages.batch` so that checking alone imports neither numpy nor a tok
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import gc
 import hashlib
 import os
 import time
@@ -145,6 +147,15 @@ class Encoding:
                 encoder = WholeTexts(encoder, self.json_text())
             self._loaded = renderer, encoder
         return self._loaded
+
+    def release(self) -> None:
+        """Lets go of tokenizer and renderer."""
+        self._loaded = self._reference = None
+        fitted_tokenizer.cache_clear()
+        gc.collect()
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps what was freed; other libraries do not
+        if trim is not None:
+            trim(0)
 
     @property
     def _whole_texts(self) -> bool:
