@@ -24,6 +24,7 @@ from .files import create
 MAGIC = b"PREPSPL2"
 ALIGN = 64
 DIGEST_BYTES = 16
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 HEAD_BYTES = len(MAGIC) + 8 + DIGEST_BYTES
 
 
@@ -54,7 +55,8 @@ class Spool:
 
     def __init__(self, path: str) -> None:
         """Raises ValueError when the file is not a whole spool file, FileNotFoundError when there is none."""
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self.path = path
+        self._fd = os.open(path, _FLAGS)
         try:
             head = os.pread(self._fd, HEAD_BYTES, 0)
             size = int.from_bytes(head[len(MAGIC) : len(MAGIC) + 8], "little")
@@ -80,8 +82,15 @@ class Spool:
         self.close()
 
     def close(self) -> None:
-        """Closes the file."""
-        os.close(self._fd)
+        """Closes the file; `section` and `read_into` open it again."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def forget_meta(self) -> Spool:
+        """Lets go of the chunk's summary, which is larger than the rest of the header; returns this spool."""
+        self.meta = {}
+        return self
 
     def names(self) -> list[str]:
         """The sections' names."""
@@ -102,6 +111,8 @@ class Spool:
         offset = self._start + self._sections[name][1] + start * out.itemsize
         view = out.data.cast("B") if out.size else memoryview(b"")
         done = 0
+        if self._fd < 0:
+            self._fd = os.open(self.path, _FLAGS)
         while done < len(view):
             got = os.preadv(self._fd, [view[done:]], offset + done)
             if not got:

@@ -27,7 +27,7 @@ from .spool import Spool
 
 VERSION = 2
 GROUP_TOKENS = 1 << 20
-OPEN_SPOOLS = 128
+OPEN_SPOOLS = 512  # half of what a process may usually open
 PARTS = {"pref": ("prompt_ids", "chosen_ids", "rejected_ids"), "unpaired": ("prompt_ids", "completion_ids"),
          "prompt": ("prompt_ids", "label_ids")}  # fmt: skip
 
@@ -81,26 +81,42 @@ class ShardResult:
 
 
 class _Spools:
-    """Open spool files and their halves, the least recently used closed first."""
+    """The spool files of a shard. Packed rows take their parts from all over the set, so every file stays known, and
+    the OPEN_SPOOLS that were used last stay open.
+
+    Halves are kept in memory when there are few files (90 KB each), else they are read like the ids.
+    """
 
     def __init__(self, paths: tuple[str, ...]) -> None:
         self.paths = paths
-        self._open: OrderedDict[int, tuple[Spool, NDArray[Any], NDArray[Any], NDArray[Any]]] = OrderedDict()
+        self._spools: dict[int, Spool] = {}
+        self._open: OrderedDict[int, None] = OrderedDict()
+        self._kept: dict[tuple[int, str], NDArray[Any]] | None = {} if len(paths) <= OPEN_SPOOLS else None
 
-    def get(self, index: int) -> tuple[Spool, NDArray[Any], NDArray[Any], NDArray[Any]]:
+    def get(self, index: int) -> Spool:
+        spool = self._spools.get(index)
+        if spool is None:
+            spool = self._spools[index] = Spool(self.paths[index]).forget_meta()
         if index in self._open:
             self._open.move_to_end(index)
-            return self._open[index]
-        spool = Spool(self.paths[index])
-        entry = spool, spool.section("halves"), spool.section("trained"), spool.section("labels")
-        self._open[index] = entry
+            return spool
+        self._open[index] = None
         if len(self._open) > OPEN_SPOOLS:
-            self._open.popitem(last=False)[1][0].close()
-        return entry
+            self._spools[self._open.popitem(last=False)[0]].close()
+        return spool
+
+    def run(self, index: int, name: str, start: int, end: int) -> NDArray[Any]:
+        """Items start to end (exclusive) of one file's small section."""
+        if self._kept is None:
+            return self.get(index).section(name, start, end)
+        whole = self._kept.get((index, name))
+        if whole is None:
+            whole = self._kept[index, name] = self.get(index).section(name)
+        return whole[start:end]
 
     def close(self) -> None:
-        for entry in self._open.values():
-            entry[0].close()
+        for index in self._open:
+            self._spools[index].close()
         self._open.clear()
 
 
@@ -192,20 +208,18 @@ def _load(spools: _Spools, parts: Parts, options: CutOptions, *, stream: bool) -
         while stop < count and spool_of[stop] == spool_of[at] and starts[stop] == end:
             end += sizes[stop]
             stop += 1
-        spool = spools.get(spool_of[at])[0]
-        spool.read_into("ids", starts[at], ids[ends[at] : ends[stop]])
+        spools.get(spool_of[at]).read_into("ids", starts[at], ids[ends[at] : ends[stop]])
         at = stop
     for part in range(count):
-        _, halves, trained, label = spools.get(spool_of[part])
         if stream:
             halves_list.append(np.array([sizes[part]], dtype=np.int32))
             trained_list.append(np.ones(1, dtype=np.uint8))
             continue
-        first = half_starts[part]
-        halves_list.append(halves[first : first + half_counts[part]])
-        trained_list.append(trained[first : first + half_counts[part]])
+        spool, first = spool_of[part], half_starts[part]
+        halves_list.append(spools.run(spool, "halves", first, first + half_counts[part]))
+        trained_list.append(spools.run(spool, "trained", first, first + half_counts[part]))
         if options.kind == "unpaired":
-            labels[part] = label[first // 2]
+            labels[part] = spools.run(spool, "labels", first // 2, first // 2 + 1)[0]
     all_halves = np.concatenate(halves_list) if halves_list else np.empty(0, dtype=np.int32)
     all_trained = np.concatenate(trained_list) if trained_list else np.empty(0, dtype=np.uint8)
     counts = np.ones(count, dtype=np.int32) if stream else parts.halves.astype(np.int32)

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipeline import plan
 from pipeline.arrange import SourceLedger
 from pipeline.cli import run
 from pipeline.config import load_config
@@ -21,6 +22,9 @@ from pipeline.manifest import read_manifest
 from pipeline.prepare import Outcome, prepare
 from pipeline.publish import locked, open_output
 from pipeline.verify import listed_files, problems
+from stages import write
+from stages.read import Limits
+from stages.spool import Spool
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "fixtures" / "demo" / "sft.yaml"
@@ -358,3 +362,26 @@ def test_a_split_conversation_is_whole_in_its_pieces(tmp_path: Path) -> None:
     opening = one["input_ids"][:12]
     assert all(row["input_ids"][:12] == opening for row in pieces)
     assert sum(split.manifest["ledger"]["trained_tokens_lost"].values()) == 0
+
+
+@pytest.mark.parametrize("stage", ["sft", "pt"])
+def test_more_chunks_than_files_that_may_be_open(
+    chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """Rows take their parts from all over a large set: the bytes are the same, and never more files are open."""
+    monkeypatch.setattr(plan, "Limits", lambda: Limits(chunk_bytes=4 << 10))
+    whole = pack(chats, tmp_path / "whole", "packing=true", f"stage={stage}")
+    assert len(whole.collected.chunks if whole.collected else ()) > 20
+    monkeypatch.setattr(write, "OPEN_SPOOLS", 3)
+    most = 0
+
+    def counted(self: Spool, name: str, start: int, out: Any, real: Any = Spool.read_into) -> None:
+        nonlocal most
+        real(self, name, start, out)
+        held = [os.readlink(fd.path) for fd in os.scandir("/proc/self/fd") if os.path.islink(fd.path)]
+        most = max(most, sum(path.endswith(".spool") for path in held))
+
+    monkeypatch.setattr(Spool, "read_into", counted)
+    pack(chats, tmp_path / "few", "packing=true", f"stage={stage}")
+    assert tree(tmp_path / "few") == tree(tmp_path / "whole")
+    assert 0 < most <= 4
