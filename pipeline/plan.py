@@ -12,8 +12,11 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import orjson
 
 from registry.datasets import Dataset, Fields, resolve
 from registry.errors import DataFault, UsageFault
@@ -21,7 +24,6 @@ from registry.rules import Policy
 from stages.batch import BatchSpec, SourceSpec
 from stages.formats import FORMATS, Detection
 from stages.formats.detect import Detector
-from stages.parse import UNPARSED, parse
 from stages.read import Chunk, Limits, discover, records, scan
 
 from .config import Config
@@ -185,10 +187,11 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
             if not isinstance(item, Chunk):
                 continue
             for record in records(item, limits):
-                value = parse(record.data, [])
-                if value is not UNPARSED and isinstance(value, dict):
-                    detector.add(value)
-                    places.append(f"{path}:{record.line}")
+                with suppress(ValueError):  # what is wrong with a record is said when it is checked
+                    value = orjson.loads(record.data)
+                    if isinstance(value, dict):
+                        detector.add(value)
+                        places.append(f"{path}:{record.line}")
             break  # one chunk a file tells enough, and the next file may tell more
     found = detector.result()
     if found.mixed:

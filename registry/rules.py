@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
 
-import yaml
-
 from .errors import UsageFault, did_you_mean
 
 Severity = Literal["error", "warning", "off"]
@@ -41,7 +39,11 @@ class Rule:
 def rules() -> dict[str, Rule]:
     """The table by id, in file order. Raises ValueError when rules.yaml is malformed (a bug of ours)."""
     text = (resources.files(__package__) / "rules.yaml").read_text(encoding="utf-8")
-    raw = yaml.load(text, Loader=_loader())  # noqa: S506  # both loaders are safe ones
+    import yaml  # a worker that checks records has its policy and needs no table
+
+    # the C loader is ten times as fast and reads the same; it is absent from some builds of PyYAML
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    raw = yaml.load(text, Loader=loader)  # noqa: S506  # both loaders are safe ones
     table: dict[str, Rule] = {}
     for rule_id, row in raw.items():
         severity = row["severity"]
@@ -63,12 +65,6 @@ def rules() -> dict[str, Rule]:
             repair=row.get("repair", ""),
         )
     return table
-
-
-def _loader() -> type[yaml.SafeLoader]:
-    # the C loader is ten times as fast and reads the same; it is absent from some builds of PyYAML
-    loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return loader
 
 
 @dataclass(frozen=True)
