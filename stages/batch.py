@@ -252,30 +252,31 @@ def check_records(
         listed = itertools.islice(listed, task.wanted)
     for record in listed:
         tally.read += 1
+        data, line, number, _, marks = record
         value: object = UNPARSED
         # a plain record that is only checked needs no conversation
-        if skim is not None and not record.notes:
+        if skim is not None and not marks:
             try:
-                value = decode(record.data)
+                value = decode(data)
             except ValueError:
                 pass  # said below
             else:
-                digest = skim(value, record.data)
+                digest = skim(value, data)
                 if digest is not None:
-                    keep_row((digest, record.line, record.record))
+                    keep_row((digest, line, number))
                     continue
-        notes: list[Note] = list(record.notes) if record.notes else []
-        value = parse(record.data, notes, value)
+        notes: list[Note] = list(marks)
+        value = parse(data, notes, value)
         conversation = check(value, notes) if value is not UNPARSED else None
         rendered = None
         if conversation is not None and render is not None:
             rendered = render(conversation, notes)
         failed = conversation is None or (render is not None and rendered is None)
-        look(value, notes, record.line, record.record)
+        look(value, notes, line, number)
         if (notes or failed) and tally.judge(record, notes, must_reject=failed):
             continue
         conversation = cast(Conversation, conversation)
-        keep(conversation, validator.digest, record.line, record.record)
+        keep(conversation, validator.digest, line, number)
         kept.append((record, conversation, rendered))
     if setstate.kept > len(kept):
         setstate.skimmed(setstate.kept - len(kept), validator.plain_keys)

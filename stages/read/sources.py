@@ -2,7 +2,7 @@
 
 Only regular files: a pipe or a device would block or never end.
 
-Hashing runs in a thread beside the reader (hashlib lets go of the interpreter lock), one block behind it.
+Hashing runs in a thread beside the reader (hashlib lets go of the interpreter lock), a mebibyte behind it.
 """
 
 from __future__ import annotations
@@ -19,30 +19,35 @@ from typing import Any
 from registry.errors import MachineFault, UsageFault
 from stages.findings import clean
 
+_HASHED_BYTES = 1 << 20
+
 
 class Hasher:
-    """sha256 of a stream of blocks; the second block starts the thread."""
+    """sha256 of a stream of blocks. A long stream is hashed by a thread, a mebibyte at a time."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self._queue: queue.Queue[bytes | None] = queue.Queue(maxsize=2)  # two blocks of memory at most
+        self._queue: queue.Queue[list[bytes] | None] = queue.Queue(maxsize=2)  # so much memory at most
         self._thread: threading.Thread | None = None
-        self._first = b""
+        self._blocks: list[bytes] = []
+        self._bytes = 0
 
     def update(self, block: bytes) -> None:
-        """Takes a block; waits while two are unhashed."""
+        """Takes a block; waits while too much is unhashed."""
+        self._blocks.append(block)
+        self._bytes += len(block)
+        if self._bytes < _HASHED_BYTES:
+            return
         if self._thread is None:
-            if not self._first:
-                self._first = block
-                return
             self._thread = threading.Thread(target=self._run, name="sha256", daemon=True)
             self._thread.start()
-            self._queue.put(self._first)
-        self._queue.put(block)
+        self._queue.put(self._blocks)
+        self._blocks, self._bytes = [], 0
 
     def _run(self) -> None:
-        while (block := self._queue.get()) is not None:
-            self._hash.update(block)
+        while (blocks := self._queue.get()) is not None:
+            for block in blocks:
+                self._hash.update(block)
 
     def close(self) -> None:
         """Ends the thread."""
@@ -50,15 +55,13 @@ class Hasher:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
-            self._first = b""
 
     def hexdigest(self) -> str:
         """The digest of all blocks; none may follow."""
-        threaded = self._thread is not None
         self.close()
-        if not threaded and self._first:
-            self._hash.update(self._first)
-            self._first = b""
+        for block in self._blocks:
+            self._hash.update(block)
+        self._blocks = []
         return self._hash.hexdigest()
 
 
