@@ -122,6 +122,10 @@ class ChunkResult(NamedTuple):
     seen: dict[str, int] = {}  # noqa: RUF012  # records in which the template adds or takes something, by habit
 
 
+# a kept record, its conversation (None where it was skimmed) and its rendered form
+Kept = tuple[Record, Conversation | None, Any]
+
+
 class Tally:
     """Collects what happens to the records of one chunk: the only place where a record is counted out."""
 
@@ -232,12 +236,13 @@ def _run(state: State, task: Task) -> ChunkResult:
 
 
 def check_records(
-    state: State, task: Task, chunk: Chunk, render: Any
-) -> tuple[Tally, list[tuple[Record, Conversation, Any]], SetState]:
+    state: State, task: Task, chunk: Chunk, render: Any, plain: Any = None
+) -> tuple[Tally, list[Kept], SetState]:
     """Reads, parses and checks a chunk's records; `render(conversation, notes)` may add what the template refuses.
 
-    Returns the tally, the kept records with their conversation and rendered form, and the set-level state. Without
-    `render`, records that `skim` proves clean are counted and not among the kept.
+    Returns the tally, the kept records with their conversation and rendered form, and the set-level state. Records that
+    `skim` proves clean are rendered by `plain(texts, has_system)`, when there is one, and have no conversation; without
+    `render` they are counted and not among the kept.
     """
     tally = Tally(task.path, state.spec.policy)
     validator = state.validator(task.source)
@@ -245,8 +250,9 @@ def check_records(
     setstate = SetState(task.path, state.spec.sources[task.source].format)
     look, keep, keep_row = setstate.add, setstate.keep, setstate.rows.append
     decode = orjson.loads
-    skim = validator.skim if render is None else None
-    kept: list[tuple[Record, Conversation, Any]] = []
+    skim = validator.skim if render is None or plain is not None else None
+    skimmed = 0
+    kept: list[Kept] = []
     listed = read_records(chunk, state.spec.limits)
     if task.wanted >= 0:
         listed = itertools.islice(listed, task.wanted)
@@ -254,16 +260,19 @@ def check_records(
         tally.read += 1
         data, line, number, _, marks = record
         value: object = UNPARSED
-        # a plain record that is only checked needs no conversation
         if skim is not None and not marks:
             try:
                 value = decode(data)
             except ValueError:
                 pass  # said below
             else:
-                digest = skim(value, data)
-                if digest is not None:
+                clean = skim(value, data)
+                if clean is not None:
+                    digest, texts, has_system = clean
+                    if plain is not None:
+                        kept.append((record, None, plain(texts, has_system)))
                     keep_row((digest, line, number))
+                    skimmed += 1
                     continue
         notes: list[Note] = list(marks)
         value = parse(data, notes, value)
@@ -278,8 +287,8 @@ def check_records(
         conversation = cast(Conversation, conversation)
         keep(conversation, validator.digest, line, number)
         kept.append((record, conversation, rendered))
-    if setstate.kept > len(kept):
-        setstate.skimmed(setstate.kept - len(kept), validator.plain_keys)
+    if skimmed:
+        setstate.skimmed(skimmed, validator.plain_keys)
     return tally, kept, setstate.fold()
 
 

@@ -12,6 +12,7 @@ Lengths are those before any cut: truncation is applied to the lengths later, so
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -39,40 +40,29 @@ def encode(examples: Sequence[Rendered], encoder: Encoder) -> Encoded:
     if whole is not None:
         found: Encoded = whole(examples)
         return found
-    texts: dict[str, int] = {}
-    literals: dict[int, int] = {}
-    pieces: list[int] = []  # >= 0: index of a text; < 0: -1 - index of a literal id
-    pieces_of_half: list[int] = []
-    trained: list[int] = []
-    counts: list[int] = []
-    labels: list[int] = []
-    for halves, flags, label in examples:
-        counts.append(len(halves))
-        trained += flags
-        labels.append(label)
-        for half in halves:
-            pieces_of_half.append(len(half))
-            for piece in half:
-                if isinstance(piece, str):
-                    pieces.append(texts.setdefault(piece, len(texts)))
-                else:
-                    pieces.append(-1 - literals.setdefault(piece, len(literals)))
-    flat, offsets = encoder.encode(list(texts))
-    starts = np.concatenate([offsets[:-1], np.arange(len(literals), dtype=np.int64) + offsets[-1]])
-    lengths = np.concatenate([np.diff(offsets), np.ones(len(literals), dtype=np.int64)])
-    index = np.asarray(pieces, dtype=np.int64)
-    index = np.where(index >= 0, index, len(texts) - 1 - index)
-    ids = gather(np.concatenate([flat, np.fromiter(literals, dtype=np.int32)]), starts[index], lengths[index])
+    halves = list(chain.from_iterable(example.halves for example in examples))
+    pieces = list(chain.from_iterable(halves))
+    once = dict.fromkeys(pieces)  # texts, and ids that are inserted as they are
+    place = dict(zip(once, range(len(once)), strict=True))
+    is_text = np.fromiter((type(piece) is str for piece in place), dtype=np.bool_, count=len(place))
+    flat, offsets = encoder.encode([piece for piece in place if type(piece) is str])
+    literals = np.array([piece for piece in place if type(piece) is not str], dtype=np.int32)
+    starts = np.empty(len(place), dtype=np.int64)
+    lengths = np.ones(len(place), dtype=np.int64)
+    starts[is_text], lengths[is_text] = offsets[:-1], np.diff(offsets)
+    starts[~is_text] = np.arange(len(literals), dtype=np.int64) + offsets[-1]
+    index = np.fromiter(map(place.__getitem__, pieces), dtype=np.int64, count=len(pieces))
+    ids = gather(np.concatenate([flat, literals]), starts[index], lengths[index])
     ends = np.zeros(len(index) + 1, dtype=np.int64)
     np.cumsum(lengths[index], out=ends[1:])
-    borders = np.zeros(len(pieces_of_half) + 1, dtype=np.int64)
-    np.cumsum(pieces_of_half, out=borders[1:])
+    borders = np.zeros(len(halves) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, halves), dtype=np.int64, count=len(halves)), out=borders[1:])
     return Encoded(
         ids=ids,
         halves=np.diff(ends[borders]).astype(np.int32),
-        trained=np.asarray(trained, dtype=np.uint8),
-        counts=np.asarray(counts, dtype=np.int32),
-        labels=np.asarray(labels, dtype=np.uint8),
+        trained=np.array(list(chain.from_iterable(example.trained for example in examples)), dtype=np.uint8),
+        counts=np.array([len(example.halves) for example in examples], dtype=np.int32),
+        labels=np.array([example.label for example in examples], dtype=np.uint8),
     )
 
 

@@ -200,7 +200,10 @@ class Encoding:
         seen = renderer.seen
         seen.clear()
         marks = [time.perf_counter()]
-        tally, kept, setstate = check_records(state, task, chunk, renderer.render)
+        plain = None
+        if self.spec.overlong != "split" and self.spec.options.kind in ("lm", "pt"):  # splitting needs the conversation
+            plain = getattr(renderer, "plain", None)
+        tally, kept, setstate = check_records(state, task, chunk, renderer.render, plain)
         marks.append(time.perf_counter())
         examples = [rendered for _, _, rendered in kept]
         checked = self.check(examples, encoder) if task.check else 0

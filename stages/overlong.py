@@ -9,22 +9,19 @@ rule. Pieces of text are tokenized one by one, so lengths add up exactly and one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .assemble import CutOptions
-from .conversation import Conversation
+from .batch import Kept
 from .encode import Encoded, encode
 from .findings import Note
-from .read import Record
 from .tokenize import Encoder
 
 if TYPE_CHECKING:
     from .encoding import Rendering
-
-Kept = tuple[Record, Conversation, Any]
 
 
 def group_turns(turns: list[int], opening: int, limit_tokens: int) -> list[tuple[int, int]]:
@@ -62,7 +59,7 @@ def split_overlong(
 def _parts(entry: Kept, lengths: list[int], renderer: Rendering, encoder: Encoder, options: CutOptions) -> list[Kept]:
     record, conversation, _ = entry
     limit = options.limit_tokens - options.reserved_tokens
-    if sum(lengths) <= limit or len(lengths) <= 2:
+    if conversation is None or sum(lengths) <= limit or len(lengths) <= 2:
         return [entry]
     notes: list[Note] = []
     rest = renderer.render(conversation._replace(messages=conversation.messages[2:]), notes)

@@ -16,6 +16,7 @@ unpaired = prompt, completion; prompt = prompt, label.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 from collections import Counter
@@ -26,7 +27,10 @@ from registry.templates import Slot, Template
 
 from .conversation import Conversation, Message
 from .findings import Note, shown
+from .formats.turns import plain_message, plain_messages
 from .tools import DEFECTS, ToolFormat, ToolFormatError, tool_format
+
+_NOWHERE = itertools.repeat("")
 
 Piece = str | int
 Half = list[Piece]
@@ -115,6 +119,8 @@ class Renderer:
         self.thought = re.compile(re.escape(self.opening) + "(.*?)" + re.escape(self.closing), re.DOTALL)
         self.opening_word, self.closing_word = self.opening.strip(), self.closing.strip()
         self.empty_thought = self.closing if template.kind == "reasoning-close-only" else self.opening + self.closing
+        self._around = self._plain_slots()
+        self._flags = [1 if options.train_on_prompt else 0, 1]
 
     def _compile(self, slots: tuple[Slot, ...]) -> list[_Op]:
         ops = []
@@ -189,6 +195,47 @@ class Renderer:
         if not record.system and self.default_system:
             self.seen["default-system"] += 1
         return Rendered(halves, trained)
+
+    def plain(self, texts: list[str], has_system: bool) -> Rendered:
+        """`render` of a record that is nothing but texts: user and assistant in turn, then, when `has_system`, a system
+        prompt. Kinds lm and pt, where such a record gives no note."""
+        system = texts.pop() if has_system else None
+        if self.options.kind == "pt":
+            return Rendered([[texts[0] + self.ids.eos_text]], [1])
+        around = self._around
+        if around is None or (self.template.reasoning and self._speaks_of_thoughts(texts)):
+            messages = plain_messages(itertools.cycle(("user", "assistant")), texts, _NOWHERE)
+            return self._lm(Conversation(tuple(messages), system), [])
+        before_user, after_user, before_answer, after_answer, with_thought = around
+        first = self._half(plain_message("user", texts[0], ""), texts[0], 0, Conversation((), system), [])
+        prompts: list[Half] = [[before_user + text + after_user] for text in texts[2::2]]
+        halves: list[Half] = [[]] * len(texts)
+        halves[::2] = [first, *prompts]
+        if with_thought:
+            thought = self.empty_thought
+            self.seen["empty-thought"] += 1
+            halves[1::2] = [[thought, before_answer + text + after_answer] for text in texts[1::2]]
+        else:
+            halves[1::2] = [[before_answer + text + after_answer] for text in texts[1::2]]
+        if not system and self.default_system:
+            self.seen["default-system"] += 1
+        return Rendered(halves, (self._flags * len(texts))[: len(texts)])
+
+    def _speaks_of_thoughts(self, texts: list[str]) -> bool:
+        return any(self.opening_word in text or self.closing_word in text for text in texts[1::2])
+
+    def _plain_slots(self) -> tuple[str, str, str, str, bool] | None:
+        """Text around the user's words, text around the answer, and whether an empty thought stands before that. None
+        where a turn takes more than this to write."""
+        options, reasoning = self.options, self.template.reasoning
+        user, answer = self.slots["user"], self.slots["assistant"]
+        if options.kind != "lm" or self.has_index or options.mask_history or len(user) != 1 or len(answer) != 1:
+            return None
+        if reasoning and not options.enable_thinking:  # thoughts are then taken away, or stand in the prompt
+            return None
+        if not (user[0].has_content and answer[0].has_content):
+            return None
+        return user[0].before, user[0].after, answer[0].before, answer[0].after, reasoning
 
     def _pref(self, record: Conversation, notes: list[Note]) -> Rendered | None:
         chosen, rejected = record.chosen, record.rejected

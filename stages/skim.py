@@ -3,8 +3,8 @@
 Most records are plain: only the conversation, two keys a message, no calls, no weights. For those a few look-ups, a
 count of quotation marks and a look at the joined texts show that parsing, reading and every rule would end without a
 note. `skim(value, data)`, the decoded record and its bytes, then gives the record's digest, the same that
-`RecordValidator` would; in any doubt it gives None and the record takes the long way. It is only used where no
-`Conversation` is wanted, that is when records are only checked.
+`RecordValidator` would, and its texts, from which `Renderer.plain` can write it; in any doubt it gives None and the
+record takes the long way. It is used where no `Conversation` is wanted.
 
     strings of a plain record     quotation marks in its bytes
     1 key + 4 a message           2 x strings + the escaped ones; more of them are another key, or one given twice
@@ -26,7 +26,9 @@ from registry.datasets import Fields
 from .formats.turns import Turns
 from .textrules import Test, suspicious_beside_marks
 
-Skim = Callable[[Any, bytes], int | None]
+# digest; the turns' texts, user and assistant in turn, a system prompt after them; whether there is one
+Skimmed = tuple[int, list[str], bool]
+Skim = Callable[[Any, bytes], Skimmed | None]
 
 _hash = xxhash.xxh3_64_intdigest
 _is_space = str.isspace
@@ -69,7 +71,7 @@ def _chat(fields: Fields, turns: Turns, has_marks: Test) -> Skim | None:
         known[words] = start
         return start
 
-    def skim(value: Any, data: bytes) -> int | None:
+    def skim(value: Any, data: bytes) -> Skimmed | None:
         try:
             raw = value[list_key]
             if len(value) != 1 or type(raw) is not list:
@@ -90,7 +92,7 @@ def _chat(fields: Fields, turns: Turns, has_marks: Test) -> Skim | None:
             return None
         if "" in texts or True in map(_is_space, texts) or raw[-1][text_key] == raw[-2][text_key]:
             return None
-        return _clean(joined, len(texts), has_marks)
+        return _clean(joined, texts, start == 1, has_marks)
 
     return skim
 
@@ -102,7 +104,7 @@ def _alpaca(fields: Fields, has_marks: Test) -> Skim:
     quotes = 4 * len(keys)
     texts_of = operator.itemgetter(*keys)
 
-    def skim(value: Any, data: bytes) -> int | None:
+    def skim(value: Any, data: bytes) -> Skimmed | None:
         try:
             prompt, response, *rest = texts_of(value)
             if len(value) != len(keys) or not (type(prompt) is type(response) is str):
@@ -117,20 +119,20 @@ def _alpaca(fields: Fields, has_marks: Test) -> Skim:
         joined = f"{text}\n{response}"
         if text == response or not _only(data, quotes, joined):
             return None
-        return _clean(joined, 2, has_marks)
+        return _clean(joined, [text, response], False, has_marks)
 
     return skim
 
 
 def _pretrain(text_key: str, has_marks: Test) -> Skim:
-    def skim(value: Any, data: bytes) -> int | None:
+    def skim(value: Any, data: bytes) -> Skimmed | None:
         try:
             text = value[text_key]
         except (TypeError, LookupError):
             return None
         if type(text) is not str or not text or _is_space(text) or not _only(data, 4, text):
             return None
-        return _clean(text, 1, has_marks)
+        return _clean(text, [text], False, has_marks)
 
     return skim
 
@@ -142,9 +144,9 @@ def _only(data: bytes, quotes: int, joined: str) -> bool:
     return found == quotes or (found == quotes + joined.count('"') and b"u0022" not in data)
 
 
-def _clean(joined: str, texts: int, has_marks: Test) -> int | None:
-    """The digest, when nothing in the texts is worth a note."""
+def _clean(joined: str, texts: list[str], has_system: bool, has_marks: Test) -> Skimmed | None:
+    """What is told of the record, when nothing in the texts is worth a note."""
     data = joined.encode()
     if has_marks(joined) or suspicious_beside_marks(joined, data):
         return None
-    return _hash(data, texts * 4 + _UNLABELLED)
+    return _hash(data, len(texts) * 4 + _UNLABELLED), texts, has_system

@@ -18,7 +18,7 @@ def answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 @pytest.mark.parametrize(
     ("words", "says", "hint"),
     [
-        (["validat", "x"], 'there is no verb \'validat\'; did you mean "validate"?', "prep --help"),
+        (["validat", "x"], "there is no verb 'validat'; did you mean \"validate\"?", "prep --help"),
         (["verify"], "missing argument 'OUT'", "prep verify [OPTIONS] OUT"),
         (["pack", "--workers", "0"], "invalid value for '--workers'", "prep pack --help"),
         (["template", "shw"], "no such command 'shw'", "prep template --help"),

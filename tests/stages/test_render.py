@@ -77,6 +77,34 @@ def test_trained_halves_are_the_answers(name: str, turns: list[tuple[str, str]],
         assert question in text
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    name=st.sampled_from(template_names()),
+    turns=st.lists(st.tuples(*[st.text(st.characters(exclude_categories=["Cs"]), min_size=1)] * 2), min_size=1),
+    system=st.one_of(st.none(), st.text(min_size=1)),
+    word=st.sampled_from(["", "", "<think>", "</think>", "<|START_THINKING|>", "[THINK]"]),
+    options=st.builds(
+        RenderOptions,
+        enable_thinking=st.sampled_from([True, False, None]),
+        preserve_thinking=st.booleans(),
+        train_on_prompt=st.booleans(),
+        mask_history=st.booleans(),
+        default_system=st.sampled_from([None, "", "Be brief."]),
+    ),
+)
+def test_plain_texts_are_written_as_the_whole_record_is(
+    name: str, turns: list[tuple[str, str]], system: str | None, word: str, options: RenderOptions
+) -> None:
+    """The quick way for records that are nothing but texts gives the same halves, and counts the same habits."""
+    template, made, _, _ = fitted(name)
+    turns = [(question, word + answer) for question, answer in turns]
+    slow, quick = Renderer(template, options, made.ids), Renderer(template, options, made.ids)
+    texts = [text for turn in turns for text in turn]
+    expected = slow.render(chat(turns, system), [])
+    assert quick.plain(texts if system is None else [*texts, system], system is not None) == expected
+    assert quick.seen == slow.seen
+
+
 @settings(max_examples=80, deadline=None)
 @given(name=st.sampled_from(REASONING), turns=TURNS, thinking=st.sampled_from([True, False, None]))
 def test_an_empty_thought_is_where_the_option_says(

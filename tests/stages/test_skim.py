@@ -64,15 +64,18 @@ def check(name: str, data: bytes) -> bool:
     skim = VALIDATORS[name].skim
     assert skim is not None
     try:
-        digest = skim(orjson.loads(data), data)
+        skimmed = skim(orjson.loads(data), data)
     except ValueError:
         return False
-    if digest is None:
+    if skimmed is None:
         return False
+    digest, texts, has_system = skimmed
     found, notes, expected = long_way(name, data)
     assert notes == []
     assert found is not None
     assert digest == expected
+    assert texts == [message.content for message in found.messages] + ([found.system] if has_system else [])
+    assert bool(found.system) <= has_system
     return True
 
 
