@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.batch import SAMPLES_PER_RULE, ChunkResult, Reject, Task
 from stages.findings import Finding, Note
@@ -17,6 +17,9 @@ from stages.read import Chunk, FileInfo, public, scan
 
 from .engines import Engine
 from .plan import Plan
+
+if TYPE_CHECKING:  # it needs numpy, which checking alone does not
+    from .backend import BackEndProof
 
 CHECKED_FILES = 8  # files whose first chunk proves the tokenizer's back end
 
@@ -83,8 +86,12 @@ def collect(
     engine: Engine,
     on_reject: Callable[[int, Reject], None] | None = None,
     on_progress: Callable[[ChunkResult], None] | None = None,
+    proof: BackEndProof | None = None,
 ) -> Collected:
-    """Runs every chunk of the plan. on_reject(source, reject) is called in input order."""
+    """Runs every chunk of the plan. on_reject(source, reject) is called in input order. proof: takes the samples.
+
+    Raises what the engine raises, and BackEndDiffers.
+    """
     collected = Collected()
     maximum = plan.config.whole("max_samples")
     places: dict[int, int] = {}  # task index -> file index
@@ -92,12 +99,16 @@ def collect(
     waiting: dict[int, ChunkResult] = {}
     following = 0
     for index, result in engine.run(tasks):
-        waiting[index] = result
+        if proof is not None:
+            proof.add(result)
+        waiting[index] = result._replace(sample=None)
         if on_progress is not None:
             on_progress(result)
         while following in waiting:
             _take(plan, collected, places.pop(following), waiting.pop(following), on_reject)
             following += 1
+    if proof is not None:
+        proof.finish()
     for item in collected.files:
         for note in item.info.notes if item.info else ():
             collected.note(plan, item.path, note)

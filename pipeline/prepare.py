@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from registry.errors import BusyFault, DataFault, MachineFault
-from stages.encoding import BackEndDiffers
+from stages.encoding import PROVEN, BackEndDiffers
 from stages.files import make_folder, remove_tree, sweep, write_whole
 from stages.leftout import NAME as LEFT_OUT
 from stages.leftout import write_left_out
 from stages.read import is_url
+from stages.tokenize import MEDIUM_BYTES
 
 from . import space
 from .arrange import Arranged, SourceLedger, Table, arrange, left_out, make_rows, make_table, total
+from .backend import BackEndProof
 from .card import NAME as CARD
 from .card import data_card, example_lengths
 from .collect import Collected, collect
@@ -233,7 +235,8 @@ def _build(
     with Proof(plan, out / CACHE) as proving:
         plan, collected, rejects, engine = _collect(plan, engine, engines, spool, build / "rejects", log, progress)
         proof = proving.result()
-    if config.text("engine") != "ray":  # each of its tasks may run anywhere
+    # a small set takes no memory to speak of, and each of Ray's tasks may run anywhere
+    if plan.input_bytes >= MEDIUM_BYTES and config.text("engine") != "ray":
         for _ in engine.run([Release()] * (1 if is_inline(config, plan.input_bytes) else workers)):
             pass
     key, made_of = _identity_of(plan, collected, identity)
@@ -330,9 +333,11 @@ def _sync(folder: Path) -> None:
 
 
 def _prune(spool: Path, used: set[str]) -> None:
-    names = {os.path.basename(path) for path in used}
+    names = {Path(path).stem for path in used}
     for entry in sorted(spool.iterdir()) if spool.is_dir() else ():
-        if entry.suffix == ".spool" and entry.name not in names:  # the folder may be a link to a place that holds more
+        if (
+            entry.suffix in (".spool", PROVEN) and entry.stem not in names
+        ):  # the folder may be a link to a place that holds more
             remove_tree(entry)
 
 
@@ -359,17 +364,17 @@ def _collect(
     plan: Plan, engine: Engine, engines: ExitStack, spool: Path, rejects: Path, log: Log, progress: Progress | None
 ) -> tuple[Plan, Collected, RejectWriter, Engine]:
     """Runs the chunks; with the reference tokenizer when a fast back end turns out to give other ids."""
-    before = {entry.name for entry in spool.iterdir()}
+    assert plan.encode is not None
     try:
-        with RejectWriter(rejects, [source.spec.name for source in plan.sources]) as writer:
-            return plan, collect(plan, engine, writer.add, progress), writer, engine
+        with (
+            BackEndProof(plan.encode, early=plan.encode.load_early) as proof,
+            RejectWriter(rejects, [source.spec.name for source in plan.sources]) as writer,
+        ):
+            return plan, collect(plan, engine, writer.add, progress, proof), writer, engine
     except BackEndDiffers as differs:
         log(f"{differs.problems[0]}; the reference tokenizer is used, which is slower")
         engines.close()
-        for entry in spool.iterdir():
-            if entry.name not in before:
-                remove_tree(entry)  # made by the back end that differs
-        assert plan.encode is not None
+        _prune(spool, set())  # made by the back end that differs, in this run or in one that was killed
         plan, engine = _open_engine(replace(plan, encode=replace(plan.encode, back_end="tokenizers")), engines, spool)
         return _collect(plan, engine, engines, spool, rejects, log, progress)
 

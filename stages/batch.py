@@ -74,8 +74,8 @@ class BatchSpec:
 
 
 class Task(NamedTuple):
-    """One chunk of one file of one source. wanted: only that many of its records are taken (-1: all). check: prove the
-    tokenizer's back end on texts of this chunk."""
+    """One chunk of one file of one source. wanted: only that many of its records are taken (-1: all). check: texts of
+    this chunk prove the tokenizer's back end."""
 
     source: int
     path: str
@@ -117,8 +117,9 @@ class ChunkResult(NamedTuple):
     examples: Any
     reused: bool
     text_bytes: int
-    checked_texts: int = 0  # texts of this chunk whose ids were compared with the reference's
+    checked_texts: int = 0  # texts of this chunk whose ids are compared with the reference's
     seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    sample: Any = None  # those texts, their ids and offsets, when nobody has compared them yet
     seen: dict[str, int] = {}  # noqa: RUF012  # records in which the template adds or takes something, by habit
 
 

@@ -37,7 +37,7 @@ from .read import Chunk, Record
 from .render import Rendered, Renderer, RenderOptions, SpecialIds
 from .setrules import SetState
 from .spool import Spool, write_spool
-from .tokenize import Encoder, ReferenceEncoder, compare, load_encoder
+from .tokenize import NASTY, Encoder, Ids, Offsets, ReferenceEncoder, load_encoder
 from .tokenizer_files import FittedTokenizer, TokenizerFiles, fit, load_tokenizer_files
 
 OVERLONG = ("truncate", "drop", "error", "split")
@@ -99,6 +99,9 @@ KEPT, REJECTED, DROPPED = 0, 1, 2
 CHECK_RECORDS, CHECK_CHARS = 150, 150_000  # of each checked chunk: about 0.1 s of the reference tokenizer
 
 
+PROVEN = ".proven"  # beside a spool file: its sample had the reference's ids (pipeline.backend)
+
+
 class BackEndDiffers(Fault):
     """A fast back end cannot load, or gives other ids than the reference: the run starts again with the reference."""
 
@@ -126,7 +129,6 @@ class Encoding:
 
     spec: EncodeSpec
     _loaded: tuple[Rendering, Encoder] | None = field(default=None, repr=False)
-    _reference: Encoder | None = field(default=None, repr=False)
 
     def tools(self) -> tuple[Rendering, Encoder]:
         """Renderer and encoder."""
@@ -150,7 +152,7 @@ class Encoding:
 
     def release(self) -> None:
         """Lets go of tokenizer and renderer."""
-        self._loaded = self._reference = None
+        self._loaded = None
         fitted_tokenizer.cache_clear()
         gc.collect()
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps what was freed; other libraries do not
@@ -206,7 +208,7 @@ class Encoding:
         tally, kept, setstate = check_records(state, task, chunk, renderer.render, plain)
         marks.append(time.perf_counter())
         examples = [rendered for _, _, rendered in kept]
-        checked = self.check(examples, encoder) if task.check else 0
+        sample = self.sample(examples, encoder) if task.check and self.spec.back_end != "tokenizers" else None
         encoded = encode(examples, encoder)
         pieces = np.ones(len(kept), dtype=np.int64)
         if self.spec.overlong == "split" and self.spec.cut.kind == "lm":
@@ -226,29 +228,31 @@ class Encoding:
             "places": places.ravel(),
             "hash": np.repeat(np.array(setstate.hashes(), dtype=np.uint64), pieces),
         }
-        meta = _meta(tally, setstate, len(chunk_bytes)) | {"checked_texts": checked, "seen": dict(sorted(seen.items()))}
+        meta = _meta(tally, setstate, len(chunk_bytes)) | {
+            "checked_texts": len(sample[0]) if sample is not None else 0,
+            "seen": dict(sorted(seen.items())),
+        }
         if spool_path:
             write_spool(spool_path, meta, {"ids": encoded.ids, **sections})
         result = self._finish(state, task, chunk, spool_path, meta, sections, reused=False)
         checking, tokenizing, keeping = marks[1] - marks[0], marks[2] - marks[1], time.perf_counter() - marks[2]
-        return result._replace(seconds=(checking, tokenizing, keeping))
+        return result._replace(seconds=(checking, tokenizing, keeping), sample=sample)
 
     def _spooled(self, task: Task, path: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Summary and sections of a chunk that was finished before; None when its file is not there or not whole."""
         with contextlib.suppress(OSError, ValueError, KeyError), Spool(path) as spool:
-            unproven = task.check and not spool.meta["checked_texts"] and self.spec.back_end != "tokenizers"
-            if not unproven and spool.intact():
+            proven = self.spec.back_end == "tokenizers" or not task.check
+            proven = proven or bool(spool.meta["checked_texts"] and os.path.exists(os.path.splitext(path)[0] + PROVEN))
+            if proven and spool.intact():
                 return spool.meta, {name: spool.section(name) for name in spool.names() if name != "ids"}
         return None
 
-    def check(self, examples: list[Rendered], encoder: Encoder) -> int:
-        """Compares a fast back end with the reference on texts spread over the chunk and on the nasty set.
+    def sample(self, examples: list[Rendered], encoder: Encoder) -> tuple[list[str], Ids, Offsets]:
+        """Nasty texts and some spread over the chunk, and what the back end makes of them, for `pipeline.backend`.
 
-        Returns how many texts were compared. Raises BackEndDiffers when one has other ids.
+        Raises BackEndDiffers when it cannot encode them.
         """
-        if self.spec.back_end == "tokenizers":
-            return 0
-        texts: dict[str, None] = {}
+        texts = dict.fromkeys(NASTY)
         size = 0
         for example in examples[:: max(len(examples) // CHECK_RECORDS, 1)]:
             for half in example.halves:
@@ -256,13 +260,12 @@ class Encoding:
                     if isinstance(piece, str) and piece not in texts and size < CHECK_CHARS:
                         texts[piece] = None
                         size += len(piece)
-        if self._reference is None:
-            split = self.spec.split_special_tokens
-            self._reference = load_encoder("tokenizers", self.json_text(), split_special_tokens=split)
-        verdict = compare(encoder, self._reference, list(texts))
-        if verdict.differ:
-            raise BackEndDiffers(verdict.reason)
-        return verdict.texts
+        try:
+            return list(texts), *encoder.encode(list(texts))
+        except BaseException as error:  # as in `tools`
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            raise BackEndDiffers(f"{self.spec.back_end} cannot encode: {str(error)[:120]}") from error
 
     def _finish(
         self, state: State, task: Task, chunk: Chunk, spool_path: str, meta: dict[str, Any], sections: dict[str, Any],
