@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from registry.rules import Policy
 from stages.assemble import CutOptions, cut, example_limit, example_tokens, trained_tokens
-from stages.encoding import DROPPED, KEPT, REJECTED, cut_notes
+from stages.lengths import DROPPED, KEPT, REJECTED, cut_notes
 from stages.pack import pack
 
 from .arrange import SourceLedger, ledgers, shuffled, total
@@ -169,7 +169,7 @@ def cost(history: History, cutoff_len: int, before: Sequence[Counter[str]] | Non
 
 
 def fates(history: History, cutoff_len: int) -> NDArray[np.uint8]:
-    """What becomes of each example under a cutoff: KEPT, REJECTED or DROPPED (stages.encoding)."""
+    """What becomes of each example under a cutoff: KEPT, REJECTED or DROPPED (stages.lengths)."""
     return _cut(history, cutoff_len)[0].fate
 
 

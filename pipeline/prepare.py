@@ -28,7 +28,7 @@ from stages.read import is_url
 from stages.tokenize import MEDIUM_BYTES
 
 from . import space
-from .arrange import Arranged, SourceLedger, Table, arrange, left_out, make_rows, make_table, total
+from .arrange import Arranged, SourceLedger, Table, arrange, left_out, make_table, total
 from .backend import BackEndProof
 from .card import NAME as CARD
 from .card import data_card, example_lengths
@@ -44,6 +44,7 @@ from .progress import Progress
 from .proof import Proof, note_proof
 from .publish import CACHE, KEYS, clean, locked, new_build, open_output, publish
 from .rejects import RejectWriter
+from .rows import make_rows
 from .setcheck import check_habits, check_set, check_split, stop_on_mapping
 from .store import is_store, local_folder
 from .summary import validation_report

@@ -13,10 +13,11 @@ import numpy as np
 from stages.files import make_folder, write_whole
 from stages.write import ShardResult, ShardTask
 
-from .arrange import Rows, Table
+from .arrange import Table
 from .engines import Engine
 from .manifest import dump
 from .plan import Plan
+from .rows import Rows
 
 SHARD_BYTES_MOST = 256 << 20
 SHARD_BYTES_LEAST = 32 << 20

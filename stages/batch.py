@@ -100,7 +100,7 @@ class ChunkResult(NamedTuple):
 
     read: records seen. counts: notes by (rule, severity). findings: capped a rule, in record order. rejected: records
     by the rule that rejected them. hashes: 64-bit content hash of each kept record, in order. examples: lengths of
-    each kept record (stages.encoding.Examples), None when nothing was tokenized. reused: it came from the spool.
+    each kept record (stages.lengths.Examples), None when nothing was tokenized. reused: it came from the spool.
     seconds: taken to check and render, to tokenize, and to keep the result.
     """
 

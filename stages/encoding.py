@@ -14,7 +14,7 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -27,15 +27,16 @@ from . import assemble as assembling
 from . import encode as encoding
 from . import render as rendering
 from . import truncate as truncating
-from .assemble import CutOptions, cut, example_tokens, trained_tokens
-from .batch import ChunkResult, Reject, State, Tally, Task, _result, check_records
+from .assemble import CutOptions
+from .batch import ChunkResult, State, Task, _result, check_records
+from .chunk_summary import restore, summary
 from .conversation import Conversation
 from .encode import encode
-from .findings import Finding, Note
+from .findings import Note
+from .lengths import cut_examples
 from .overlong import split_overlong
-from .read import Chunk, Record
+from .read import Chunk
 from .render import Rendered, Renderer, RenderOptions, SpecialIds
-from .setrules import SetState
 from .spool import Spool, write_spool
 from .tokenize import NASTY, Encoder, Ids, Offsets, ReferenceEncoder, load_encoder
 from .tokenizer_files import FittedTokenizer, TokenizerFiles, fit, load_tokenizer_files
@@ -75,27 +76,6 @@ class EncodeSpec:
         return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 
-class Examples(NamedTuple):
-    """Lengths of a chunk's kept records, one item each, in input order.
-
-    record: index in the file (int64). tokens_in, trained_in: before the cut; tokens, trained: after it (int32). halves:
-    how many halves (int32). hash: 64-bit content hash (uint64). fate: 0 kept, 1 rejected by the cut, 2 dropped for its
-    length (uint8). spool: the file that holds the ids.
-    """
-
-    spool: str
-    record: NDArray[np.int64]
-    line: NDArray[np.int64]
-    tokens_in: NDArray[np.int32]
-    trained_in: NDArray[np.int32]
-    tokens: NDArray[np.int32]
-    trained: NDArray[np.int32]
-    halves: NDArray[np.int32]
-    hash: NDArray[np.uint64]
-    fate: NDArray[np.uint8]
-
-
-KEPT, REJECTED, DROPPED = 0, 1, 2
 CHECK_RECORDS, CHECK_CHARS = 150, 150_000  # of each checked chunk: about 0.1 s of the reference tokenizer
 
 
@@ -228,7 +208,7 @@ class Encoding:
             "places": places.ravel(),
             "hash": np.repeat(np.array(setstate.hashes(), dtype=np.uint64), pieces),
         }
-        meta = _meta(tally, setstate, len(chunk_bytes)) | {
+        meta = summary(tally, setstate, len(chunk_bytes)) | {
             "checked_texts": len(sample[0]) if sample is not None else 0,
             "seen": dict(sorted(seen.items())),
         }
@@ -271,156 +251,13 @@ class Encoding:
         self, state: State, task: Task, chunk: Chunk, spool_path: str, meta: dict[str, Any], sections: dict[str, Any],
         *, reused: bool,
     ) -> ChunkResult:  # fmt: skip
-        """Applies the cut to the lengths, and says what it cost."""
-        spec, options = self.spec, self.spec.cut
-        tally, setstate = _tally(meta, task, state)
-        halves, trained, counts = sections["halves"], sections["trained"], sections["counts"]
-        places = sections["places"].reshape(-1, 4)
-        kept, changed = cut(halves, counts, options)
-        tokens_in = example_tokens(halves, counts, options)
-        trained_in = trained_tokens(halves, trained, counts, options)
-        tokens = example_tokens(kept, counts, options)
-        trained_after = trained_tokens(kept, trained, counts, options)
-        fate = np.zeros(len(counts), dtype=np.uint8)
-        too_long = tokens_in > options.limit_tokens
-        if spec.overlong == "drop":
-            fate[too_long] = DROPPED
-        borders = np.zeros(len(counts) + 1, dtype=np.int64)
-        np.cumsum(counts, out=borders[1:])
-        look = changed | too_long if options.kind != "prompt" else changed
-        if options.kind in ("lm", "pref", "unpaired"):
-            look |= trained_after == (options.reserved_tokens if options.kind == "lm" else 0)
-        start = chunk.start
-        data = chunk.data or b""
-        for example in np.nonzero(look)[0].tolist():
-            first, last = int(borders[example]), int(borders[example + 1])
-            before, after = halves[first:last].tolist(), kept[first:last].tolist()
-            if fate[example] == DROPPED:
-                record, line, offset, size = places[example].tolist()
-                what = f"{sum(before):,} tokens are more than cutoff_len allows; the example is left out"
-                note = Note("length.dropped", "", what, str(sum(before)))
-                if tally.judge(Record(data[offset - start : offset - start + size], line, record, offset), [note]):
-                    fate[example] = REJECTED
-                continue
-            notes = list(cut_notes(spec, before, after, trained[first:last].tolist(), int(trained_after[example])))
-            if not notes:
-                continue
-            record, line, offset, size = places[example].tolist()
-            raw = data[offset - start : offset - start + size]
-            if spec.overlong == "split" and np.count_nonzero(places[:, 0] == record) > 1:
-                # a piece of a conversation that goes on elsewhere: it is left out, the record is not rejected
-                if notes[0].rule == "length.no-trained-token":
-                    fate[example] = DROPPED
-                continue
-            if tally.judge(Record(raw, line, record, offset), notes):
-                fate[example] = REJECTED
+        """Applies the cut to the lengths, and counts what it cost."""
+        tally, setstate = restore(meta, task, state)
+        examples = cut_examples(self.spec, tally, chunk, sections, spool_path)
         result = _result(task, tally, setstate, None, reused=reused, text_bytes=int(meta["text_bytes"]))
-        return result._replace(
-            # a file that came ninth and is now eighth has another part in the check
-            checked_texts=int(meta["checked_texts"]) if task.check else 0,
-            seen=meta["seen"],
-            examples=Examples(
-                spool=spool_path,
-                record=places[:, 0].copy(),
-                line=places[:, 1].copy(),
-                tokens_in=tokens_in.astype(np.int32),
-                trained_in=trained_in.astype(np.int32),
-                tokens=tokens.astype(np.int32),
-                trained=trained_after.astype(np.int32),
-                halves=counts,
-                hash=sections["hash"],
-                fate=fate,
-            ),
-        )
-
-
-def cut_notes(
-    spec: EncodeSpec, before: list[int], after: list[int], trained: list[int], trained_after: int
-) -> list[Note]:
-    """What the cut did to one example, in words."""
-    limit = spec.cut.limit_tokens
-    whole = sum(before)
-    reserved = spec.cut.reserved_tokens
-    if trained_after <= reserved and spec.cut.kind == "lm":
-        cause = "every turn is masked" if before == after else f"the cut at {limit} tokens left none"
-        if before == after and not any(length and flag for length, flag in zip(before, trained, strict=True)):
-            cause = "no turn carries a loss"
-        return [Note("length.no-trained-token", "", f"no trained token is left: {cause}", str(whole))]
-    if spec.cut.kind in ("pref", "unpaired") and 0 in after[1:]:
-        return [Note("length.no-trained-token", "", f"an answer is empty after the cut at {limit} tokens", str(whole))]
-    if spec.overlong == "error" and whole + reserved > limit:
-        return [
-            Note(
-                "length.over-cutoff",
-                "",
-                f"{whole + reserved} tokens are more than cutoff_len allows ({limit})",
-                str(whole),
-            )
-        ]
-    if before == after:
-        return []
-    notes = []
-    if spec.cut.kind == "lm":
-        lost_turns = sum(1 for was, now in zip(before[1::2], after[1::2], strict=True) if was and not now)
-        cut_answers = sum(1 for was, now in zip(before[1::2], after[1::2], strict=True) if 0 < now < was)
-        cut_prompts = sum(1 for was, now in zip(before[::2], after[::2], strict=True) if 0 < now < was)
-    else:
-        lost_turns = 0
-        cut_answers = sum(1 for was, now in zip(before[1:], after[1:], strict=True) if now < was)
-        cut_prompts = int(after[0] < before[0])
-    size = f"{whole} tokens, {sum(after)} kept"
-    if cut_answers:
-        notes.append(Note("length.answer-cut", "", f"an answer is cut at {limit} tokens and has lost its end", size))
-    if cut_prompts:
-        notes.append(Note("length.prompt-cut", "", f"a prompt is cut at {limit} tokens; its last words are gone", size))
-    if lost_turns:
-        notes.append(Note("length.turns-lost", "", f"{lost_turns} answer(s) lie past the cut at {limit} tokens", size))
-    return notes
-
-
-# --- a chunk's summary as JSON, so that a reused chunk says the same --------------------------------------------------
-
-
-def _meta(tally: Tally, setstate: Any, text_bytes: int) -> dict[str, Any]:
-    return {
-        "read": tally.read,
-        "counts": [[rule, severity, count] for (rule, severity), count in sorted(tally.counts.items())],
-        "rejected": dict(sorted(tally.rejected.items())),
-        "findings": [list(finding) for finding in tally.findings],
-        "rejects": [
-            [
-                reject.data.hex(),
-                reject.line,
-                reject.record,
-                reject.byte_offset,
-                reject.rule,
-                [list(f) for f in reject.findings],
-            ]
-            for reject in tally.rejects
-        ],
-        "setstate": setstate.as_dict(),
-        "text_bytes": text_bytes,
-    }
-
-
-def _tally(meta: dict[str, Any], task: Task, state: State) -> tuple[Tally, SetState]:
-    def finding(row: list[Any]) -> Finding:
-        # the same bytes may stand in another file now
-        return Finding(*row)._replace(path=task.path)
-
-    tally = Tally(task.path, state.spec.policy)
-    tally.read = meta["read"]
-    for rule, severity, count in meta["counts"]:
-        tally.counts[rule, severity] = count
-    tally.rejected.update(meta["rejected"])
-    tally.findings = [finding(row) for row in meta["findings"]]
-    for found in tally.findings:
-        tally._kept_of_rule[found.rule] += 1
-    tally.rejects = [
-        Reject(bytes.fromhex(data), line, record, offset, rule, tuple(finding(row) for row in rows))
-        for data, line, record, offset, rule, rows in meta["rejects"]
-    ]
-    return tally, SetState.from_dict(meta["setstate"], task.path)
+        # a file that came ninth and is now eighth has another part in the check
+        checked = int(meta["checked_texts"]) if task.check else 0
+        return result._replace(checked_texts=checked, seen=meta["seen"], examples=examples)
 
 
 VERSIONS = {
@@ -429,8 +266,3 @@ VERSIONS = {
     "truncate": truncating.VERSION,
     "assemble": assembling.VERSION,
 }
-
-
-def exists(path: str) -> bool:
-    """Whether a spool file is there."""
-    return bool(path) and os.path.exists(path)
