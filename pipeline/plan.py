@@ -206,7 +206,6 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
 def _with_tokens(plan: Plan, model: str) -> Plan:
     from registry.templates import load_template
     from stages.assemble import CutOptions, example_limit
-    from stages.autotemplate import load_auto
     from stages.encoding import EncodeSpec, fitted_tokenizer
     from stages.render import RenderOptions
     from stages.tokenize import choose
@@ -220,6 +219,8 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
     )
     files, fitted = fitted_tokenizer(model, name, compat, extra)
     if template is None and plan.kind != "pt":
+        from stages.autotemplate import load_auto  # and jinja2 with it
+
         template_sha256 = load_auto(model, files.raw).sha256  # raises when the tokenizer has no chat template
     else:
         template_sha256 = hashlib.sha256(template.text.encode()).hexdigest() if template else ""
