@@ -1,12 +1,13 @@
 """`prep pack` beside what its work must cost: ratios taken in one run, on one input, with one worker count.
 
-    python tests/benchmarks/run.py --assets DIR [--sizes 1,2,4] [--part 1.0] [--no-trainer-path]
+    python tests/benchmarks/run.py --assets DIR [--sizes 1,2,4] [--part 1.0] [--no-trainer-path] [--llamafactory PYTHON]
 
 DIR holds data/{alpaca,sharegpt,messages}.jsonl and tok/qwen3/tokenizer.json. Size n repeats every file n times with a
 unique prefix. Printed: seconds, peak memory (PSS) of the whole process tree, and ratios to
   (a) a bare loop of orjson.loads over the same lines, in as many processes
   (b) the bare tokenizers on the same segments, all cores, one cold pass, loading not counted
   (c) what trainers do: `datasets.map` and one tokenizer call a segment (trainer_path.py, size 1 only)
+  (d) LLaMA-Factory itself, run by the interpreter of an environment that has it (llamafactory_path.py, size 1 only)
 Start-up (a run over ten records) is taken off prep's time for (a) and (b), as loading is off theirs.
 """
 
@@ -179,6 +180,7 @@ def main() -> int:
     parser.add_argument("--part", type=float, default=1.0, help="share of each file's records")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--no-trainer-path", action="store_true")
+    parser.add_argument("--llamafactory", help="python of an environment with llamafactory")
     arguments = parser.parse_args()
     tokenizer = arguments.assets / "tok" / "qwen3"
     print(
@@ -208,13 +210,15 @@ def main() -> int:
                 for name, seconds in bare_tokenizers_s(texts, json_text).items():
                     print(f"     (b) {name:<12}  {seconds:6.2f} s   prep / bare = {net / seconds:.1f}")
                 del texts
-            if size == 1 and not arguments.no_trainer_path:
-                script = Path(__file__).with_name("trainer_path.py")
-                words = [str(folder), str(tokenizer), str(work / "trainer"), str(arguments.workers)]
+            paths = [] if arguments.no_trainer_path else [("(c) datasets.map", sys.executable, "trainer_path.py")]
+            if arguments.llamafactory:
+                paths.append(("(d) LLaMA-Factory", arguments.llamafactory, "llamafactory_path.py"))
+            for name, python, script in paths if size == 1 else ():
+                words = [str(folder), str(tokenizer), str(work / script), str(arguments.workers)]
                 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-                seconds, peak = timed([sys.executable, str(script), *words], look_s=1.0)
+                seconds, peak = timed([python, str(Path(__file__).with_name(script)), *words], look_s=1.0)
                 print(
-                    f"     (c) datasets.map  {seconds:6.1f} s   (c) / prep = {seconds / elapsed:.1f}, "
+                    f"     {name:<17} {seconds:5.1f} s   {name[:3]} / prep = {seconds / elapsed:.1f}, "
                     f"less start-up {seconds / net:.1f}; peak {peak:,.0f} MiB"
                 )
             shutil.rmtree(folder)
