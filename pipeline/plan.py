@@ -11,20 +11,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import orjson
 
 from registry.datasets import Dataset, Fields, resolve
-from registry.errors import DataFault, UsageFault
+from registry.errors import DataFault, Fault, UsageFault
 from registry.rules import Policy
 from stages.batch import BatchSpec, SourceSpec
 from stages.formats import FORMATS, Detection
 from stages.formats.detect import Detector
-from stages.read import Chunk, Limits, discover, records, scan
+from stages.read import Chunk, Limits, discover, public, records, scan
 
 from .config import Config
 from .hub import fetch
@@ -32,6 +31,8 @@ from .hub import fetch
 if TYPE_CHECKING:
     from stages.encoding import EncodeSpec
     from stages.tokenizer_files import FittedTokenizer, TokenizerFiles
+
+_NAMED = 3  # files that one remark names; more of them are counted
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def make_plan(
         {str(rule): str(level) for rule, level in _rules(config).items()},
         strict=config.flag("strict"),
     )
-    found, notes = (list(sources), []) if sources is not None else _sources(config, stage, limits)
+    lenient = not needs_tokens  # what is wrong with the records is then told of each
+    found, notes = (list(sources), []) if sources is not None else _sources(config, stage, limits, lenient=lenient)
     plan = Plan(config, stage, kind, tuple(found), policy, notes=tuple(notes), limits=limits)
     model = config.text("model_name_or_path")
     if model is None or (not needs_tokens and config.text("template") is None):
@@ -122,15 +124,14 @@ def _rules(config: Config) -> dict[object, object]:
 # --- sources ----------------------------------------------------------------------------------------------------------
 
 
-def _sources(config: Config, stage: str, limits: Limits) -> tuple[list[Source], list[str]]:
+def _sources(config: Config, stage: str, limits: Limits, *, lenient: bool) -> tuple[list[Source], list[str]]:
     train, evaluation = config.items("dataset"), config.items("eval_dataset")
     if not train and not evaluation:
         raise UsageFault("dataset: not given", hint="name data sets of dataset_info.json, or a file, folder or glob")
     folder = config.text("dataset_dir") or "data"
     notes: list[str] = []
     sources: list[Source] = []
-    problems: list[str] = []
-    hints: list[str] = []
+    wrong: list[Fault] = []
     for names, split in ((train, "train"), (evaluation, "validation")):
         if not names:
             continue
@@ -143,14 +144,42 @@ def _sources(config: Config, stage: str, limits: Limits) -> tuple[list[Source], 
                 where = (
                     f"validation_{dataset.name}" if split != "train" and config.flag("eval_on_each_dataset") else split
                 )
-                sources.append(_source(dataset, files, where, config, stage, limits))
-            except UsageFault as fault:
-                problems += fault.problems
-                if fault.hint:
-                    hints.append(fault.hint)
-    if problems:
-        raise UsageFault(problems, hint=hints[0] if hints else "")
+                sources.append(_source(dataset, files, where, limits, lenient=lenient))
+            except (UsageFault, DataFault) as fault:
+                wrong.append(fault)
+    raise_together(wrong)
+    notes += format_remarks((source.files, source.detection) for source in sources)
     return sources, notes
+
+
+def raise_together(faults: Sequence[Fault]) -> None:
+    """Raises one fault for all of them; mistakes in the command go before those in the data."""
+    if not faults:
+        return
+    kind = UsageFault if any(isinstance(fault, UsageFault) for fault in faults) else DataFault
+    mine = [fault for fault in faults if isinstance(fault, kind)]
+    problems = [problem for fault in mine for problem in fault.problems]
+    raise kind(list(dict.fromkeys(problems)), hint=next((fault.hint for fault in mine if fault.hint), ""))
+
+
+def format_remarks(found: Iterable[tuple[Sequence[str], Detection | None]]) -> list[str]:
+    """What each set was read as and why, one line for all that agree: (files, detection), None when it was given."""
+    alike: dict[str, list[str]] = {}
+    lines = []
+    for files, detection in found:
+        if detection is None:
+            continue
+        name = _named(files)
+        if detection.unanimous:
+            alike.setdefault(f"{detection.format}: {detection.why}", []).append(name)
+        else:
+            lines.append(f"{name}: {detection.reason}")
+    return [*(f"{_named(names)}: {what}" for what, names in alike.items()), *lines]
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(map(public, names[:_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def _data_stage(stage: str) -> str:
@@ -158,20 +187,19 @@ def _data_stage(stage: str) -> str:
     return "predict" if stage in ("grpo", "rloo", "ppo") else stage
 
 
-def _source(dataset: Dataset, files: tuple[str, ...], split: str, config: Config, stage: str, limits: Limits) -> Source:
+def _source(dataset: Dataset, files: tuple[str, ...], split: str, limits: Limits, *, lenient: bool) -> Source:
     form = dataset.format
     detection = None
     if form == "auto":
         detection = detect_format(files, limits)
-        if detection.mixed:
+        form = detection.format or likely_format(detection)
+        if not lenient and detection.mixed:
+            raise _mixed(files, detection, limits)
+        if not lenient and detection.format is None and detection.unknown:
             raise DataFault(
-                f"{files[0]}: {detection.reason}", hint="keep one format a file, or say which with --format"
+                f"{public(files[0])}: {detection.reason}",
+                hint="say it with format=ID (`prep list formats`), or map columns in dataset_info.json",
             )
-        if detection.format is None:
-            raise UsageFault(
-                f"{files[0]}: {detection.reason}", hint="say it with --format, or map columns in dataset_info.json"
-            )
-        form = detection.format
     if form not in FORMATS:
         raise UsageFault(f"{dataset.name}: there is no record format {form!r}")
     known = FORMATS[form]
@@ -179,21 +207,43 @@ def _source(dataset: Dataset, files: tuple[str, ...], split: str, config: Config
     return Source(dataset, SourceSpec(dataset.name, form, fields), files, split, detection)
 
 
+def likely_format(detection: Detection) -> str:
+    """The format to read records as that are of several formats or of none: what is wrong with each is said then."""
+    return max(detection.counts, key=lambda key: detection.counts[key], default="alpaca")
+
+
+def _mixed(files: Sequence[str], detection: Detection, limits: Limits) -> DataFault:
+    if any(detect_format([path], limits).mixed for path in files):
+        return DataFault(
+            f"{public(files[0])}: {detection.reason}", hint="keep one format a file, or say which with format=ID"
+        )
+    return DataFault(
+        f"{_named(files)}: {detection.reason}",
+        hint="make files of each format a data set of their own: dataset=a.jsonl,b.jsonl, or dataset_info.json",
+    )
+
+
 def detect_format(files: Sequence[str], limits: Limits) -> Detection:
     """Finds out the record format of a set from its first records."""
-    detector, places = Detector(), []
+    detector, places, unreadable = Detector(), [], 0
     for path in files:
         for item in scan(path, limits):
             if not isinstance(item, Chunk):
                 continue
             for record in records(item, limits):
-                with suppress(ValueError):  # what is wrong with a record is said when it is checked
+                try:
                     value = orjson.loads(record.data)
-                    if isinstance(value, dict):
-                        detector.add(value)
-                        places.append(f"{path}:{record.line}")
+                except ValueError:  # what is wrong with it is said when it is checked
+                    unreadable += 1
+                    continue
+                if isinstance(value, dict):
+                    detector.add(value)
+                    places.append(f"{path}:{record.line}")
             break  # one chunk a file tells enough, and the next file may tell more
     found = detector.result()
+    if not places and unreadable:
+        what = f"none of the first {unreadable:,} records can" if unreadable > 1 else "the first record cannot"
+        return dataclasses.replace(found, reason=f"{what} be read: see `prep validate {public(files[0])}`")
     if found.mixed:
         firsts = ", ".join(f"{name} (first at {places[at]})" for name, at in found.first.items())
         return dataclasses.replace(found, reason=f"the records are of several formats: {firsts}")

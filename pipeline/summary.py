@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .collect import Collected
-from .plan import Plan
+from .plan import Plan, Source
 from .reports.model import InputReport, ValidationReport, make_report
 
 if TYPE_CHECKING:
@@ -29,13 +29,19 @@ def validation_report(
                     path=item.path,
                     sha256=item.info.sha256 if item.info else "",
                     bytes=item.info.bytes if item.info else 0,
-                    format=plan.sources[item.source].spec.format,
+                    format=_format_of(plan.sources[item.source]),
                     read=item.read,
                     kept=item.read - rejected,
                     rejected=rejected,
                 )
             )
     return make_report(inputs, counts, findings, repaired=repaired, remarks=remarks, elapsed_s=elapsed_s)
+
+
+def _format_of(source: Source) -> str:
+    detection = source.detection
+    nothing_told = detection is not None and detection.format is None and not detection.counts
+    return "unknown" if nothing_told else source.spec.format
 
 
 def pack_summary(outcome: Outcome) -> str:

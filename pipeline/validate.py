@@ -10,23 +10,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry.datasets import INFO_NAME, Dataset, find_dataset_info
 from registry.errors import Fault, UsageFault
 from stages.batch import Reject, SourceSpec
-from stages.files import make_folder
 from stages.findings import clean
-from stages.formats import FORMATS
+from stages.formats import FORMATS, Detection
 from stages.read import Limits, discover
 
 from .collect import Collected, collect
 from .config import Config
 from .engines import open_engine
-from .plan import Plan, Source, detect_format, make_plan
+from .plan import Plan, Source, detect_format, format_remarks, likely_format, make_plan, raise_together
 from .progress import Progress
 from .reports.model import ValidationReport
 from .setcheck import check_habits, check_set
 from .summary import validation_report
+
+if TYPE_CHECKING:
+    from .rejects import RejectFolder
 
 STAGE_OF_KIND = {"sft": "sft", "pref": "dpo", "kto": "kto", "pt": "pt"}
 
@@ -56,21 +59,28 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
                 f"prep validate dataset={clean(name)} dataset_dir={folder}"
             )
     groups: dict[str, list[Source]] = {}
-    for path in dict.fromkeys(found for spec in paths for found in discover(spec)):
+    files: list[str] = []
+    wrong: list[Fault] = []
+    for spec in paths:
+        try:
+            files += discover(spec)
+        except UsageFault as fault:
+            wrong.append(fault)
+    raise_together(wrong)
+    detections: list[tuple[list[str], Detection | None]] = []
+    for path in dict.fromkeys(files):
         name = form
         fields = None
+        detection = None
         if form == "auto":
             detection = detect_format([path], limits)
-            name = detection.format or max(detection.counts, key=lambda key: detection.counts[key], default="")
+            name = detection.format or likely_format(detection)
             fields = detection.fields
-            remarks.append(f"{path}: {detection.reason}")
-            if not name:
-                # nothing to go by: what is wrong with the bytes is said all the same
-                name = "alpaca"
         known = FORMATS[name]
         stage = config.method if "stage" in config.given else STAGE_OF_KIND[known.kind]
         data = Dataset(path, (path,), format=name, fields=fields)
-        source = Source(data, SourceSpec(path, name, fields or known.default_fields), (path,))
+        source = Source(data, SourceSpec(path, name, fields or known.default_fields), (path,), detection=detection)
+        detections.append(([path], detection))
         groups.setdefault(stage, []).append(source)
     if not groups:
         raise UsageFault(
@@ -79,7 +89,7 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
     plans = []
     for stage, sources in groups.items():
         plans.append(make_plan(config.with_values(stage=stage), needs_tokens=False, limits=limits, sources=sources))
-    return plans, remarks
+    return plans, [*remarks, *format_remarks(detections)]
 
 
 def _registered(spec: str) -> str:
@@ -104,26 +114,36 @@ def validate(
     """
     started = time.perf_counter()
     runs: list[tuple[Plan, Collected]] = []
-    for number, plan in enumerate(plans):
+    folder = _reject_folder(plans, Path(rejects)) if rejects is not None else None
+    for plan in plans:
         with Progress(quiet=quiet, total_bytes=plan.input_bytes) as progress:
-            if rejects is None:
+            if folder is None:
                 with open_engine(plan.config, plan.batch_spec(None), plan.input_bytes) as engine:
                     collected = collect(plan, engine, None, progress)
             else:
-                collected = _collect_with_rejects(plan, Path(rejects), number, progress)
+                collected = _collect_with_rejects(plan, folder, progress)
         check_set(plan, collected)
         check_habits(plan, collected)
         runs.append((plan, collected))
+    if folder is not None:
+        folder.finish()
     elapsed = time.perf_counter() - started
     return Checked(validation_report(runs, remarks=remarks, elapsed_s=elapsed), list(plans))
 
 
-def _collect_with_rejects(plan: Plan, folder: Path, number: int, progress: Progress) -> Collected:
-    from .rejects import RejectWriter
+def _reject_names(plan: Plan) -> list[str]:
+    return [Path(source.spec.name).name for source in plan.sources]
 
-    make_folder(folder)
-    names = [Path(source.spec.name).name for source in plan.sources]
-    with RejectWriter(folder, names, first=number) as writer:
+
+def _reject_folder(plans: Sequence[Plan], folder: Path) -> RejectFolder:
+    from .rejects import RejectFolder
+
+    read = [path for plan in plans for source in plan.sources for path in source.files]
+    return RejectFolder(folder, [name for plan in plans for name in _reject_names(plan)], read)
+
+
+def _collect_with_rejects(plan: Plan, folder: RejectFolder, progress: Progress) -> Collected:
+    with folder.writer(_reject_names(plan)) as writer:
 
         def add(source: int, reject: Reject) -> None:
             writer.add(source, reject)

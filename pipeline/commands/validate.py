@@ -118,7 +118,11 @@ _OPTION = {"error": "errors", "warning": "warnings", "off": "offs"}
 def _print(report: Any, how: str, *, quiet: bool) -> None:
     from pipeline.reports import reporter
     from pipeline.reports.text_ import write as write_text
+    from stages.findings import clean
 
+    if how not in ("text", "html") and not quiet:
+        for remark in report.remarks:
+            click.echo(clean(remark), err=True)
     if how != "text":
         sys.stdout.buffer.write(reporter(how)(report).encode("utf-8"))
         sys.stdout.buffer.flush()

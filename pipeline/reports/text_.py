@@ -13,7 +13,6 @@ error  role.unknown  2 findings
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable
@@ -26,7 +25,6 @@ from .model import ValidationReport
 COLUMNS = 80
 CAP = 5  # findings shown of each rule
 _INDENT = "  "
-_UNANIMOUS = re.compile(r"\((\d[\d,]*) of \1 records\)$")  # how a format was told, by all records of a file
 
 Paint = Callable[[str, str], str]
 
@@ -102,8 +100,6 @@ def _summary(report: ValidationReport, paint: Paint) -> list[str]:
         if len(report.inputs) > 20:
             lines.append(f"{_INDENT}... {len(report.inputs) - 20:,} more files")
     for remark in report.remarks:
-        if len(report.inputs) > 1 and _UNANIMOUS.search(remark):
-            continue  # the format stands in the file's line already
         lines += _wrapped(clean(remark), "")
     if not report.counts:
         lines.append("nothing found")

@@ -40,7 +40,8 @@ class Detection:
 
     format: id, or None when it cannot be told or the records are of several formats. fields: the map that fits.
     reason: one sentence. first: 0-based index of the first record of each format seen, in order of appearance.
-    counts: records of each. unknown: records that fit no format.
+    counts: records of each. unknown: records that fit no format. why: by what the format was told. unanimous: every
+    record agrees.
     """
 
     format: str | None
@@ -49,6 +50,8 @@ class Detection:
     first: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     unknown: int = 0
+    why: str = ""
+    unanimous: bool = False
 
     @property
     def mixed(self) -> bool:
@@ -105,8 +108,10 @@ class Detector:
             here = f"the keys are {keys}" if keys else "they are not objects"
             return Detection(None, None, f"no known format fits the records: {here}", unknown=self.unknown)
         fields = self.fields[name]
-        reason = f"{name}: {_because(name, fields)} ({whole} of {self.read} records)"
-        return Detection(name, fields, reason, dict(self.first), dict(self.counts), self.unknown)
+        why = _because(name, fields)
+        reason = f"{name}: {why} ({whole} of {self.read} records)"
+        first, counts = dict(self.first), dict(self.counts)
+        return Detection(name, fields, reason, first, counts, self.unknown, why, whole == self.read)
 
 
 def detect(records: Iterable[object]) -> Detection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import tempfile
@@ -184,3 +185,83 @@ def test_validate_says_what_pack_takes_in(records: list[Any], cutoff: int, packi
         assert ledger["read"] - sum(ledger["rejected"].values()) == checked.kept
     finally:
         shutil.rmtree(folder)
+
+
+# --- formats that are found out ---------------------------------------------------------------------------------------
+
+ALPACA, SHAREGPT = json.dumps(GOOD).encode(), json.dumps(GOOD_CHAT).encode()
+UNREADABLE = {
+    "empty": b"",
+    "garbage": b"no\njson\n",
+    "damaged": gzip.compress(ALPACA * 50)[:40],
+    "utf-16": b"\xff\xfe{\x00}\x00",
+}
+
+
+def test_files_that_agree_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was decided and why: once for all files that agree, also beside a machine-readable report."""
+    paths = [str(write(tmp_path / f"{name}.jsonl", [ALPACA])) for name in "abcd"]
+    run(["validate", *paths, "--json"])
+    said = capsys.readouterr()
+    lines = [line for line in said.err.splitlines() if "the records have" in line]
+    assert len(lines) == 1
+    assert "a.jsonl" in lines[0] and "and 1 more: alpaca: the records have" in lines[0]
+    json.loads(said.out)
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+@pytest.mark.parametrize("route", ["file", "data set", "pack", "convert"])
+def test_a_file_in_which_nothing_can_be_read_is_the_datas_fault(
+    what: str, route: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By whichever way it comes: exit 1, not 2, and `validate` says what is wrong with the bytes."""
+    path = tmp_path / ("a.jsonl.gz" if what == "damaged" else "a.jsonl")
+    path.write_bytes(UNREADABLE[what])
+    words = {
+        "file": ["validate", str(path), "--json"],
+        "data set": ["validate", f"dataset={path}", "--json"],
+        "pack": [
+            "pack",
+            f"dataset={path}",
+            f"model_name_or_path={TINY}",
+            "template=qwen3",
+            "-o",
+            str(tmp_path / "out"),
+        ],
+        "convert": ["convert", "--to", "openai", str(path), "-o", str(tmp_path / "out.jsonl")],
+    }[route]
+    assert run(words) == 1
+    said = capsys.readouterr()
+    if "validate" in words:
+        report = json.loads(said.out)
+        assert report["totals"]["errors"] and report["findings"]
+        assert report["inputs"][0]["format"] == "unknown"
+    else:
+        assert "--format" not in said.err
+
+
+def test_a_mixed_file_has_a_report_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`validate` goes through it and exits 1; `pack` refuses it, and names the first record of each format."""
+    path = write(tmp_path / "a.jsonl", [ALPACA, ALPACA, SHAREGPT])
+    assert run(["validate", f"dataset={path}", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["totals"]["read"] == 3
+    out = str(tmp_path / "out")
+    assert run(["pack", f"dataset={path}", f"model_name_or_path={TINY}", "template=qwen3", "-o", out]) == 1
+    error = capsys.readouterr().err
+    assert f"alpaca (first at {path}:1), sharegpt (first at {path}:3)" in error
+
+
+def test_a_folder_with_a_file_of_each_format_is_told_as_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a.jsonl", [ALPACA])
+    write(tmp_path / "b.jsonl", [SHAREGPT])
+    out = str(tmp_path / "out")
+    assert run(["pack", f"dataset={tmp_path}", f"model_name_or_path={TINY}", "template=qwen3", "-o", out]) == 1
+    assert "make files of each format a data set of their own" in capsys.readouterr().err
+
+
+def test_all_files_that_are_missing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["validate", str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl")]) == 2
+    error = capsys.readouterr().err
+    assert "one.jsonl: no such file" in error and "two.jsonl: no such file" in error
