@@ -25,12 +25,16 @@ from stages.formats.losses import LOSSES
 from stages.read import Chunk, FileInfo, public, scan
 
 from .engines import SMALL_INPUT_BYTES
+from .guard import marks, refuse_folder, refuse_reading
 from .workers import Job, inline, processes
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What is asked for. report, rejects: where to write them, None for nowhere. strict: publish nothing lossy."""
+    """What is asked for. report, rejects: where to write them, None for nowhere. strict: publish nothing lossy.
+
+    tables: files that are read beside the data, and so are not to be written.
+    """
 
     files: tuple[str, ...]
     spec: ConvertSpec
@@ -39,6 +43,7 @@ class Conversion:
     strict: bool = False
     report: Path | None = None
     rejects: Path | None = None
+    tables: tuple[str, ...] = ()
 
 
 @dataclass
@@ -119,14 +124,17 @@ def convert_files(asked: Conversion, on_progress: Callable[[ConvertResult], None
     done = Converted()
     target = FORMATS[asked.spec.to_id]
     make_folder(asked.out.parent)
+    if asked.report is not None:
+        make_folder(asked.report.parent)
     with ExitStack() as stack:
         report = stack.enter_context(ReportWriter(asked.report, asked)) if asked.report else None
-        rejects = None
+        folder = rejects = None
         if asked.rejects is not None:
-            from .rejects import RejectWriter
+            from .rejects import RejectFolder
 
-            make_folder(asked.rejects)
-            rejects = stack.enter_context(RejectWriter(asked.rejects, [asked.out.stem]))
+            beside = [asked.out, *([asked.report] if asked.report else [])]
+            folder = RejectFolder(asked.rejects, [asked.out.stem], [*asked.files, *beside])
+            rejects = stack.enter_context(folder.writer([asked.out.stem]))
         try:
             with open_rows(asked.out, flat=target.family in ("alpaca", "pretrain")) as rows:
                 for result in _ordered(asked, done):
@@ -145,6 +153,8 @@ def convert_files(asked: Conversion, on_progress: Callable[[ConvertResult], None
         done.elapsed_s = time.perf_counter() - started
         if report is not None:
             report.finish(done)
+    if folder is not None:
+        folder.finish()
     return done
 
 
@@ -160,13 +170,14 @@ def _finish(asked: Conversion, done: Converted, rows: RowSink) -> None:
 
 def _check_output(asked: Conversion) -> None:
     container_of(asked.out)
-    if asked.out.is_dir():
-        raise UsageFault(f"{asked.out}: is a folder; name the file to write", hint=f"-o {asked.out}/converted.jsonl")
-    for path in asked.files:
-        if os.path.exists(path) and asked.out.exists() and os.path.samefile(path, asked.out):
-            raise UsageFault(
-                f"{asked.out}: is the input; prep never writes to its input", hint="give another file with -o"
-            )
+    read = (*asked.files, *asked.tables)
+    refuse_folder(asked.out, "-o", "converted.jsonl")
+    refuse_reading(asked.out, read, "-o")
+    if asked.report is not None:
+        refuse_folder(asked.report, "--report", "lost.json")
+        refuse_reading(asked.report, read, "--report")
+        if marks(asked.report) & marks(asked.out):
+            raise UsageFault(f"--report {asked.report}: is the output as well", hint="give another file with --report")
 
 
 def _ordered(asked: Conversion, done: Converted) -> Iterator[ConvertResult]:

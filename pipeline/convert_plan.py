@@ -34,12 +34,13 @@ class Words:
 
 @dataclass(frozen=True)
 class Sources:
-    """The files, their format and map, and remarks on what was found out."""
+    """The files, their format and map, remarks on what was found out; tables: every dataset_info.json that was read."""
 
     files: tuple[str, ...]
     format: str
     fields: Fields
     remarks: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
 
 
 def read_words(words: Sequence[str], from_id: str | None, to_id: str | None) -> Words:
@@ -85,7 +86,8 @@ def find_sources(words: Words, dataset_dir: str, limits: Limits, changes: dict[s
     changes: fields set by hand. Raises UsageFault when the format cannot be told, DataFault when formats are mixed.
     """
     remarks: list[str] = []
-    found = [_dataset(item, dataset_dir, remarks) for item in words.inputs]
+    tables: list[str] = []
+    found = [_dataset(item, dataset_dir, remarks, tables) for item in words.inputs]
     for data in found:
         if data.num_samples is not None or data.split != "train":
             remarks.append(f"{data.name}: num_samples and split are not applied: all records are converted")
@@ -98,7 +100,7 @@ def find_sources(words: Words, dataset_dir: str, limits: Limits, changes: dict[s
         form = words.from_id
     if form == "auto" or fields is None:
         form, fields = _detected(form, files, limits, remarks)
-    return Sources(files, form, replace(fields, **changes), tuple(remarks))
+    return Sources(files, form, replace(fields, **changes), tuple(remarks), tuple(tables))
 
 
 def _detected(form: str, files: Sequence[str], limits: Limits, remarks: list[str]) -> tuple[str, Fields]:
@@ -107,9 +109,7 @@ def _detected(form: str, files: Sequence[str], limits: Limits, remarks: list[str
         if detection.mixed:
             raise DataFault(f"{files[0]}: {detection.reason}", hint="convert each format by itself, or name one")
         if detection.format is None or detection.fields is None:
-            raise UsageFault(
-                f"{files[0]}: {detection.reason}", hint="say what it is: --from FORMAT, --from-columns k=v"
-            )
+            raise DataFault(f"{files[0]}: {detection.reason}", hint="say what it is: --from FORMAT, --from-columns k=v")
         remarks.append(f"read as {detection.reason}")
         return detection.format, detection.fields
     known = FORMATS[form]
@@ -120,17 +120,19 @@ def _detected(form: str, files: Sequence[str], limits: Limits, remarks: list[str
     return form, known.default_fields
 
 
-def _dataset(spec: str, dataset_dir: str, remarks: list[str]) -> Dataset:
+def _dataset(spec: str, dataset_dir: str, remarks: list[str], tables: list[str]) -> Dataset:
     """One input: a path, with the map of a dataset_info.json beside it if that names it, or a data set's name."""
     if not os.path.exists(spec):
         info = find_dataset_info(dataset_dir)
         if info is not None and spec in info.entries:
             (data,) = resolve([spec], dataset_dir)
+            tables.append(info.path)
             remarks.append(f"{clean(spec)}: read with its map in {clean(info.path)}")
             return data
         return Dataset(spec, (spec,))
     folder = os.path.dirname(spec) or "."
     info = find_dataset_info(folder) if os.path.isfile(spec) else None
+    tables += [info.path] if info is not None else []
     maps: dict[tuple[str, Fields | None], Dataset] = {}
     for name, entry in info.entries.items() if info is not None else ():
         problems: list[str] = []

@@ -76,9 +76,11 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
         strict=options["strict"],
         report=Path(options["report"]) if options["report"] else None,
         rejects=Path(options["rejects"]) if options["rejects"] else None,
+        tables=sources.tables,
     )
-    if options["dataset_info"]:
-        merged_info(os.path.dirname(out), entry_name(out), {"file_name": os.path.basename(out)})  # or it is refused now
+    if options["dataset_info"]:  # it is refused now, or not at all
+        table, _ = merged_info(os.path.dirname(out), entry_name(out), {"file_name": os.path.basename(out)})
+        conversion = replace(conversion, tables=(*sources.tables, table))
     size = sum(os.path.getsize(path) for path in sources.files if os.path.exists(path))
     with Progress(quiet=options["quiet"], total_bytes=size) as progress:
         done = convert_files(conversion, progress)

@@ -21,10 +21,11 @@ def command(out: str, output: str | None, tokenizer: str | None, quiet: bool, wa
     \b
       prep report prepared/chats-sft -o report.html
     """
+    from pipeline.guard import refuse_folder, refuse_output
     from pipeline.page import report_page
     from pipeline.target import open_shards, token_texts
     from registry.errors import UsageFault
-    from stages.files import write_whole
+    from stages.files import make_folder, write_whole
     from stages.findings import clean
 
     from .common import as_json
@@ -35,8 +36,8 @@ def command(out: str, output: str | None, tokenizer: str | None, quiet: bool, wa
 
     shards = open_shards(out, say)
     target = Path(output) if output else Path(f"{Path(out).resolve().name}.html")
-    if target.is_dir():
-        raise UsageFault(f"{target}: is a folder", hint="name a file, such as report.html")
+    refuse_folder(target, "-o", "report.html")
+    refuse_output(target, out, shards.manifest, "-o")
     try:
         texts = token_texts(shards, tokenizer, say)
     except UsageFault as fault:
@@ -46,6 +47,7 @@ def command(out: str, output: str | None, tokenizer: str | None, quiet: bool, wa
         say(f"note: {clean(fault.problems[0])}; the page is without samples ({fault.hint})")
     page = report_page(shards, texts, Path(out).resolve().name)
     data = page.html.encode("utf-8")
+    make_folder(target.parent)
     write_whole(target, data)
     if wanted_json:
         click.echo(as_json({"file": str(target), "bytes": len(data), "samples": page.samples}))
