@@ -133,9 +133,12 @@ def _rows(path: Path) -> int:
         return -1
 
 
+MEND = "delete what is damaged and run `prep pack` again: it makes anew what is missing or was changed"
+
+
 def verify(out: str | os.PathLike[str]) -> dict[str, Any]:
     """Checks an output and returns its manifest. Raises DataFault that names every file that is wrong."""
     wrong = problems(out)
     if wrong:
-        raise DataFault([f"{public(os.fspath(out))}/{line}" for line in wrong], hint="run `prep pack` again")
+        raise DataFault([f"{public(os.fspath(out))}/{line}" for line in wrong], hint=MEND)
     return read_manifest(out)

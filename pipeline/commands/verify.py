@@ -14,7 +14,7 @@ import click
 def command(out: str, quiet: bool, as_json: bool) -> int:
     """Check every shard and lineage file of OUT, a folder or URL, against its manifest: size, rows and sha256."""
     from pipeline.manifest import read_manifest
-    from pipeline.verify import listed_files, problems
+    from pipeline.verify import MEND, listed_files, problems
     from stages.findings import clean
     from stages.read import public
 
@@ -26,7 +26,7 @@ def command(out: str, quiet: bool, as_json: bool) -> int:
     elif wrong:
         for line in wrong:
             click.echo(f"prep: {shown}/{clean(line)}", err=True)
-        click.echo("  hint: run `prep pack` again", err=True)
+        click.echo(f"  hint: {MEND}", err=True)
     elif not quiet:
         click.echo(f"{shown}: all {count} files are as the manifest says")
     return 1 if wrong else 0

@@ -21,7 +21,7 @@ from pipeline.config import load_config
 from pipeline.manifest import read_manifest
 from pipeline.prepare import Outcome, prepare
 from pipeline.publish import locked, open_output
-from pipeline.verify import listed_files, problems
+from pipeline.verify import MEND, listed_files, problems
 from stages import write
 from stages.read import Limits
 from stages.spool import Spool
@@ -166,6 +166,36 @@ def test_nothing_changed_is_up_to_date(chats: Path, tmp_path: Path) -> None:
     before = tree(out)
     assert pack(chats, out).state == "up to date"
     assert tree(out) == before
+
+
+def test_what_verify_finds_is_mended_as_its_hint_says(chats: Path, tmp_path: Path) -> None:
+    """A byte that was changed is seen by the next run; one that rotted in place, once its file is deleted."""
+    out = tmp_path / "out"
+    pack(chats, out)
+    before = tree(out)
+    shard = sorted(out.rglob("*.arrow"))[0]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    assert problems(out)
+    again = pack(chats, out)
+    assert (again.state, again.reasons) == ("written", [f"rebuilding: {shard.relative_to(out)} is damaged"])
+    assert tree(out) == before and not problems(out)
+
+    kept = shard.stat()
+    shard.write_bytes(content)
+    os.utime(shard, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert problems(out) and "delete what is damaged" in MEND
+    shard.unlink()
+    pack(chats, out)
+    assert tree(out) == before and not problems(out)
+
+
+def test_a_copy_of_an_output_is_up_to_date(chats: Path, tmp_path: Path) -> None:
+    """Its files are younger than they were, but hold the same."""
+    pack(chats, tmp_path / "out")
+    shutil.copytree(tmp_path / "out", tmp_path / "copy", copy_function=shutil.copyfile)
+    assert pack(chats, tmp_path / "copy").state == "up to date"
 
 
 def test_what_changed_decides_what_is_done_again(chats: Path, tmp_path: Path) -> None:
