@@ -97,13 +97,34 @@ def prep() -> None:
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Runs a verb and ends the process with the exit code of contract.md."""
+    _open_missing_streams()
     signal.signal(signal.SIGTERM, _terminated)
     code = run(argv)
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # `prep ... | head` ends quietly
         _let_go_of_stdout()
+    except OSError:  # the disk that stdout goes to is full, which `run` has said
+        _let_go_of_stdout()
+        code = code or MachineFault.exit_code
     sys.exit(code)
+
+
+def _open_missing_streams() -> None:
+    """Streams that were closed by whoever started prep (`>&-`) lead nowhere; Python leaves None in their place, and the
+    next file that is opened would get their number, and with it whatever is printed."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)
+        setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # open as long as the process
 
 
 def _let_go_of_stdout() -> None:
