@@ -136,7 +136,8 @@ def convert_files(asked: Conversion, on_progress: Callable[[ConvertResult], None
             folder = RejectFolder(asked.rejects, [asked.out.stem], [*asked.files, *beside])
             rejects = stack.enter_context(folder.writer([asked.out.stem]))
         try:
-            with open_rows(asked.out, flat=target.family in ("alpaca", "pretrain")) as rows:
+            flat = target.family in ("alpaca", "pretrain")
+            with open_rows(asked.out, flat=flat, fields=asked.spec.to_fields) as rows:
                 for result in _ordered(asked, done):
                     rows.add(result.lines, result.written)
                     _take(done, result)

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from stages.columns import AS_JSON
 from stages.convert_chunk import RecordLosses
 from stages.files import create
 from stages.findings import clean
@@ -116,6 +117,16 @@ class ReportWriter:
 # --- for people -------------------------------------------------------------------------------------------------------
 
 
+def _nothing(done: Converted) -> str:
+    """What "nothing was lost" means once the records stand in their file."""
+    changes = {what for counts in done.changed.values() for what in counts} - {AS_JSON}
+    if not changes:
+        return "nothing: converting back gives the same records"
+    if all(what.startswith("missing") for what in changes):
+        return "nothing, but fields that a record lacks come back as null"
+    return "nothing by the conversion; what the file itself cannot hold:"
+
+
 def summary(done: Converted, asked: Conversion) -> str:
     """The closing lines, at most 80 columns wide where the user's names allow it."""
     spec = asked.spec
@@ -126,7 +137,7 @@ def summary(done: Converted, asked: Conversion) -> str:
         ("rejected", f"{done.rejected:,}"),
     ]
     if not done.losses and done.written:
-        rows.append(("lost", "nothing: converting back gives the same records"))
+        rows.append(("lost", _nothing(done)))
     for severity, name in (("content", "lost"), ("form", "form only")):
         of_kind = [item for item in worst_first(done) if LOSSES[item[0][1]].severity == severity]
         if not of_kind:

@@ -144,7 +144,7 @@ def _run(state: _State, task: ProfileTask) -> ProfileResult:
     chunk = task.chunk._replace(data=load(task.chunk))
     tally = Tally(task.path, state.spec.policy)
     seen = FileState()
-    for record in records(chunk, state.spec.limits):
+    for record in records(chunk, state.spec.limits, state.spec.source.fields):
         value = parse(record.data, list(record.notes))
         if value is UNPARSED or not isinstance(value, dict):
             continue

@@ -254,7 +254,7 @@ def check_records(
     skim = validator.skim if render is None or plain is not None else None
     skimmed = 0
     kept: list[Kept] = []
-    listed = read_records(chunk, state.spec.limits)
+    listed = read_records(chunk, state.spec.limits, state.spec.sources[task.source].fields)
     if task.wanted >= 0:
         listed = itertools.islice(listed, task.wanted)
     for record in listed:

@@ -5,7 +5,11 @@ second pass. Types are taken from the values, never guessed from text:
 
     texts, integers, floats, truth values    a column of that type
     lists and objects                        nested columns; a missing key of a message becomes null
-    anything mixed, or a number too wide     its JSON text, counted in `changed`
+    anything mixed, or a number too wide     its JSON text
+
+What the same rows are when prep reads the file is known while it is written: a cell or column of JSON text whose value
+our readers give back (in CSV by the map, in Parquet by a mark on the column) is "as JSON text" in `changed`; everything
+else there is what does not come back as it was.
 
 Objects inside of objects whose keys differ from row to row (the parameters of tools) make their whole column JSON text:
 as a nested column every row would get the keys of all the others, as null.
@@ -21,21 +25,26 @@ from typing import IO, Any
 
 import orjson
 
+from registry.datasets import Fields
+
 from .exact import load_exact, number_text
+from .read.cells import JSON_COLUMN, spelled
 
 BLOCK_BYTES = 8 << 20  # rows held at once; also a Parquet row group
 _SAFE_INT = 2**53  # up to here a float holds every integer
 
 # "bool" | "int" | "wide" | "float" | "text" | "json" | ("list", Type) | ("struct", {key: Type}, keys differ) | None
 Type = Any
+AS_JSON = "as JSON text"  # other tools see a text, our readers the value
 Changed = dict[str, dict[str, int]]
 
 
 @contextlib.contextmanager
-def open_table(out: Any, ending: str, folder: str) -> Iterator[_Table]:
-    """A sink of rows for a .csv or .parquet file. folder: on the output's disk, for the rows kept aside."""
+def open_table(out: Any, ending: str, folder: str, fields: Fields | None = None) -> Iterator[_Table]:
+    """A sink of rows for a .csv or .parquet file. folder: on the output's disk, for the rows kept aside. fields: the
+    map under which the rows will be read."""
     with tempfile.TemporaryFile(dir=folder) as aside:
-        yield _Csv(out, aside) if ending == ".csv" else _Parquet(out, aside)
+        yield _Csv(out, aside, fields or Fields()) if ending == ".csv" else _Parquet(out, aside)
 
 
 class _Table:
@@ -88,7 +97,12 @@ class _Table:
 
 
 class _Csv(_Table):
-    """RFC 4180 with line feeds. A missing value and null are an empty cell, what is no text its JSON text."""
+    """RFC 4180 with line feeds. A missing value and null are an empty cell, an empty text is a pair of quotes, and what
+    is no text its JSON text."""
+
+    def __init__(self, out: Any, aside: IO[bytes], fields: Fields) -> None:
+        super().__init__(out, aside)
+        self._spelled = spelled(fields)
 
     def finish(self) -> None:
         names = list(self.types)
@@ -98,37 +112,54 @@ class _Csv(_Table):
             lines = [",".join(cell(self._text(name, row.get(name)), len(names)) for name in names) for row in block]
             self.out.write(("\n".join(lines) + "\n").encode())
         for name in names:
-            self.count(name, "missing to empty", self.rows - self.seen[name])
+            self.count(name, "missing to null", self.rows - self.seen[name])
 
-    def _text(self, name: str, value: Any) -> str:
-        if isinstance(value, str):
-            return value
+    def _text(self, name: str, value: Any) -> str | None:
+        """The text of one cell; what our own reader would not give back is counted."""
+        read = self._spelled.get(name)
         if value is None:
-            return ""
-        self.count(name, "to JSON text")
-        return orjson.dumps(value).decode()
-
-
-def cell(text: str, columns: int) -> str:
-    """One cell, quoted where it must be."""
-    if text and not any(char in text for char in ',"\r\n') and not text[0].isspace() and not text[-1].isspace():
+            return None
+        if isinstance(value, str):
+            if read is not None and read(value) is not value:
+                self.count(name, "text to what it spells")
+            return value
+        data = orjson.dumps(value)
+        text = data.decode()
+        if read is None or orjson.dumps(read(text)) != data:
+            self.count(name, "to JSON text")
+        elif not isinstance(value, bool):
+            self.count(name, AS_JSON)
         return text
+
+
+def cell(text: str | None, columns: int) -> str:
+    """One cell, quoted where it must be; None is an empty one."""
     # an empty cell that is the whole row would read as no row
-    return '"' + text.replace('"', '""') + '"' if text or columns == 1 else ""
+    if text is None:
+        return '""' if columns == 1 else ""
+    bare = text and text[0] not in "\ufeff" and not text[0].isspace() and not text[-1].isspace()
+    if bare and not any(char in text for char in ',"\r\n'):
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 # --- Parquet ---------------------------------------------------------------------------------------------------------
 
 
 class _Parquet(_Table):
-    """Zstandard-compressed Parquet, a row group a block."""
+    """Zstandard-compressed Parquet, a row group a block. A column of JSON text is marked, so that our reader gives the
+    values back; to other readers it is text."""
 
     def finish(self) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         kinds = {name: "json" if differs(kind) else settled(kind) for name, kind in self.types.items()}
-        schema = pa.schema([pa.field(name, _arrow(kind)) for name, kind in kinds.items()])
+        fields = [
+            pa.field(name, _arrow(kind), metadata=JSON_COLUMN if kind == "json" else None)
+            for name, kind in kinds.items()
+        ]
+        schema = pa.schema(fields)
         with pq.ParquetWriter(self.out, schema, compression="zstd", write_page_checksum=True) as writer:
             for block in self.blocks():
                 arrays = [
@@ -144,7 +175,7 @@ class _Parquet(_Table):
         if value is None:
             return None
         if kind == "json":
-            self.count(column, "to JSON text")
+            self.count(column, AS_JSON)
             return number_text(value) if isinstance(value, orjson.Fragment) else orjson.dumps(value).decode()
         if isinstance(kind, tuple):
             if kind[0] == "list":

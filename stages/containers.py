@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from registry.datasets import Fields
 from registry.errors import UsageFault
 
 from .files import Sink, create, machine_fault
@@ -50,12 +51,13 @@ def container_of(path: str | os.PathLike[str]) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def open_rows(path: str | os.PathLike[str], *, flat: bool = True) -> Iterator[RowSink]:
+def open_rows(path: str | os.PathLike[str], *, flat: bool = True, fields: Fields | None = None) -> Iterator[RowSink]:
     """A sink for the rows of one file, which appears whole when the block ends without an exception. The block must
     end with its `finish`.
 
-    flat: the records hold texts only, as a CSV file needs. Raises UsageFault for a container that cannot be written,
-    MachineFault when the disk says no.
+    flat: the records hold texts, and lists where a cell may spell one, as a CSV file needs. fields: the map under which
+    they will be read, which tells what of a cell is more than text. Raises UsageFault for a container that cannot be
+    written, MachineFault when the disk says no.
     """
     ending, packed = container_of(path)
     if ending == ".csv" and not flat:
@@ -72,7 +74,7 @@ def open_rows(path: str | os.PathLike[str], *, flat: bool = True) -> Iterator[Ro
 
             folder = os.path.dirname(os.fspath(path)) or "."
             try:
-                with open_table(out, ending, folder) as rows:
+                with open_table(out, ending, folder, fields) as rows:
                     yield rows
             except OSError as error:
                 raise machine_fault(error, path) from error

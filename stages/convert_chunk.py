@@ -101,7 +101,7 @@ def run(state: State, task: ConvertTask) -> ConvertResult:
     lossy: list[RecordLosses] = []
     keys: dict[str, None] = {}
     has_calls = False
-    for record in read_records(chunk, state.spec.limits):
+    for record in read_records(chunk, state.spec.limits, state.spec.from_fields):
         tally.read += 1
         losses: list[Loss] = []
         out = _converted(state, record, losses, tally)

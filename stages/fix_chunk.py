@@ -92,7 +92,7 @@ def run(state: State, task: FixTask) -> FixResult:
     """The engine's `run`: every record of a chunk, repaired, copied or left out."""
     chunk = task.chunk._replace(data=load(task.chunk))
     fixed = _Fixed(state, task.path)
-    for record in read_records(chunk, state.spec.limits):
+    for record in read_records(chunk, state.spec.limits, state.spec.fields):
         fixed.add(record)
     border = b",\n" if chunk.kind == "array" else b"\n"
     return FixResult(

@@ -31,7 +31,8 @@ class Chunk(NamedTuple):
     """A run of whole records: the unit of work. Fixed by the file and `Limits` alone, never by the worker count.
 
     kind: "jsonl" (records are lines), "array" or "object" (records are `spans`), "rows" (JSON lines rendered from a
-    table or from plain text, `spans` holding each row's line and byte offset in the file).
+    table or from plain text, `spans` holding each row's line and byte offset in the file), "cells" (the same from CSV:
+    every value is a text or null).
     start, end: byte range in the decompressed file, end exclusive. data: its bytes when a worker cannot fetch them by
     seeking (compressed, remote, rendered). spans: int64 pairs: (start, end) of each record inside the range, or
     (line, byte offset) for kind "rows". marks: (index of the record in the chunk, what the reader found).

@@ -1,5 +1,7 @@
-"""CSV and TSV, faithful to the text: every cell is a string, an empty cell is "", and `007`, `NA` or a date stay.
-(RFC 4180: a cell in double quotes may hold delimiters, line ends and doubled quotes.)
+"""CSV and TSV, faithful to the text: every cell is a string, and `007`, `NA` or a date stay. A cell with nothing in it
+is null, a pair of quotes is the empty text: as PostgreSQL reads them, and as the cells stand in other tools (null is
+what LLaMA-Factory makes of an empty cell). RFC 4180: a cell in double quotes may hold delimiters, line ends and doubled
+quotes. What the columns of a record hold besides text is read in `cells`, once the map is known.
 
 A row with the wrong number of cells, or with a quote that never closes, is rejected by itself: after the latter,
 reading goes on at the next line, so that one stray quote does not swallow the rows behind it.
@@ -7,6 +9,7 @@ reading goes on at the next line, so that one stray quote does not swallow the r
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -18,6 +21,8 @@ from stages.json_faults import reason
 from .chunks import Limits
 from .lines import too_long
 from .rows import Line, Row, physical_lines
+
+_QUOTED = re.compile('"[^"]*"')
 
 
 class CsvReader:
@@ -44,9 +49,9 @@ class CsvReader:
 
     def _take_header(self, line: Line, lines: _Lines) -> bool:
         text = line.data.decode("utf-8", "replace")
-        if self._delimiter not in text:
+        if self._delimiter not in (bare := _QUOTED.sub("", text)):
             for other, name in ((";", "semicolons"), ("\t", "tabs")):
-                if other in text:
+                if other in bare:
                     self._delimiter = other
                     self.notes.append(Note("table.delimiter", "", f"cells are separated by {name}"))
                     break
@@ -54,12 +59,13 @@ class CsvReader:
         if note is not None:
             self.notes.append(note._replace(message=f"header: {note.message}"))
             return False
-        doubled = [name for name, count in Counter(cells).items() if count > 1]
+        names = [name or "" for name in cells]
+        doubled = [name for name, count in Counter(names).items() if count > 1]
         if doubled:
             named = ", ".join(f'"{clean(name[:40])}"' for name in doubled[:5])
             self.notes.append(Note("table.duplicate-column", "", f"the header names more than one column {named}"))
             return False
-        self._header = cells
+        self._header = names
         return True
 
     def _row(self, line: Line, lines: _Lines) -> Row:
@@ -72,7 +78,7 @@ class CsvReader:
             return Row(lines.between(line, last), line.number, line.offset, end, note)
         return Row(orjson.dumps(dict(zip(self._header, cells, strict=True))), line.number, line.offset, end)
 
-    def _cells(self, line: Line, lines: _Lines) -> tuple[list[str], Line, Note | None]:
+    def _cells(self, line: Line, lines: _Lines) -> tuple[list[str | None], Line, Note | None]:
         """The cells of the row that starts in `line`, the last line it takes, and why it cannot be used.
 
         After a bad row, the line behind its first one comes next.
@@ -81,13 +87,13 @@ class CsvReader:
         first = line
         text, note = self._text(line)
         if note is None and '"' not in text:
-            return text.split(self._delimiter), line, None
-        cells: list[str] = []
+            return [cell or None for cell in text.split(self._delimiter)], line, None
+        cells: list[str | None] = []
         at = 0
         while note is None:
             if not text.startswith('"', at):
                 end = text.find(self._delimiter, at)
-                cells.append(text[at:] if end < 0 else text[at:end])
+                cells.append((text[at:] if end < 0 else text[at:end]) or None)
                 if end < 0:
                     return cells, line, None
                 at = end + 1

@@ -30,8 +30,8 @@ class Row(NamedTuple):
     note: Note | None = None
 
 
-def row_chunks(path: str, rows: Iterable[Row], limits: Limits) -> Iterator[Chunk]:
-    """Chunks of kind "rows", in order, each with its data."""
+def row_chunks(path: str, rows: Iterable[Row], limits: Limits, kind: str = "rows") -> Iterator[Chunk]:
+    """Chunks of kind "rows" or "cells", in order, each with its data."""
     index = first = count = size = 0
     parts: list[bytes] = []
     places = array("q")
@@ -44,19 +44,20 @@ def row_chunks(path: str, rows: Iterable[Row], limits: Limits) -> Iterator[Chunk
         size += len(row.data) + 1
         count += 1
         if size >= limits.chunk_bytes:
-            yield _chunk(path, index, first, parts, places, marks, row.byte_end)
+            yield _chunk(path, kind, index, first, parts, places, marks, row.byte_end)
             index, first, count, size = index + 1, first + count, 0, 0
             parts, places, marks = [], array("q"), []
     if count:
-        yield _chunk(path, index, first, parts, places, marks, row.byte_end)
+        yield _chunk(path, kind, index, first, parts, places, marks, row.byte_end)
 
 
 def _chunk(
-    path: str, index: int, first: int, parts: list[bytes], places: array[int], marks: list[tuple[int, Note]], end: int
-) -> Chunk:
+    path: str, kind: str, index: int, first: int, parts: list[bytes], places: array[int],
+    marks: list[tuple[int, Note]], end: int,
+) -> Chunk:  # fmt: skip
     data = b"\n".join(parts)
     start, line = places[3], places[2]
-    return Chunk(path, index, "rows", start, end, line, first, len(parts), data, places.tobytes(), tuple(marks))
+    return Chunk(path, index, kind, start, end, line, first, len(parts), data, places.tobytes(), tuple(marks))
 
 
 def row_records(data: bytes, chunk: Chunk) -> list[Record]:

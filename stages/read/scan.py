@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from registry.datasets import Fields
 from registry.errors import MachineFault
 from stages.findings import Note, clean
 
 from . import sniff
+from .cells import spelled, with_values
 from .chunks import Chunk, FileInfo, Limits, Record
 from .compressed import compression, decompressed
 from .csv_rows import CsvReader
@@ -142,7 +144,7 @@ class _Scan:
             yield from self._counted(row_chunks(self.path, text_rows(blocks, start, self.limits), self.limits))
             return
         reader = CsvReader(self.limits, delimiter="\t" if self.container == "tsv" else ",")
-        yield from self._counted(row_chunks(self.path, reader.rows(blocks, start), self.limits))
+        yield from self._counted(row_chunks(self.path, reader.rows(blocks, start), self.limits, "cells"))
         self.notes += reader.notes
 
     def _table(self, source: Source | RemoteSource) -> Iterator[Chunk]:
@@ -197,18 +199,33 @@ def load(chunk: Chunk) -> bytes:
     return data
 
 
-def records(chunk: Chunk, limits: Limits = _DEFAULT) -> Iterable[Record]:
-    """The records of a chunk, fetched from its file when it does not carry them."""
+def records(chunk: Chunk, limits: Limits = _DEFAULT, fields: Fields | None = None) -> Iterable[Record]:
+    """The records of a chunk, fetched from its file when it does not carry them.
+
+    fields: the map they are read under, by which cells of a CSV file become lists and truth values; without it they
+    stay texts.
+    """
     del limits  # the bounds were applied when the chunk was made; kept so that every reader is called alike
     data = load(chunk)
     if chunk.kind == "jsonl":
         if not chunk.marks:
             return line_records(data, chunk)
         out = list(line_records(data, chunk))
-    elif chunk.kind == "rows":
+    elif chunk.kind in ("rows", "cells"):
         out = row_records(data, chunk)
+        if chunk.kind == "cells" and fields is not None:
+            out = _with_values(out, chunk, fields)
     else:
         out = span_records(data, chunk)
     for which, note in chunk.marks:
         out[which] = out[which]._replace(notes=(*out[which].notes, note))
     return out
+
+
+def _with_values(rows: list[Record], chunk: Chunk, fields: Fields) -> list[Record]:
+    """Rows of cells with the values that they spell; a bad row is no JSON, and stays as it is."""
+    bad = {which for which, _ in chunk.marks}
+    columns = spelled(fields)
+    return [
+        row if number in bad else row._replace(data=with_values(row.data, columns)) for number, row in enumerate(rows)
+    ]

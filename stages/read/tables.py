@@ -19,6 +19,7 @@ import pyarrow as pa
 from stages.findings import Note, clean, shown
 
 from .arrow_ipc import check_file, check_stream
+from .cells import JSON_COLUMN
 from .chunks import Limits
 from .lines import too_long
 from .rows import Row
@@ -49,6 +50,7 @@ class TableReader:
         self.limits = limits
         self.notes: list[Note] = []
         self._made = 0
+        self._json: list[str] = []
 
     def rows(self, opener: Opener) -> Iterator[Row]:
         """The rows in order; `line` is the row's number from 1, its byte offset is unknown (-1)."""
@@ -133,6 +135,8 @@ class TableReader:
                 self.notes.append(Note("table.binary-column", "", what))
             else:
                 kept.append(field.name)
+                if (field.metadata or {}).items() >= JSON_COLUMN.items() and _is_text(field.type):
+                    self._json.append(field.name)
         return kept
 
     def _render(self, batch: Any, number: int) -> Iterator[Row]:
@@ -150,6 +154,8 @@ class TableReader:
                 yield self._row(values, number + offset + 1)
 
     def _row(self, values: dict[str, object], line: int) -> Row:
+        for name in self._json:
+            values[name] = _decoded(values[name])
         try:
             data = orjson.dumps(values, default=str)
         except TypeError as error:
@@ -159,6 +165,21 @@ class TableReader:
             note = too_long(len(data), self.limits.line_bytes, data)
             return Row(data[: self.limits.cut_bytes], line, -1, -1, note)
         return Row(data, line, -1, -1)
+
+
+def _decoded(text: object) -> object:
+    """The value that a column of JSON text holds, digits and all; the text itself when it is no JSON."""
+    if not isinstance(text, str):
+        return text
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return text
+    return orjson.Fragment(text)
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _check_names(names: list[str]) -> None:

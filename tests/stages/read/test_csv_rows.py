@@ -54,16 +54,29 @@ def test_nothing_is_guessed_from_a_cell(tmp_path: Path) -> None:
         {"text": "007", "n": "1e5"},
         {"text": "NA", "n": "null"},
         {"text": "2024-01-01", "n": "true"},
-        {"text": "", "n": "  x "},
+        {"text": None, "n": "  x "},
     ]
     assert [(record.line, record.byte_offset) for record in found] == [(2, 7), (3, 15), (4, 23), (5, 39)]
     assert info.container == "csv"
 
 
+def test_an_empty_cell_is_null_and_a_pair_of_quotes_is_an_empty_text(tmp_path: Path) -> None:
+    """What has no value and what is empty are told apart, as PostgreSQL does; the row is one all the same."""
+    (tmp_path / "a.csv").write_text('a,b\n"",\n,""\n,\n')
+    assert values(read(tmp_path / "a.csv")[0]) == [{"a": "", "b": None}, {"a": None, "b": ""}, {"a": None, "b": None}]
+
+
+def test_a_quoted_name_does_not_say_what_separates_the_cells(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('"a;b"\n"x;y"\n')
+    found, info = read(tmp_path / "a.csv")
+    assert values(found) == [{"a;b": "x;y"}]
+    assert not info.notes
+
+
 def test_a_row_may_span_lines(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b'a,b\r\n"x\r\ny","say ""hi"""\r\n"z",\r\n')
     found, _ = read(tmp_path / "a.csv")
-    assert values(found) == [{"a": "x\r\ny", "b": 'say "hi"'}, {"a": "z", "b": ""}]
+    assert values(found) == [{"a": "x\r\ny", "b": 'say "hi"'}, {"a": "z", "b": None}]
     assert [record.line for record in found] == [2, 4]
 
 
