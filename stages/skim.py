@@ -38,6 +38,10 @@ _UNLABELLED = 2  # what the digest's seed holds in place of a KTO label
 
 def skimmer(family: str, fields: Fields, kind: str, turns: Turns | None, has_marks: Test) -> Skim | None:
     """The skim of one data set, None where there is none. `turns`: its judge of role order, for chat families."""
+    taken = plain_keys(family, fields)
+    given = [key for key in vars(fields).values() if key is not None]
+    if any(given.count(key) > 1 for key in taken):
+        return None  # one field is read twice: a plain record is then more than it looks
     if turns is not None and kind == "sft" and fields.messages is not None:
         return _chat(fields, turns, has_marks)
     if family == "alpaca" and kind == "sft" and fields.prompt is not None and fields.response is not None:
@@ -109,15 +113,18 @@ def _alpaca(fields: Fields, has_marks: Test) -> Skim:
             prompt, response, *rest = texts_of(value)
             if len(value) != len(keys) or not (type(prompt) is type(response) is str):
                 return None
+            strings = quotes
             if rest and type(rest[0]) is not str:
-                return None
+                if rest[0] is not None:
+                    return None
+                strings -= 2  # null, as an empty cell of a CSV file is read
         except (TypeError, LookupError):
             return None
         if not prompt or not response or _is_space(prompt) or _is_space(response):
             return None
         text = f"{prompt}\n{rest[0]}" if rest and rest[0] else prompt
         joined = f"{text}\n{response}"
-        if text == response or not _only(data, quotes, joined):
+        if text == response or not _only(data, strings, joined):
             return None
         return _clean(joined, [text, response], False, has_marks)
 

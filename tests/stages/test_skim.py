@@ -48,7 +48,7 @@ def shaped(name: str, needed: dict[str, object], further: dict[str, object]) -> 
 records = st.one_of(
     shaped("sharegpt", {"conversations": turns("from", "value")}, {"system": text}),
     shaped("openai", {"messages": turns("role", "content")}, {"id": text}),
-    shaped("alpaca", {"instruction": text, "output": text}, {"input": text}),
+    shaped("alpaca", {"instruction": text, "output": text}, {"input": text | st.none()}),
     shaped("pretrain", {"text": text}, {}),
 )
 
@@ -112,6 +112,7 @@ def test_mutated_bytes_are_never_skimmed_wrongly(record: tuple[str, dict[str, ob
         ("sharegpt", b'{"conversations":[{"from":"human","value":"Hi"},{"from":"gpt","value":"Say \\"Hi\\""}]}'),
         ("openai", b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}'),
         ("alpaca", b'{"instruction":"Hi","input":"","output":"Hello"}'),
+        ("alpaca", b'{"instruction":"Hi","input":null,"output":"Hello"}'),
         ("pretrain", b'{"text":"Tides."}'),
     ],
 )
