@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from registry.errors import Fault, MachineFault, UsageFault, did_you_mean
+from registry.errors import NO_PERMISSION, Fault, MachineFault, UsageFault, did_you_mean
 
 VERBS = {  # verb -> (module, one line for the help page)
     "validate": ("validate", "Check records; writes nothing unless asked."),
@@ -168,7 +168,9 @@ def run(argv: list[str] | None = None) -> int:
     except OSError as error:
         from stages.files import machine_fault
 
-        show_fault(machine_fault(error, error.filename or "the system"))
+        told = machine_fault(error, error.filename or "the system")
+        # where something is written, that place says so: this was to be read
+        show_fault(MachineFault(told.problems, hint=NO_PERMISSION) if isinstance(error, PermissionError) else told)
         return MachineFault.exit_code
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in OPTIONAL:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from registry.datasets import INFO_NAME
-from registry.errors import UsageFault
+from registry.errors import UsageFault, unreadable
 from registry.rules import Policy
 
 from .checks import NO_REFERENCE, PAIR_STAGES, PROMPT_STAGES, Verb, contradictions, remarks
@@ -160,7 +160,7 @@ class _Build:
         except FileProblem as problem:
             raise UsageFault(f"{path}:{problem.line}: {problem}" if problem.line else f"{path}: {problem}") from None
         except OSError as problem:
-            raise UsageFault(f"{path}: cannot be read: {problem.strerror}") from None
+            raise unreadable(problem, path) from None
         self.add(document.values, path, document.lines)
 
     def add(self, layer: Mapping[str, object], source: str, lines: Mapping[str, int] | None = None) -> None:

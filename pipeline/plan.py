@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from registry.datasets import Dataset, Fields, resolve
-from registry.errors import DataFault, Fault, UsageFault
+from registry.errors import DataFault, Fault, UsageFault, unreadable
 from registry.rules import Policy
 from stages.batch import BatchSpec, SourceSpec
 from stages.formats import FORMATS, Detection
@@ -350,7 +350,7 @@ def _special_tokens(config: Config) -> list[str]:
     except FileProblem as problem:
         raise UsageFault(f"new_special_tokens_config: {path}:{problem.line}: {problem}") from None
     except OSError as error:
-        raise UsageFault(f"new_special_tokens_config: {path}: cannot be read: {error.strerror}") from None
+        raise unreadable(error, f"new_special_tokens_config: {path}") from None
     return [str(token) for token in document.values]
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import DataFault, UsageFault, did_you_mean
+from registry.errors import DataFault, UsageFault, did_you_mean, unreadable
 from stages.assemble import CutOptions, example_tokens, trained_tokens
 from stages.shards import Lineage, Shards, each_lineage
 from stages.tokentext import TokenTexts
@@ -89,11 +89,13 @@ def _key(source: int, line: int) -> int:
 
 
 def read_report(shards: Shards) -> dict[str, Any]:
-    """OUT/report.json. Raises DataFault when it cannot be read."""
+    """OUT/report.json. Raises DataFault when it is not there or damaged, MachineFault when it may not be read."""
     path = shards.out / "report.json"
     try:
         report: dict[str, Any] = json.loads(path.read_bytes())
         return report | {"counts": dict(report["counts"]), "findings": list(report["findings"])}
+    except PermissionError as error:
+        raise unreadable(error, path) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataFault(f"{path}: cannot be read: {error}", hint="run `prep pack` again") from error
 

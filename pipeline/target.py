@@ -20,7 +20,7 @@ from .config import Config, parse_arguments
 from .fetch import open_folder
 from .keys import keys, renames
 from .manifest import NAME as MANIFEST
-from .manifest import read_manifest
+from .manifest import output_of, read_manifest
 from .store import is_store, local_folder
 
 Say = Callable[[str], None]
@@ -64,8 +64,11 @@ def opened(words: Sequence[str], say: Say, verb: click.Command) -> Iterator[Targ
         return
     if first is not None and not Path(first).exists() and Path(first).suffix not in (".yaml", ".yml", ".json"):
         raise UsageFault(f"{first}: there is no such output folder or configuration file")
-    from .commands.common import config_of
+    from .commands.common import CONFIG_SUFFIXES, config_of
     from .prepare import prepare
+
+    if first is not None and Path(first).is_file() and not first.endswith(CONFIG_SUFFIXES):
+        _refuse_file(first, verb)
 
     config = config_of(words, "pack", {})
     for note in config.notes:
@@ -76,6 +79,18 @@ def opened(words: Sequence[str], say: Say, verb: click.Command) -> Iterator[Targ
         for note in outcome.plan.notes if outcome.plan else ():
             say(f"note: {note}")
         yield Target(Shards(out, outcome.manifest), first or "the given settings", config)
+
+
+def _refuse_file(path: str, verb: click.Command) -> None:
+    """Raises UsageFault for a file of an output, and for a data file, which needs a tokenizer and a template."""
+    near = output_of(path)
+    if near is not None:
+        raise UsageFault(f"{path}: is a file; name the folder that prep pack wrote", hint=f"the output is {near}")
+    if not path.endswith(".json"):
+        raise UsageFault(
+            f"{path}: is a file; name an output folder of prep pack, or a configuration (.yaml)",
+            hint=f"for a data file: prep {verb.name} dataset={path} model_name_or_path=DIR template=NAME",
+        )
 
 
 def _mistyped(values: Mapping[str, object], verb: click.Command) -> None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .errors import UsageFault, did_you_mean
+from .errors import UsageFault, did_you_mean, unreadable
 
 INFO_NAME = "dataset_info.json"
 
@@ -67,7 +67,8 @@ def load_dataset_info(dataset_dir: str) -> DatasetInfo:
 
 
 def find_dataset_info(dataset_dir: str) -> DatasetInfo | None:
-    """The same, None when there is no such file. Raises UsageFault when it cannot be read."""
+    """The same, None when there is no such file. Raises UsageFault when it is no such table,
+    MachineFault when it may not be read."""
     path = os.path.join(dataset_dir, INFO_NAME)
     try:
         with open(path, "rb") as file:
@@ -75,7 +76,7 @@ def find_dataset_info(dataset_dir: str) -> DatasetInfo | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as problem:
-        raise UsageFault(f"{path}: cannot be read: {problem.strerror}") from None
+        raise unreadable(problem, path) from None
     notes: list[str] = []
     try:
         text = data.decode("utf-8")

@@ -14,6 +14,8 @@ command line is a bug of ours (70, with a traceback).
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable, Sequence
 
 
@@ -52,6 +54,21 @@ class MachineFault(Fault):
     """The machine said no."""
 
     exit_code = 3
+
+
+def unreadable(error: OSError, what: str | os.PathLike[str]) -> Fault:
+    """The fault for a file or folder that could not be read: the user's when there is none or it is of another kind,
+    else the machine's. what: its path, as the user knows it."""
+    problem = f"{os.fspath(what)}: cannot be read: {os.strerror(error.errno) if error.errno else error}"
+    if error.errno in _NAMED_WRONGLY:
+        return UsageFault(problem)
+    return MachineFault(problem, hint=NO_PERMISSION if error.errno in (errno.EACCES, errno.EPERM) else "")
+
+
+NO_PERMISSION = "who runs prep needs read permission for it, and search permission (x) for every folder above it"
+_NAMED_WRONGLY = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
+)  # fmt: skip
 
 
 class WorkerFault(Fault):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -34,9 +35,16 @@ def config_of(words: Sequence[str], verb: Verb, options: Mapping[str, object]) -
 
 
 def check_config_file(path: str) -> None:
-    """Raises UsageFault with a hint when a configuration file is missing or is plainly a data file."""
-    from registry.errors import did_you_mean
+    """Raises UsageFault with a hint when a configuration file is missing or is plainly a data file, MachineFault when
+    its folder may not be searched."""
+    from registry.errors import did_you_mean, unreadable
 
+    try:
+        os.stat(path)
+    except PermissionError as error:
+        raise unreadable(error, path) from None
+    except OSError:
+        pass  # what is wrong with it is said below
     if not Path(path).is_file():
         folder = Path(path) if Path(path).is_dir() else Path(path).parent
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
