@@ -231,8 +231,8 @@ def _order(
         seed=seed,
     )
     names = [plan.sources[number].spec.name for number in members]
-    # evaluation sets are put one after the other, whatever the training mixture is
-    options = options if plan.sources[members[0]].split == "train" else MixOptions(seed=seed)
+    if len(names) == 1 or (options.probs is not None and len(options.probs) != len(names)):
+        options = MixOptions(seed=seed)  # the shares are those of the training sets: evaluation sets follow one another
     which, position = mix([len(chosen) for chosen in sampled], options, names)
     order = np.empty(len(which), dtype=np.int64)
     for place, number in enumerate(members):

@@ -27,13 +27,14 @@ from registry.rules import Policy
 
 from .conversation import Conversation
 from .findings import Finding, Note
+from .formats.calls import USUAL_WORDS, CallWords
 from .parse import UNPARSED, parse
 from .read import Chunk, Limits, Record, load
 from .read import records as read_records
 from .setrules import SetState
 from .validate import RecordValidator
 
-VERSION = 1
+VERSION = 2
 SAMPLES_PER_RULE = 100  # findings kept of each rule; counts are exact whatever this is
 
 
@@ -191,9 +192,18 @@ class State:
         if source not in self._validators:
             spec = self.spec.sources[source]
             self._validators[source] = RecordValidator(
-                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.specials
+                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.specials, self._call_words()
             )
         return self._validators[source]
+
+    def _call_words(self) -> CallWords:
+        encode = self.spec.encode
+        if encode is None or encode.template == "auto":
+            return USUAL_WORDS
+        from registry.templates import load_template  # checking alone needs none
+
+        template = load_template(encode.template, encode.compat)
+        return CallWords(template.thought_words, template.tool_call_words)
 
 
 def prepare(spec: BatchSpec) -> State:

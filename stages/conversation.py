@@ -29,6 +29,7 @@ class Message(NamedTuple):
     at: where it came from, as an unescaped JSON Pointer inside the record ("/conversations/3"); a finding about the
     text adds the text's key. weight: None = the stage decides, 0 = never trained, 1 = trained.
     For role `function`: `calls` holds the calls and `content` the text beside them.
+    inline: the calls stood inside the text (ShareGPT), so that nothing comes between `content` and them.
     extras: the keys beside role and text (`weight`, `name`, ...) as they stood in the record, one dict for each source
     message when one of them has such keys; results that were joined into one turn have several.
     """
@@ -42,6 +43,7 @@ class Message(NamedTuple):
     name: str | None = None
     call_id: str | None = None  # openai's tool_call_id on an observation
     extras: tuple[dict[str, object], ...] = ()
+    inline: bool = False
 
 
 class Conversation(NamedTuple):

@@ -31,13 +31,14 @@ from .formats.turns import plain_message, plain_messages
 from .tools import DEFECTS, ToolFormat, ToolFormatError, tool_format
 
 _NOWHERE = itertools.repeat("")
+_INDEX = "{{idx}}"
 
 Piece = str | int
 Half = list[Piece]
 
 HABITS = ("empty-thought", "thought-stripped", "default-system")
 
-VERSION = 1  # raise it when the same record renders otherwise: caches of older runs are then not used
+VERSION = 2  # raise it when the same record renders otherwise: caches of older runs are then not used
 
 
 class Rendered(NamedTuple):
@@ -104,9 +105,11 @@ class Renderer:
         }
         prompt_format, call_format = template.tools_format, template.function_format
         if options.tool_format:
-            # upstream then ends a call with content + EOS, whatever the template's own ending is
+            # upstream then ends a call with content + EOS, whatever the template's own ending is; with content alone
+            # where the template appends its EOS itself
             prompt_format = call_format = options.tool_format
-            self.slots["function"] = self._compile((Slot("text", "{{content}}"), Slot("id", "eos")))
+            end = () if template.efficient_eos else (Slot("id", "eos"),)
+            self.slots["function"] = self._compile((Slot("text", "{{content}}"), *end))
         self.calls: ToolFormat = tool_format(call_format, template.compat)
         self.tool_prompt: ToolFormat = tool_format(prompt_format, template.compat)
         self.defect = DEFECTS.get(call_format, "") if template.compat != "llamafactory-0.9.2" else ""
@@ -114,7 +117,7 @@ class Renderer:
         self.default_system = template.default_system
         if options.default_system is not None and template.compat != "llamafactory-0.9.2":  # that version lacks the key
             self.default_system = options.default_system
-        self.has_index = any("{{idx}}" in slot.value for slot in template.user)
+        self.has_index = any(_INDEX in slot.value for slot in template.user)
         self.opening, self.closing = template.thought_words
         self.thought = re.compile(re.escape(self.opening) + "(.*?)" + re.escape(self.closing), re.DOTALL)
         self.opening_word, self.closing_word = self.opening.strip(), self.closing.strip()
@@ -203,7 +206,7 @@ class Renderer:
         if self.options.kind == "pt":
             return Rendered([[texts[0] + self.ids.eos_text]], [1])
         around = self._around
-        if around is None or (self.template.reasoning and self._speaks_of_thoughts(texts)):
+        if around is None or self._is_special(texts):
             messages = plain_messages(itertools.cycle(("user", "assistant")), texts, _NOWHERE)
             return self._lm(Conversation(tuple(messages), system), [])
         before_user, after_user, before_answer, after_answer, with_thought = around
@@ -221,8 +224,13 @@ class Renderer:
             self.seen["default-system"] += 1
         return Rendered(halves, (self._flags * len(texts))[: len(texts)])
 
-    def _speaks_of_thoughts(self, texts: list[str]) -> bool:
-        return any(self.opening_word in text or self.closing_word in text for text in texts[1::2])
+    def _is_special(self, texts: list[str]) -> bool:
+        if True in [_INDEX in text for text in texts[::2]]:
+            return True
+        if not self.template.reasoning:
+            return False
+        opening, closing = self.opening_word, self.closing_word
+        return True in [opening in text or closing in text for text in texts[1::2]]
 
     def _plain_slots(self) -> tuple[str, str, str, str, bool] | None:
         """Text around the user's words, text around the answer, and whether an empty thought stands before that. None
@@ -307,10 +315,15 @@ class Renderer:
                     text = first.before + system + first.after + text if role == "user" else text
                 else:
                     self._fill(self.system, system, half)
-        if role == "user" and self.has_index:
+        if role == "user" and (self.has_index or (_INDEX in text and not self.system_in_user)):
             for op in self.slots["user"]:
+                if op.fixed is not None:
+                    half.append(op.fixed)
+                    continue
+                # upstream fills in the number of the turn behind the text, in whose words it then finds it as well
                 filled = op.before + text + op.after if op.has_content else op.before
-                half.append(filled.replace("{{idx}}", str(position // 2), 1))
+                if filled:
+                    half.append(filled.replace(_INDEX, str(position // 2), 1))
             return half
         self._fill(self.slots[role], text, half)
         return half
@@ -344,7 +357,7 @@ class Renderer:
         if self.defect:
             notes.append(Note("template.tool-format-defect", message.at, f"upstream's tool format: {self.defect}"))
         written = self.calls.calls(calls)
-        if text and not text.endswith("\n"):
+        if text and not message.inline and not text.endswith("\n"):
             text += "\n"
         return text + written
 
@@ -360,6 +373,8 @@ class Renderer:
         return self.thought.sub("", text).lstrip("\n")
 
     def _has_thought(self, message: Message, text: str) -> bool:
+        if message.calls:  # upstream looks into the calls as well
+            text += json.dumps([call[:2] for call in message.calls], ensure_ascii=False, default=str)
         return self.opening_word in text or self.closing_word in text
 
 

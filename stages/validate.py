@@ -22,6 +22,7 @@ from registry.rules import Policy
 from .conversation import Conversation, Message
 from .findings import Note, pointer, shown
 from .formats import FORMATS, kind_of
+from .formats.calls import USUAL_WORDS, CallWords
 from .formats.turns import ANSWERS
 from .mapping import mapped_keys, mapping_problems
 from .schema import compiled
@@ -39,7 +40,7 @@ from .textrules import (
 )
 from .toolrules import tool_notes
 
-VERSION = 1  # raise it when the same record gives other notes or another conversation
+VERSION = 2  # raise it when the same record gives other notes or another conversation
 
 _ISSPACE = str.isspace
 _SPEAKERS = frozenset({"user", "assistant"})  # whose text must not be empty; beside calls there need be none
@@ -53,7 +54,13 @@ class RecordValidator:
     """
 
     def __init__(
-        self, format_id: str, fields: Fields, stage: str, policy: Policy, special_tokens: tuple[str, ...] = ()
+        self,
+        format_id: str,
+        fields: Fields,
+        stage: str,
+        policy: Policy,
+        special_tokens: tuple[str, ...] = (),
+        call_words: CallWords = USUAL_WORDS,
     ) -> None:
         form = FORMATS[format_id]
         self.kind = kind = "pt" if form.family == "pretrain" else kind_of(stage)
@@ -63,6 +70,8 @@ class RecordValidator:
         self._checker = compiled(format_id, fields, kind)
         self._valid = self._checker.is_valid
         self._read = form.read(fields, kind)
+        if hasattr(self._read, "words"):  # of formats in which calls are written as text
+            self._read.words = call_words
         self._text_at = (
             pointer(fields.content_tag) if form.family in ("sharegpt", "openai") and fields.content_tag else ""
         )

@@ -5,36 +5,61 @@
     <think>\n...\n</think>\n\n{"name": ...}                   a thought in front stays as the text beside the calls
     ... <tool_call>{"name": ...}</tool_call> ...              what stands around the block goes in front of it
 
+The words around a thought and around a call are the template's, where it is known (LLaMA-Factory looks for no others);
+what stands between a thought and its call is dropped. A text that is JSON as a whole is a call, whatever its arguments
+hold. Where LLaMA-Factory's words do not fit and it would stop, a thought in <think> tags is read all the same.
+
 Arguments given as JSON text are decoded (LLaMA-Factory would write them twice encoded). Of several `<tool_call>` blocks
 LLaMA-Factory parses only the first; here each is a call, in order, and a note says so.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+from typing import NamedTuple
 
 from stages.conversation import ToolCall
 from stages.findings import Note, shown
 
-_BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # not in typeshed
-_THOUGHT = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
+_ANY_THOUGHT = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
 
 
-def read_calls(text: str, at: str, notes: list[Note]) -> tuple[str, tuple[ToolCall, ...]] | None:
+class CallWords(NamedTuple):
+    """The words that a template writes before and after a thought, and before and after a call."""
+
+    thought: tuple[str, str] = ("<think>\n", "\n</think>\n\n")
+    call: tuple[str, str] = ("<tool_call>", "</tool_call>")
+
+
+USUAL_WORDS = CallWords()
+
+
+@functools.cache
+def _between(words: tuple[str, str]) -> re.Pattern[str]:
+    return re.compile(f"{re.escape(words[0])}(.*?){re.escape(words[1])}", re.DOTALL)
+
+
+def read_calls(
+    text: str, at: str, notes: list[Note], words: CallWords = USUAL_WORDS
+) -> tuple[str, tuple[ToolCall, ...]] | None:
     """The text beside the calls, and the calls; None after a note. `at` is the pointer of the text."""
     beside = ""
     bodies = [text]
-    if "<tool_call>" in text and (found := _BLOCK.findall(text)):
+    block = _between(words.call)
+    if words.call[0] in text and (found := block.findall(text)):
         bodies = found
-        beside = _BLOCK.sub("", text) if len(found) > 1 else text.replace(f"<tool_call>{found[0]}</tool_call>", "")
+        beside = block.sub("", text)
         if len(bodies) > 1:
-            message = f"{len(bodies)} <tool_call> blocks in one turn: read as parallel calls"
+            message = f"{len(bodies)} {words.call[0]} blocks in one turn: read as parallel calls"
             notes.append(Note("tools.call-blocks", at, message, shown(text)))
-    elif "<think>" in text and (thought := _THOUGHT.search(text)):
-        beside = thought[0]
-        bodies = [text.replace(beside, "", 1)]
+    elif (words.thought[0] in text or "<think>" in text) and not _is_json(text):
+        thought = _between(words.thought).search(text) or _ANY_THOUGHT.search(text)
+        if thought is not None:
+            beside = thought[0]
+            bodies = [text.replace(beside, "", 1)]
     calls: list[ToolCall] = []
     for body in bodies:
         try:
@@ -52,6 +77,14 @@ def read_calls(text: str, at: str, notes: list[Note]) -> tuple[str, tuple[ToolCa
         notes.append(Note("tools.call-not-json", at, "the list of tool calls is empty", shown(text)))
         return None
     return beside, tuple(calls)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _call(item: object, at: str, notes: list[Note]) -> ToolCall | None:

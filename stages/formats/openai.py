@@ -67,7 +67,7 @@ class Reader(sharegpt.Reader):
             message: Message | None
             role = role_of[word]
             if len(source) == 2 and text_key in source and role != "function":
-                message = _NEW(Message, (role, source[text_key], ats[index], (), None, None, None, None, ()))
+                message = _NEW(Message, (role, source[text_key], ats[index], (), None, None, None, None, (), False))
             else:
                 message = self._message(source, role, ats[index], notes)
                 if message is None:
@@ -142,7 +142,9 @@ class Reader(sharegpt.Reader):
         get = source.get
         weight, reasoning = message_weight(source), get("reasoning_content") or None
         beside = (extras,) if extras else ()
-        return _NEW(Message, (role, text, at, calls or (), weight, reasoning, get("name"), get("tool_call_id"), beside))
+        return _NEW(
+            Message, (role, text, at, calls or (), weight, reasoning, get("name"), get("tool_call_id"), beside, False)
+        )
 
     def answer(self, record: dict[str, Any], key: str | None, notes: list[Note]) -> Message | None:
         """The chosen or rejected answer: a message, or a list of one (OpenAI's own preference form)."""

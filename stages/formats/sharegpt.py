@@ -13,7 +13,7 @@ from registry.datasets import Fields
 from stages.conversation import Conversation, Message
 from stages.findings import Note, shown
 
-from .calls import read_calls
+from .calls import USUAL_WORDS, read_calls
 from .turns import (
     ANSWERS,
     Order,
@@ -30,13 +30,15 @@ from .turns import (
 class Reader:
     """Reads records that have passed the schema, of one column and tag map.
 
-    kind: sft | pref | kto | pt | predict. plain: the record read last has no calls, thoughts or weights.
+    kind: sft | pref | kto | pt | predict. plain: the record read last has no calls, thoughts or weights. words: those
+    around thoughts and calls that are written as text.
     """
 
     def __init__(self, fields: Fields, kind: str) -> None:
         self.fields = fields
         self.kind = kind
         self.plain = True
+        self.words = USUAL_WORDS
         self.base = key_pointer(fields.messages)
         self.turns = Turns(tag_roles(fields), self.base, kind)
         self.text_at = key_pointer(fields.content_tag)
@@ -152,10 +154,10 @@ class Reader:
 
     def _call(self, messages: list[Message], position: int, notes: list[Note]) -> bool:
         message = messages[position]
-        found = read_calls(message.content, message.at + self.text_at, notes)
+        found = read_calls(message.content, message.at + self.text_at, notes, self.words)
         if found is None:
             return False
-        messages[position] = message._replace(content=found[0], calls=found[1])
+        messages[position] = message._replace(content=found[0], calls=found[1], inline=True)
         return True
 
     def _with_extras(self, messages: list[Message], raw: list[dict[str, Any]], notes: list[Note]) -> None:

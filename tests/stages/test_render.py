@@ -176,3 +176,44 @@ def test_every_template_fits_or_names_what_is_missing() -> None:
         for compat in COMPATS:
             made = fit(FILES, load_template(name, compat))
             assert not made.missing_tokens
+
+
+# --- where LLaMA-Factory's own ways show ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "says"), [("qwen3", "Use 1 here, {{idx}}"), ("llama2", "Use {{idx}} here, {{idx}}")])
+def test_an_index_in_the_users_words_is_filled_in_once(name: str, says: str) -> None:
+    """As upstream does, which fills in its own placeholder behind the text; not where the system prompt goes along."""
+    record = chat([("Hi.", "Hello."), ("Use {{idx}} here, {{idx}}", "Yes.")])
+    assert says in render(name, record)[2][0]
+
+
+CALL = ToolCall("f", {"a": 1})
+
+
+@pytest.mark.parametrize(("inline", "between"), [(True, ""), (False, "\n")])
+def test_a_call_inside_the_text_follows_at_once(inline: bool, between: str) -> None:
+    """Only a call that stood beside the text, as OpenAI's do, gets a line of its own."""
+    turn = Message("function", "Let me see. ", calls=(CALL,), inline=inline)
+    record = Conversation((Message("user", "Go."), turn))
+    assert f"Let me see. {between}<tool_call>" in render("qwen", record)[1][0]
+
+
+@pytest.mark.parametrize("word", ["<think>", "</think>"])
+def test_a_thought_word_in_a_call_counts_as_a_thought(word: str) -> None:
+    """No empty thought is then put in front, as upstream looks into the calls as well."""
+    with_word = Message("function", "", calls=(ToolCall("f", {"q": f"a {word} b"}),))
+    without = Message("function", "", calls=(CALL,))
+    for turn, empty in ((with_word, False), (without, True)):
+        answer = render("qwen3", Conversation((Message("user", "Go."), turn)))[1][0]
+        assert answer.startswith("<think>\n\n</think>\n\n") == empty
+
+
+def test_a_foreign_tool_format_ends_a_call_as_the_template_does() -> None:
+    """With the template's EOS; where that is appended to the whole example, with nothing."""
+    record = Conversation((Message("user", "Go."), Message("function", "", calls=(CALL,))))
+    options = RenderOptions(tool_format="glm4")
+    for name in ("qwen", "gemma2"):
+        template, made, _, _ = fitted(name)
+        text = render(name, record, options)[1][0]
+        assert text.endswith(made.ids.eos_text) != template.efficient_eos

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -129,3 +130,10 @@ def test_ordinary_records_are_skimmed(name: str, data: bytes) -> None:
 )
 def test_a_doubled_key_is_never_skimmed(data: bytes) -> None:
     assert not check("sharegpt", data)
+
+
+@pytest.mark.parametrize("field", ["system", "tools", "history"])
+def test_a_field_that_is_read_twice_is_not_skimmed(field: str) -> None:
+    """`columns` may name one key for two things: a plain record then has a system prompt as well."""
+    fields = replace(FORMATS["alpaca"].default_fields, **{field: "input"})
+    assert RecordValidator("alpaca", fields, "sft", Policy("sft")).skim is None
