@@ -66,13 +66,11 @@ def pack_summary(outcome: Outcome) -> str:
         rows.append(
             ("", f"{ledger['repeated']:>9,} {'more examples from records that were split' if split else 'repeated'}")
         )
-    warned = {rule: count for rule, count in manifest["findings"].items() if rule not in ledger["rejected"]}
-    if warned:
-        shown = sorted(warned.items(), key=lambda item: (-item[1], item[0]))
-        rows.append(("warnings", f"{sum(warned.values()):,} in {len(warned)} rule{'s' if len(warned) > 1 else ''}"))
-        rows += [("", f"{count:>9,} {rule}") for rule, count in shown[:5]]
-        if len(shown) > 5:
-            rows.append(("", f"          and {len(shown) - 5} more rules, in report.json"))
+    found = outcome.collected.counts if outcome.collected else Counter[tuple[str, str]]()
+    errors, warnings = _by_severity(found, "error"), _by_severity(found, "warning")
+    # what only repeats the lines of the rejected records above is not listed again
+    rows += _finding_rows("errors", errors, {rule for rule in errors if errors[rule] == ledger["rejected"].get(rule)})
+    rows += _finding_rows("warnings", warnings, set())
     rows.append(("tokens", f"{ledger['tokens']:,}, of which {ledger['trained_tokens']:,} trained"))
     lost = sum(ledger["tokens_lost"].values())
     if lost:
@@ -108,8 +106,26 @@ def pack_summary(outcome: Outcome) -> str:
     rows.append(("written", out))
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {text}" for name, text in rows]
-    worst = next(iter([*ledger["rejected"], *sorted(warned, key=lambda rule: -warned[rule])]), "")
+    worst = next(iter([*ledger["rejected"], *errors, *warnings]), "")
     return "\n".join([*lines, "", *_next(outcome, out, rejected, worst)])
+
+
+def _by_severity(counts: Counter[tuple[str, str]], severity: str) -> dict[str, int]:
+    """Findings by rule, the most frequent first."""
+    found = [(rule, count) for (rule, level), count in counts.items() if level == severity]
+    return dict(sorted(found, key=lambda item: (-item[1], item[0])))
+
+
+def _finding_rows(name: str, counts: dict[str, int], told: set[str]) -> list[tuple[str, str]]:
+    """How many findings of one severity there are, and of which rules. told: rules that other lines have."""
+    if not counts:
+        return []
+    rows = [(name, f"{sum(counts.values()):,} in {len(counts)} rule{'s' if len(counts) > 1 else ''}")]
+    listed = [(rule, count) for rule, count in counts.items() if rule not in told]
+    rows += [("", f"{count:>9,} {rule}") for rule, count in listed[:5]]
+    if len(listed) > 5:
+        rows.append(("", f"          and {len(listed) - 5} more rules, in report.json"))
+    return rows
 
 
 def _next(outcome: Outcome, out: str, rejected: int, rule: str) -> list[str]:
