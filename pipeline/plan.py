@@ -23,6 +23,7 @@ from registry.rules import Policy
 from stages.batch import BatchSpec, SourceSpec
 from stages.formats import FORMATS, Detection
 from stages.formats.detect import Detector
+from stages.hub_cache import model_folder
 from stages.read import Chunk, Limits, discover, public, records, scan
 
 from .config import Config
@@ -113,7 +114,7 @@ def make_plan(
         if needs_tokens:
             raise UsageFault("model_name_or_path: not given", hint="name the folder that holds tokenizer.json")
         return plan
-    return _with_tokens(plan, model)
+    return _with_tokens(plan, model_folder(model, config.text("model_revision") or "main"))
 
 
 def _rules(config: Config) -> dict[object, object]:

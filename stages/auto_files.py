@@ -16,6 +16,8 @@ import orjson
 
 from registry.errors import MachineFault, UsageFault, did_you_mean
 
+from .hub_cache import model_folder
+
 MAX_TEMPLATE_BYTES = 1 << 20  # the longest real one we know has 40 KB
 
 
@@ -53,7 +55,7 @@ def load_auto(folder: str, raw: Mapping[str, Any] | None = None, *, name: str | 
     Raises UsageFault when the folder has no chat template, the named one is missing or a file is malformed,
     MachineFault when a file cannot be read.
     """
-    root = Path(folder)
+    root = Path(model_folder(folder))
     if not root.is_dir():
         raise UsageFault(f"model_name_or_path: there is no folder {folder!r}", hint="give the folder of the tokenizer")
     config = _json(root / "tokenizer_config.json")

@@ -18,6 +18,7 @@ import orjson
 from registry.errors import MachineFault, UsageFault
 from registry.templates import Template
 
+from .hub_cache import looks_like_hub_name, model_folder
 from .render import SpecialIds
 
 FILES = (
@@ -67,18 +68,17 @@ class _Ids:
 
 
 def load_tokenizer_files(folder: str) -> TokenizerFiles:
-    """Reads a tokenizer folder.
+    """Reads a tokenizer folder, or that of a hub name which is in the cache.
 
     Raises UsageFault when there is no such folder, no tokenizer.json in it, or it is not JSON of a tokenizer;
     MachineFault when a file cannot be read.
     """
-    root = Path(folder)
+    root = Path(model_folder(folder))
     if not root.is_dir():
-        looks_like_hub = folder.count("/") == 1 and not folder.startswith((".", "/", "~"))
         raise UsageFault(
             f"model_name_or_path: there is no folder {folder!r}",
-            hint=f"that looks like a hub name: download it first (`hf download {folder} --local-dir DIR`) and give DIR"
-            if looks_like_hub
+            hint=f"if that is a hub name, download it first: `hf download {folder}` puts it where prep finds it"
+            if looks_like_hub_name(folder)
             else "give the folder that holds tokenizer.json",
         )
     path = root / "tokenizer.json"
