@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from .common import PASS_ON, config_of, say_notes
+from .common import as_json as json_text
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 @click.command(context_settings=PASS_ON)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[CONFIG.yaml] [key=value ...]")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def command(arguments: tuple[str, ...], quiet: bool) -> int:
+@click.option("--json", "as_json", is_flag=True, help="What was written, as JSON on stdout, everything else on stderr.")
+def command(arguments: tuple[str, ...], quiet: bool, as_json: bool) -> int:
     """Merge an adapter and save the model, its tokenizer, its chat template and an Ollama Modelfile.
 
     The saved model is loaded again and must answer with the same logits.
@@ -33,14 +36,26 @@ def command(arguments: tuple[str, ...], quiet: bool) -> int:
         if not quiet:
             click.echo(line, err=True)
 
-    export(export_job(config), say)
+    job = export_job(config)
+    folder = export(job, say)
+    if as_json:
+        click.echo(json_text(exported(folder, job)))
     return 0
+
+
+def exported(folder: Path, job: ExportJob) -> dict[str, object]:
+    """What an export came to, as plain data. files: bytes by name."""
+    return {
+        "export_dir": str(folder),
+        "model": job.model.path,
+        "adapters": list(job.model.adapters),
+        "files": {entry.name: entry.stat().st_size for entry in sorted(folder.iterdir()) if entry.is_file()},
+        "hub_model_id": job.hub_repository or None,
+    }
 
 
 def export_job(config: Config) -> ExportJob:
     """The export that a configuration asks for. Raises UsageFault."""
-    from pathlib import Path
-
     from stages.train.export import ExportJob
     from stages.train.from_config import predict_job_from_config
 

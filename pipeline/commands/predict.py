@@ -15,6 +15,7 @@ from .train import Say, launch_job, shards
 
 if TYPE_CHECKING:
     from pipeline.config import Config
+    from stages.train.job import TrainJob
 
 
 @click.command(context_settings=PASS_ON)
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 @click.option("--split", metavar="CHARS", help='Also write answers as nested lists, one separator a level: "。;；".')
 @click.option("--dry-run", is_flag=True, help="Print the command that would start, and stop.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("--json", "as_json", is_flag=True, help="The measures on stdout, everything else on stderr.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="The measures (with --dry-run the plan) on stdout, everything else on stderr.",
+)
 def command(
     arguments: tuple[str, ...],
     output: str | None,
@@ -59,13 +65,19 @@ def predict_with(config: Config, say: Say, *, trained: bool = False, as_json: bo
     """Prepare the prompts, generate, measure; returns the exit code. `trained`: with the model that this run has just
     trained. Raises a Fault."""
     from stages.train.from_config import predict_job_from_config
+    from stages.train.model import check_start
 
     config = _for_prediction(config, trained=trained)
     values = config.public()
     draft = predict_job_from_config(values, Path(), config.given)
-    code = launch_job(
-        draft, config, say, lambda: predict_job_from_config(values, shards(config, say, values), config.given)
-    )
+    check_start(draft)
+
+    def ready() -> TrainJob:
+        return predict_job_from_config(values, shards(config, say, values), config.given)
+
+    code = launch_job(draft, config, say, ready, as_json=as_json)
+    if config.flag("dry_run"):
+        return code
     results = Path(config.text("output_dir") or "") / "predict_results.json"
     if code == 0 and as_json and results.exists():
         click.echo(json.dumps(json.loads(results.read_text("utf-8")), indent=1, sort_keys=True))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .common import PASS_ON, config_of, say_notes
+from .common import as_json as json_text
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -26,7 +27,12 @@ Say = Callable[[str], None]
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes for packing.")
 @click.option("--dry-run", is_flag=True, help="Print the command that would start training, and stop.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("--json", "as_json", is_flag=True, help="The metrics on stdout, everything else on stderr.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="The metrics (with --dry-run the plan) on stdout, everything else on stderr.",
+)
 def command(
     arguments: tuple[str, ...], output: str | None, workers: int | None, dry_run: bool, quiet: bool, as_json: bool
 ) -> int:
@@ -52,14 +58,15 @@ def command(
         from .predict import predict_with
 
         return predict_with(config, say, as_json=as_json)
-    code = train_with(config, say)
+    code = train_with(config, say, as_json=as_json)
     if code == 0 and not config.flag("dry_run") and speaks:
         code = _after(config, say, as_json=as_json)
     return code
 
 
-def train_with(config: Config, say: Say) -> int:
-    """Prepare the data, launch the run and see it to its end; returns the exit code. Raises a Fault."""
+def train_with(config: Config, say: Say, *, as_json: bool = False) -> int:
+    """Prepare the data, launch the run and see it to its end; returns the exit code. as_json: a dry run is told as
+    JSON. Raises a Fault."""
     from stages.train.from_config import job_from_config
     from stages.train.model import check_start
 
@@ -67,17 +74,28 @@ def train_with(config: Config, say: Say) -> int:
     # what can be wrong with the job is found before hours of packing
     draft = job_from_config(values, Path(), config.given)
     check_start(draft)
-    return launch_job(draft, config, say, lambda: job_from_config(values, shards(config, say, values), config.given))
+
+    def ready() -> TrainJob:
+        return job_from_config(values, shards(config, say, values), config.given)
+
+    return launch_job(draft, config, say, ready, as_json=as_json)
 
 
-def launch_job(draft: TrainJob, config: Config, say: Say, ready: Callable[[], TrainJob]) -> int:
+def launch_job(
+    draft: TrainJob, config: Config, say: Say, ready: Callable[[], TrainJob], *, as_json: bool = False
+) -> int:
     """Run a job here or through torchrun; returns the exit code. `draft` is enough to plan the launch, `ready` prepares
-    the data and gives the job itself."""
+    the data and gives the job itself. as_json: a dry run is told as JSON."""
     from stages.train.launch import plan_launch
 
     launch = plan_launch(draft, os.environ)
     if config.flag("dry_run"):
-        click.echo(launch.command() if launch and launch.argv else "in this process: one worker, no launcher needed")
+        if as_json:
+            click.echo(json_text(dry_run(launch, draft.run.output_dir)))
+        elif launch and launch.argv:
+            click.echo(launch.command())
+        else:
+            click.echo("in this process: one worker, no launcher needed")
         return 0
     if launch is not None and not launch.argv:  # a Slurm task is a worker
         os.environ.update(launch.env)
@@ -87,6 +105,19 @@ def launch_job(draft: TrainJob, config: Config, say: Say, ready: Callable[[], Tr
     if token:
         os.environ.setdefault("HF_TOKEN", str(token))  # never in a file or a command line
     return _run(ready(), launch, say)
+
+
+def dry_run(launch: Launch | None, output_dir: str) -> dict[str, object]:
+    """What a run would do, as plain data. command, argv: null and empty when it stays in this process."""
+    return {
+        "dry_run": True,
+        "launcher": "torchrun" if launch and launch.argv else None,
+        "command": launch.command() if launch and launch.argv else None,
+        "argv": list(launch.argv) if launch else [],
+        "env": dict(launch.env) if launch else {},
+        "why": launch.why if launch else "one worker, no launcher needed",
+        "output_dir": output_dir,
+    }
 
 
 def shards(config: Config, say: Say, values: Mapping[str, object]) -> Path:

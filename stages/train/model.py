@@ -137,11 +137,13 @@ def _auto_class(config: Any, reward: bool) -> Any:
 
 
 def check_start(job: TrainJob) -> None:
-    """What can be found wrong with a job's model and DeepSpeed file without loading anything, so that it is told before
-    the data is packed. Raises UsageFault."""
+    """What can be found wrong with a job's model, adapters and DeepSpeed file without loading anything, so that it is
+    told before the data is packed. Raises UsageFault."""
     deepspeed_config(job.run.deepspeed, [])
     if not job.model.from_scratch:
         _check_weights(job.model.path)
+    for adapter in job.model.adapters:
+        _check_adapter(adapter, job.model.adapter_folder or "")
 
 
 def _check_weights(source: str) -> None:
@@ -151,6 +153,18 @@ def _check_weights(source: str) -> None:
             f"{source}: a model config but no weights",
             hint="put the weights there, or set train_from_scratch: true to start from random ones",
         )
+
+
+def _check_adapter(source: str, inside: str) -> None:
+    folder = Path(source)
+    if folder.is_dir():
+        if not (folder / inside / "adapter_config.json").is_file():
+            raise UsageFault(
+                f"adapter_name_or_path: {folder / inside}: no adapter_config.json in it, so it holds no adapter",
+                hint="name the output_dir of the run that trained it",
+            )
+    elif folder.is_absolute() or source.startswith(".") or source.count("/") != 1:  # `owner/name` may be a repository
+        raise UsageFault(f"adapter_name_or_path: {source}: there is no such folder")
 
 
 def _quantization(spec: ModelSpec) -> Any:

@@ -112,6 +112,43 @@ def test_an_error_is_an_answer(
     assert code == 3 or not (tmp_path / "o").exists(), "nothing is packed for a run that cannot start"
 
 
+@pytest.mark.parametrize("verb", ["train", "predict"])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train_from_scratch=false"], "no weights"),
+        (["finetuning_type=lora", "adapter_name_or_path=./nosuch"], "./nosuch: there is no such folder"),
+        (["finetuning_type=lora", f"adapter_name_or_path={DEMO.parent}"], "no adapter_config.json"),
+    ],
+)
+def test_what_a_model_lacks_is_told_before_anything_is_packed(
+    verb: str, words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2, and the output folder is not even made."""
+    assert run([verb, str(DEMO), f"output_dir={tmp_path / 'o'}", *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("verb", ["train", "predict"])
+@pytest.mark.parametrize("workers", [None, "2"])
+def test_a_dry_run_is_told_as_json(
+    verb: str, workers: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One document on stdout, whatever would start; nothing is packed."""
+    if workers:
+        monkeypatch.setenv("NPROC_PER_NODE", workers)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert run([verb, str(DEMO), f"output_dir={tmp_path / 'o'}", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["dry_run"] is True
+    assert plan["output_dir"] == str(tmp_path / "o")
+    assert plan["launcher"] == ("torchrun" if workers else None)
+    assert (" ".join(plan["argv"]) in (plan["command"] or "")) and bool(plan["argv"]) == bool(workers)
+    assert not (tmp_path / "o").exists()
+
+
 def test_too_many_rejected_records_stop_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = {"instruction": "a", "input": "", "output": "b"}
     (tmp_path / "d.jsonl").write_text("\n".join(json.dumps(r) for r in [good, {**good, "output": ""}, good]))
@@ -246,7 +283,10 @@ def test_predict_and_export_follow(tmp_path: Path, capsys: pytest.CaptureFixture
     assert result["predict_samples_per_second"] > 0
     found = [json.loads(text) for text in (tmp_path / "p" / "generated_predictions.jsonl").read_text().splitlines()]
     assert set(found[0]) == {"prompt", "predict", "label", "predict_split", "label_split"}
-    assert run(["export", *base, *adapter, "template=qwen3", f"export_dir={tmp_path / 'merged'}", "--quiet"]) == 0
+    assert run(["export", *base, *adapter, "template=qwen3", f"export_dir={tmp_path / 'merged'}", "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert written["adapters"] == [str(tmp_path / "lora")]
+    assert written["files"] == {path.name: path.stat().st_size for path in (tmp_path / "merged").iterdir()}
     assert {"config.json", "model.safetensors", "Modelfile", "chat_template.jinja"} <= {
         path.name for path in (tmp_path / "merged").iterdir()
     }

@@ -208,3 +208,18 @@ def test_settings_become_transformers_own() -> None:
 def test_a_reward_model_does_not_answer() -> None:
     with pytest.raises(UsageFault, match="stage"):
         predict_job_from_config({"model_name_or_path": "m", "output_dir": "o", "stage": "rm"}, Path("d"))
+
+
+def test_a_prediction_that_fails_leaves_no_file(
+    trained: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither answers nor a part of them."""
+    from stages.train import predict
+
+    def no_memory(*_: object) -> None:
+        raise MachineFault("out of memory")
+
+    monkeypatch.setattr(predict, "load_for_answers", no_memory)
+    with pytest.raises(MachineFault):
+        predict_with(trained, prompts, tmp_path)
+    assert not list(tmp_path.iterdir())
