@@ -39,14 +39,16 @@ class Config:
 
     values: every key that prep or its training uses, typed, defaults filled in. given: the keys the user wrote, by
     their present name. notes: one line each about keys without effect, old names and settings that may not do what is
-    meant. path: the configuration file. `packing` is resolved (neat_packing, stage pt), `lora_alpha` too, stage
-    orpo/simpo sets `pref_loss`, and the verbs train and predict set `do_train` and `do_predict`.
+    meant. path: the configuration file. said: what was set beside it, as words of the command line. `packing` is
+    resolved (neat_packing, stage pt), `lora_alpha` too, stage orpo/simpo sets `pref_loss`, and the verbs train and
+    predict set `do_train` and `do_predict`.
     """
 
     values: Mapping[str, object]
     given: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     path: str | None = None
+    said: tuple[str, ...] = ()
 
     def get(self, key: str) -> object:
         """The value of a key; KeyError for a key that is not in the table (a bug of ours, never of the user)."""
@@ -138,7 +140,9 @@ def load_config(
     build = _Build(environ)
     if path is not None:
         build.add_file(path)
-    build.add(overrides if isinstance(overrides, Mapping) else parse_overrides(overrides), "")
+    words = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    build.add(words, "")
+    build.said = [f"{name}={_word(value)}" for name, value in words.items() if not isinstance(value, (dict, list))]
     if options:
         build.add({name: value for name, value in options.items() if value is not None}, "")
     return build.finish(path, for_verb)
@@ -153,6 +157,7 @@ class _Build:
     place: dict[str, str] = field(default_factory=dict)  # key -> "sft.yaml:3 key", for messages
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     def add_file(self, path: str) -> None:
         try:
@@ -226,7 +231,9 @@ class _Build:
         if self.problems:
             raise UsageFault(sorted(self.problems, key=_line_of), hint=self._hint(verb))
         self.notes.extend(remarks(values, given))
-        return Config(values, given, tuple(self.notes), path)
+        secret = {name for name, key in keys().items() if key.secret}
+        said = [word for word in self.said if word.split("=")[0] not in secret]
+        return Config(values, given, tuple(self.notes), path, tuple(said))
 
     def _hint(self, verb: Verb | None) -> str:
         if not self.raw and verb is not None:
@@ -293,6 +300,10 @@ class _Build:
         """`key: what` with the place where the key was written."""
         name, _, rest = problem.partition(":")
         return f"{self.place.get(name, name)}:{rest}"
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _line_of(problem: str) -> int:

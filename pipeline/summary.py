@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -130,16 +131,21 @@ def _finding_rows(name: str, counts: dict[str, int], told: set[str]) -> list[tup
 
 def _next(outcome: Outcome, out: str, rejected: int, rule: str) -> list[str]:
     """What a person does next, one line each."""
-    steps = [f"prep inspect {out}   see the tokens and masks"]
+    place = shlex.quote(out)
+    steps = [f"prep inspect {place}   see the tokens and masks"]
     if rule:
         steps.append(f"prep explain {rule}   what it means, and what to do")
     if rejected:
         steps.append(f"{out}/rejects   the rejected records, and why")
-    config = outcome.plan.config.path if outcome.plan else None
+    config = outcome.plan.config if outcome.plan else None
+    words = [config.path or "CONFIG", *config.said] if config else ["CONFIG"]
+    # with the same settings: others would have it prepared anew
+    kept = [word for word in words if not word.startswith(("tokenized_path=", "workers="))]
+    rest = f"{shlex.join(kept)} tokenized_path={place}"
     if outcome.manifest["kind"] != "prompt":
-        steps.append(f"prep train {config or 'CONFIG'} tokenized_path={out}")
+        steps.append(f"prep train {rest}")
     elif outcome.manifest["stage"] == "predict":
-        steps.append(f"prep predict {config or 'CONFIG'} tokenized_path={out}")
+        steps.append(f"prep predict {rest}")
     return [f"{'' if at else 'next:':<5} {step}" for at, step in enumerate(steps)]
 
 

@@ -415,3 +415,12 @@ def test_more_chunks_than_files_that_may_be_open(
     pack(chats, tmp_path / "few", "packing=true", f"stage={stage}")
     assert tree(tmp_path / "few") == tree(tmp_path / "whole")
     assert 0 < most <= 4
+
+
+def test_the_next_step_keeps_the_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was said beside the configuration is said again, and names with blanks are quoted."""
+    out = tmp_path / "o ut"
+    assert run(["pack", str(DEMO), "cutoff_len=256", "--packing", "true", "hf_hub_token=s3cret", "-o", str(out)]) == 0
+    step = capsys.readouterr().out.splitlines()[-1].split()
+    assert step[:5] == ["prep", "train", str(DEMO), "cutoff_len=256", "packing=true"]
+    assert f"tokenized_path='{out}'" in " ".join(step) and "s3cret" not in step
