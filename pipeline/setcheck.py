@@ -50,9 +50,10 @@ def check_habits(plan: Plan, collected: Collected) -> None:
         collected.note(plan, plan.encode.tokenizer, Note("template.missing-marks", "", text, shown(marks)))
     for number, seen in sorted(collected.seen.items()):
         source = plan.sources[number]
-        read = sum(item.read - sum(item.rejected.values()) for item in collected.files if item.source == number)
-        for habit, count in sorted(seen.items()):
-            text = f"{count} of {read} records ({100 * count / max(read, 1):.0f} %) {HABITS[habit]}"
+        # those that were rejected before are in neither number, those that the cut rejects in both
+        rendered = seen["records"]
+        for habit in sorted(HABITS.keys() & seen.keys()):
+            text = f"{seen[habit]} of {rendered} records ({100 * seen[habit] / rendered:.0f} %) {HABITS[habit]}"
             path = source.files[0] if source.files else source.spec.name
             collected.note(plan, path, Note(f"template.{habit}", "", text))
 

@@ -10,7 +10,6 @@ and nothing is tokenized again.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -42,7 +41,6 @@ class AutoHalves:
     def __init__(self, spec: HalvesSpec, tokenizer: tokenizers.Tokenizer) -> None:
         self.spec = spec
         self.tokenizer = tokenizer
-        self.seen: Counter[str] = Counter()
         # only whole conversations are trained on their prompts; elsewhere the answer must stay apart
         lm = spec.kind == "lm"
         options = spec.options if lm else replace(spec.options, train_on_prompt=False, mask_history=False)

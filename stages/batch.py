@@ -34,7 +34,7 @@ from .read import records as read_records
 from .setrules import SetState
 from .validate import RecordValidator
 
-VERSION = 2
+VERSION = 3
 SAMPLES_PER_RULE = 100  # findings kept of each rule; counts are exact whatever this is
 
 
@@ -121,7 +121,7 @@ class ChunkResult(NamedTuple):
     checked_texts: int = 0  # texts of this chunk whose ids are compared with the reference's
     seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
     sample: Any = None  # those texts, their ids and offsets, when nobody has compared them yet
-    seen: dict[str, int] = {}  # noqa: RUF012  # records in which the template adds or takes something, by habit
+    seen: dict[str, int] = {}  # noqa: RUF012  # "records" rendered, and those that show a habit of the template
 
 
 # a kept record, its conversation (None where it was skimmed) and its rendered form

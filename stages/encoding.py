@@ -96,9 +96,7 @@ def fitted_tokenizer(
 
 
 class Rendering(Protocol):
-    """Whatever turns a record into halves, or says in a note why it cannot. seen: records by habit of the template."""
-
-    seen: Counter[str]
+    """Whatever turns a record into halves, or says in a note why it cannot."""
 
     def render(self, record: Conversation, notes: list[Note]) -> Rendered | None: ...
 
@@ -179,8 +177,6 @@ class Encoding:
         if spool_path and (found := self._spooled(task, spool_path)) is not None:
             return self._finish(state, task, chunk, spool_path, *found, reused=True)
         renderer, encoder = self.tools()
-        seen = renderer.seen
-        seen.clear()
         marks = [time.perf_counter()]
         plain = None
         if self.spec.overlong != "split" and self.spec.options.kind in ("lm", "pt"):  # splitting needs the conversation
@@ -188,6 +184,8 @@ class Encoding:
         tally, kept, setstate = check_records(state, task, chunk, renderer.render, plain)
         marks.append(time.perf_counter())
         examples = [rendered for _, _, rendered in kept]
+        seen = Counter(habit for rendered in examples for habit in rendered.habits)
+        seen["records"] = len(examples)
         sample = self.sample(examples, encoder) if task.check and self.spec.back_end != "tokenizers" else None
         encoded = encode(examples, encoder)
         pieces = np.ones(len(kept), dtype=np.int64)

@@ -19,7 +19,6 @@ import functools
 import itertools
 import json
 import re
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -42,11 +41,13 @@ VERSION = 2  # raise it when the same record renders otherwise: caches of older 
 
 
 class Rendered(NamedTuple):
-    """One example: its halves and, for each, 1 where it is trained. `label` is KTO's, 255 elsewhere."""
+    """One example: its halves and, for each, 1 where it is trained. `label` is KTO's, 255 elsewhere. habits: what the
+    template added to the record or took from it, of HABITS."""
 
     halves: list[Half]
     trained: list[int]
     label: int = 255
+    habits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,6 @@ class Renderer:
     def __init__(self, template: Template, options: RenderOptions, ids: SpecialIds) -> None:
         self.template = template
         self.options = options
-        self.seen: Counter[str] = Counter()  # records in which the template adds or takes something; see HABITS
         self.ids = ids
         self.eos = ids.eos
         self.prefix = self._compile(template.prefix)
@@ -191,13 +191,8 @@ class Renderer:
             else:
                 halves.append(self._half(message, text, position, record, notes))
                 trained.append(1 if options.train_on_prompt else 0)
-        if inserted:
-            self.seen["empty-thought"] += 1
-        if stripped:
-            self.seen["thought-stripped"] += 1
-        if not record.system and self.default_system:
-            self.seen["default-system"] += 1
-        return Rendered(halves, trained)
+        by_default = not record.system and bool(self.default_system)
+        return Rendered(halves, trained, habits=_habits(inserted, stripped, by_default))
 
     def plain(self, texts: list[str], has_system: bool) -> Rendered:
         """`render` of a record that is nothing but texts: user and assistant in turn, then, when `has_system`, a system
@@ -216,13 +211,11 @@ class Renderer:
         halves[::2] = [first, *prompts]
         if with_thought:
             thought = self.empty_thought
-            self.seen["empty-thought"] += 1
             halves[1::2] = [[thought, before_answer + text + after_answer] for text in texts[1::2]]
         else:
             halves[1::2] = [[before_answer + text + after_answer] for text in texts[1::2]]
-        if not system and self.default_system:
-            self.seen["default-system"] += 1
-        return Rendered(halves, (self._flags * len(texts))[: len(texts)])
+        habits = _habits(with_thought, False, not system and bool(self.default_system))
+        return Rendered(halves, (self._flags * len(texts))[: len(texts)], 255, habits)
 
     def _is_special(self, texts: list[str]) -> bool:
         if True in [_INDEX in text for text in texts[::2]]:
@@ -249,23 +242,28 @@ class Renderer:
         chosen, rejected = record.chosen, record.rejected
         if chosen is None or rejected is None:
             return None
-        prompt, first = self._one_turn(record, chosen, notes)
-        _, second = self._one_turn(record, rejected, [])
-        return Rendered([prompt, first, second], [0, 1, 1])
+        prompt, first, inserted, stripped = self._one_turn(record, chosen, notes)
+        _, second, also_inserted, _ = self._one_turn(record, rejected, [])
+        habits = _habits(inserted or also_inserted, stripped, False)
+        return Rendered([prompt, first, second], [0, 1, 1], habits=habits)
 
     def _one_answer(self, record: Conversation, notes: list[Note]) -> Rendered:
         if len(record.messages) & 1:  # predict without an answer
             answer = Message("assistant", "")
-            prompt, target = self._one_turn(record, answer, notes)
         else:
-            prompt, target = self._one_turn(record._replace(messages=record.messages[:-1]), record.messages[-1], notes)
+            record, answer = record._replace(messages=record.messages[:-1]), record.messages[-1]
+        prompt, target, inserted, stripped = self._one_turn(record, answer, notes)
         label = 255 if record.label is None else int(record.label)
-        return Rendered([prompt, target], [0, 1], label)
+        return Rendered([prompt, target], [0, 1], label, _habits(inserted, stripped, False))
 
-    def _one_turn(self, record: Conversation, answer: Message, notes: list[Note]) -> tuple[Half, Half]:
-        """All messages but the answer as one half, and the answer; thoughts of earlier answers go unless preserved."""
+    def _one_turn(self, record: Conversation, answer: Message, notes: list[Note]) -> tuple[Half, Half, bool, bool]:
+        """All messages but the answer as one half, and the answer; thoughts of earlier answers go unless preserved.
+
+        Behind them: whether an empty thought was put in, and whether a thought was taken away.
+        """
         options = self.options
         prompt: Half = []
+        inserted = stripped = False
         reasoning = self.template.reasoning
         for position, message in enumerate(record.messages):
             text = message.content
@@ -273,8 +271,7 @@ class Renderer:
                 text = self._answer_text(message, text)
                 if not options.preserve_thinking:
                     whole, text = text, self._without_thought(text)
-                    if len(text) != len(whole):
-                        self.seen["thought-stripped"] += 1
+                    stripped = stripped or len(text) != len(whole)
             prompt += self._half(message, text, position, record, notes)
         text = answer.content
         if reasoning:
@@ -283,14 +280,14 @@ class Renderer:
                 text = self._without_thought(text)
         target = self._half(answer, text, len(record.messages), record, notes)
         if reasoning and not self._has_thought(answer, text):
-            self.seen["empty-thought"] += 1
+            inserted = True
             if options.enable_thinking:
                 target.insert(0, self.empty_thought)
             else:
                 prompt.append(self.empty_thought)
         if self.template.efficient_eos and self.eos is not None:
             target.append(self.eos)
-        return prompt, target
+        return prompt, target, inserted, stripped
 
     # --- one message --------------------------------------------------------------------------------------------------
 
@@ -382,6 +379,12 @@ class Renderer:
 def _tool_prompt(form: ToolFormat, tools: str, date: str) -> str:
     listed: list[dict[str, Any]] = json.loads(tools)
     return form.prompt(listed, date) if listed else ""
+
+
+@functools.cache
+def _habits(*found: bool) -> tuple[str, ...]:
+    """The names of those that were found, in the order of HABITS."""
+    return tuple(name for name, has in zip(HABITS, found, strict=True) if has)
 
 
 def thought_dropped(message: Message) -> Note:
