@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 
 import click
 
-from registry.errors import NO_PERMISSION, Fault, MachineFault, UsageFault, did_you_mean
+from registry.errors import NO_PERMISSION, Fault, MachineFault, did_you_mean
+
+from .usage import as_fault, plain_words
 
 VERBS = {  # verb -> (module, one line for the help page)
     "validate": ("validate", "Check records; writes nothing unless asked."),
@@ -54,7 +56,8 @@ class LazyGroup(click.Group):
         if name and not name.startswith("-") and self.get_command(ctx, name) is None:
             guess = did_you_mean(name, self.list_commands(ctx))
             raise click.UsageError(f"there is no verb {name!r}{guess}", ctx)
-        return super().resolve_command(ctx, args)
+        found, command, words = super().resolve_command(ctx, args)
+        return found, command, plain_words(name, command, words) if command is not None else words
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # the default would import every verb to print its help line
@@ -148,7 +151,7 @@ def run(argv: list[str] | None = None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # a class that click 8.1 does not have
             error.show()
         else:
-            show_fault(_as_fault(error))
+            show_fault(as_fault(error))
         return 2
     except Fault as fault:
         show_fault(fault)
@@ -210,18 +213,6 @@ def _spelled(argv: list[str]) -> list[str]:
         return [*argv[1:], "--help"]
     same = {"version": "--version", "-V": "--version", "env": "doctor"}
     return [same.get(argv[0], argv[0]), *argv[1:]] if argv else argv
-
-
-def _as_fault(error: click.ClickException) -> Fault:
-    # click's own words, in the form that every other error has
-    text = " ".join(error.format_message().split()).rstrip(".")
-    context = getattr(error, "ctx", None)
-    if context is None:
-        return UsageFault(text[:1].lower() + text[1:])
-    more = f"{context.command_path} --help shows all"
-    usage = " ".join(context.get_usage().split()).removeprefix("Usage: ")
-    is_group = isinstance(context.command, click.Group)
-    return UsageFault(text[:1].lower() + text[1:], hint=more if is_group else f"{usage}; {more}")
 
 
 def _bug() -> int:

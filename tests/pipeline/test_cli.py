@@ -19,9 +19,9 @@ def answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
     ("words", "says", "hint"),
     [
         (["validat", "x"], "there is no verb 'validat'; did you mean \"validate\"?", "prep --help"),
-        (["verify"], "missing argument 'OUT'", "prep verify [OPTIONS] OUT"),
-        (["pack", "--workers", "0"], "invalid value for '--workers'", "prep pack --help"),
-        (["template", "shw"], "no such command 'shw'", "prep template --help"),
+        (["verify"], "OUT is not given", "prep verify [OPTIONS] OUT"),
+        (["pack", "--workers", "0"], '--workers: "0" is not a whole number of at least 1', "prep pack --help"),
+        (["template", "shw"], 'there is no prep template shw; did you mean "show"?', "prep template --help"),
         (["list"], "what to list is not given", "prep list rules|"),
         (["list", "temples"], 'did you mean "templates"?', "prep list rules|"),
         (["list", "rules", "--area", "rolle"], 'did you mean "role"?', "the areas: bytes"),
