@@ -83,11 +83,35 @@ class BusyFault(Fault):
     exit_code = 75
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean "x"?` for the nearest known word, or an empty string when none is near."""
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The known word that is most like a word, or an empty string when none is near. cutoff: how near, 0 to 1."""
     names = list(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
     if not near:  # case and blanks alone should not hide a match
         folded = {name.casefold().strip(): name for name in names}
         near = [folded[key] for key in [word.casefold().strip()] if key in folded]
-    return f'; did you mean "{near[0]}"?' if near else ""
+    return near[0] if near else ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "x"?` for the nearest known word, or an empty string when none is near."""
+    near = nearest(word, known)
+    return f'; did you mean "{near}"?' if near else ""
+
+
+def near_file(name: str, beside: Iterable[str]) -> str:
+    """The same for the name of a file. What stands before the first dot decides, for an ending in common says nothing;
+    a short name has to be more alike."""
+    stems: dict[str, list[str]] = {}
+    for other in beside:
+        stems.setdefault(_stem(other), []).append(other)
+    stem = _stem(name)
+    near = nearest(stem, stems, 0.6 if len(stem) > _SHORT else 0.65)
+    return f'; did you mean "{nearest(name, stems[near], 0.0)}"?' if near else ""
+
+
+_SHORT = 4  # letters
+
+
+def _stem(name: str) -> str:
+    return name[:1] + name[1:].partition(".")[0]

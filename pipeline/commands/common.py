@@ -37,7 +37,7 @@ def config_of(words: Sequence[str], verb: Verb, options: Mapping[str, object]) -
 def check_config_file(path: str) -> None:
     """Raises UsageFault with a hint when a configuration file is missing or is plainly a data file, MachineFault when
     its folder may not be searched."""
-    from registry.errors import did_you_mean, unreadable
+    from registry.errors import near_file, unreadable
 
     try:
         os.stat(path)
@@ -52,7 +52,7 @@ def check_config_file(path: str) -> None:
         held = f"{folder} holds {', '.join(near[:5])}" if near else ""
         if Path(path).is_dir():
             raise UsageFault(f"{path}: is a folder; a configuration file (.yaml) is wanted", hint=held)
-        raise UsageFault(f"{path}: there is no such file{did_you_mean(Path(path).name, near)}", hint=held)
+        raise UsageFault(f"{path}: there is no such file{near_file(Path(path).name, near)}", hint=held)
     if Path(path).suffix not in (*CONFIG_SUFFIXES, ".json"):
         raise UsageFault(
             f"{path}: is not a configuration file (.yaml)",

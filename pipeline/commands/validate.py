@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from registry.errors import UsageFault, did_you_mean
+from registry.errors import UsageFault, near_file
 
 from .common import CONFIG_SUFFIXES, PASS_ON, check_config_file, is_json_config, say_notes
 
@@ -107,7 +107,7 @@ def _check_names(paths: Sequence[str]) -> None:
             raise UsageFault("-: records are not read from a pipe", hint="write them to a file, and name that")
         if not os.path.lexists(word) and not any(mark in word for mark in "*?[./\\:"):
             raise UsageFault(
-                f"{word}: no such file or folder{did_you_mean(word, sorted(os.listdir()))}",
+                f"{word}: no such file or folder{near_file(word, sorted(os.listdir()))}",
                 hint=f"a data set of dataset_info.json: prep validate dataset={word} dataset_dir=DIR",
             )
 

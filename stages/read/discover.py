@@ -8,7 +8,7 @@ import stat
 from collections import Counter
 from pathlib import PurePath
 
-from registry.errors import MachineFault, UsageFault, did_you_mean
+from registry.errors import MachineFault, UsageFault, near_file
 from stages.findings import clean
 
 from .remote import discover_remote, is_url, local_path
@@ -96,7 +96,7 @@ def _missing(spec: str, path: str) -> str:
         neighbours = sorted(os.listdir(folder or "."))
     except OSError:
         return f"{clean(spec)}: no such file; there is no folder {clean(folder)} either"
-    return f"{clean(spec)}: no such file{clean(did_you_mean(name, neighbours))}"
+    return f"{clean(spec)}: no such file{clean(near_file(name, neighbours))}"
 
 
 def _beside(pattern: str) -> str:
