@@ -21,8 +21,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import orjson
-
 from .conversation import Conversation, Message, ToolCall
 from .findings import Note, shown
 
@@ -117,7 +115,7 @@ def prepare(record: Conversation, dialect: Dialect, marking: str = "all") -> Pre
     if record.tools:
         try:
             tools = _tools(record.tools)
-        except (orjson.JSONDecodeError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             return Note("template.refuses", record.tools_at, f"tools are not a JSON list: {error}", shown(record.tools))
     answers, others = _Marker(marking != "none"), _Marker(marking == "all")
     others.pieces = answers.pieces  # one numbering for both
@@ -138,9 +136,11 @@ def prepare(record: Conversation, dialect: Dialect, marking: str = "all") -> Pre
 
 
 def _tools(text: str) -> list[Any] | None:
-    tools = orjson.loads(text)
-    if isinstance(tools, dict):
+    tools = json.loads(text)  # not orjson: an integer over 64 bits stays one
+    if isinstance(tools, dict) and tools:
         tools = [tools]
+    if tools in ({}, ""):
+        return None
     if not isinstance(tools, list):
         raise TypeError(f"{type(tools).__name__} instead of a list")
     return [_wrapped(tool) for tool in tools] or None
@@ -190,8 +190,8 @@ def _arguments(call: ToolCall, position: int, marker: _Marker, dialect: Dialect)
     arguments = call.arguments
     if isinstance(arguments, str):
         try:
-            parsed = orjson.loads(arguments)
-        except orjson.JSONDecodeError:
+            parsed = json.loads(arguments)
+        except (ValueError, RecursionError):
             parsed = None
         arguments = parsed if isinstance(parsed, dict) else arguments
     if dialect.text_arguments:

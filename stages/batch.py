@@ -34,7 +34,7 @@ from .read import records as read_records
 from .setrules import SetState
 from .validate import RecordValidator
 
-VERSION = 3
+VERSION = 4
 SAMPLES_PER_RULE = 100  # findings kept of each rule; counts are exact whatever this is
 
 
@@ -192,18 +192,22 @@ class State:
         if source not in self._validators:
             spec = self.spec.sources[source]
             self._validators[source] = RecordValidator(
-                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.specials, self._call_words()
+                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.specials, *self._of_template()
             )
         return self._validators[source]
 
-    def _call_words(self) -> CallWords:
+    def _of_template(self) -> tuple[CallWords, str]:
+        """The words around calls and thoughts, and what tools may be (see stages.toolrules.parse_tools)."""
         encode = self.spec.encode
         if encode is None or encode.template == "auto":
-            return USUAL_WORDS
+            return USUAL_WORDS, "list"
         from registry.templates import load_template  # checking alone needs none
 
+        from .tools import tools_written_as
+
         template = load_template(encode.template, encode.compat)
-        return CallWords(template.thought_words, template.tool_call_words)
+        words = CallWords(template.thought_words, template.tool_call_words)
+        return words, tools_written_as(template, encode.options.tool_format)
 
 
 def prepare(spec: BatchSpec) -> State:

@@ -84,7 +84,10 @@ def _json(value: object, limit_chars: int) -> str:
     try:
         text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:  # half a surrogate pair, an integer beyond 64 bits, nesting beyond 254: what JSON cannot say
-        return repr(value)[: limit_chars + 1]
+        try:
+            return repr(value)[: limit_chars + 1]
+        except RecursionError:
+            return "nested without end"
     return text[: limit_chars * 4 + 4].decode("utf-8", "ignore")
 
 

@@ -2,6 +2,10 @@
 
 Definitions repeat from record to record, so their compiled form is kept by text. Argument schemas are compiled with
 jsonschema-rs, offline and with bounded patterns: a reference to elsewhere is a finding, never a request.
+
+Tool lists, and the calls of some formats, are JSON inside a text of the record, which the record's own reader does not
+look into. So what no stage behind this one can take is rejected here: nesting without end, and half a surrogate pair.
+Integers of any size, NaN and infinities pass: Python's `json` reads and writes them, as LLaMA-Factory does.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import jsonschema_rs
@@ -16,13 +21,15 @@ import orjson
 
 from .conversation import Conversation, Message, ToolCall
 from .findings import Note, shown
+from .json_faults import DEPTH_LIMIT
 
 _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000, size_limit=1 << 20)
 _SCHEMA_BYTES = 1 << 20  # a longer parameter schema is not compiled
+_TOO_DEEP = f"tools is nested more than {DEPTH_LIMIT} levels deep"
 
 
 class Tools(NamedTuple):
-    """A parsed tool list: parameters by name (as JSON bytes, None when there are none), and what is wrong with it."""
+    """A parsed tool list: parameters by name (as JSON, None when there are none), and what is wrong with it."""
 
     parameters: dict[str, bytes | None]
     notes: tuple[Note, ...]
@@ -30,13 +37,41 @@ class Tools(NamedTuple):
 
 
 @functools.lru_cache(maxsize=512)
-def parse_tools(text: str, at: str) -> Tools:
-    """Reads the JSON text of a tool list. `at` is its pointer."""
+def parse_tools(text: str, at: str, written_as: str = "list") -> Tools:
+    """Reads the JSON text of a tool list. `at` is its pointer. written_as: what the template can write, "list" (of
+    definitions), "json" (any JSON value, as one) or "text" (any JSON value or blank text, as it stands)."""
+    if written_as == "text" and not text.strip():
+        return _as_written("tools is blank, and stands so in the prompt", at, text)
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+    except RecursionError:
+        return _failed("json.depth", at, _TOO_DEEP, text)
+    except ValueError as error:  # one that is no JSONDecodeError: an integer of more digits than Python reads
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "a number has thousands of digits"
         return _failed("tools.not-json", at, f"tools is not JSON: {reason}", text)
+    if too_deep(value):
+        return _failed("json.depth", at, _TOO_DEEP, text)
+    if "\\u" in text and _half_a_pair(value):
+        return _failed("json.lone-surrogate", at, "tools holds half a surrogate pair", text)
+    if value in ({}, ""):
+        return _as_written("tools is empty, and no list; read as no tools", at, text)
+    tools = _definitions(value, at, text)
+    if tools.fatal and written_as != "list" and (written_as == "text" or isinstance(value, (list, dict, str))):
+        told = _as_written(f"{tools.notes[-1].message}; this template writes it as it stands", at, text)
+        single = _definitions([value], at, text)
+        return told if single.fatal else Tools(single.parameters, told.notes + single.notes, False)
+    return tools
+
+
+def _half_a_pair(value: object) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _definitions(value: object, at: str, text: str) -> Tools:
     if not isinstance(value, list):
         return _failed("tools.not-a-list", at, "tools must be a list of definitions", text)
     parameters: dict[str, bytes | None] = {}
@@ -49,13 +84,35 @@ def parse_tools(text: str, at: str) -> Tools:
         if name in parameters:
             notes.append(Note("tools.duplicate-name", at, f'two tools are named "{shown(name, 40)}"'))
         schema = function.get("parameters")
-        raw = None if schema is None or schema == {} else orjson.dumps(schema)
+        raw = None if schema is None or schema == {} else _bytes(schema)
         parameters[name] = raw
         if raw is not None:
             rule, message, _ = _compiled(raw)
             if rule:
                 notes.append(Note(rule, at, f'the parameters of "{shown(name, 40)}": {message}', shown(schema)))
     return Tools(parameters, tuple(notes), False)
+
+
+def _bytes(schema: object) -> bytes:
+    try:
+        return orjson.dumps(schema)
+    except TypeError:  # an integer over 64 bits
+        return json.dumps(schema).encode()
+
+
+def _as_written(message: str, at: str, text: str) -> Tools:
+    return Tools({}, (Note("tools.as-written", at, message, shown(text)),), False)
+
+
+def too_deep(value: object) -> bool:
+    """Whether a JSON value is nested more than DEPTH_LIMIT levels deep."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(DEPTH_LIMIT):
+        if not level:
+            return False
+        inner = chain.from_iterable(node.values() if isinstance(node, dict) else node for node in level)
+        level = [item for item in inner if isinstance(item, (dict, list))]
+    return bool(level)
 
 
 def _failed(rule: str, at: str, message: str, value: object) -> Tools:
@@ -67,7 +124,7 @@ def _compiled(raw: bytes) -> tuple[str, str, Any]:
     """(rule, message, None) of a bad parameter schema, ("", "", validator) of a good one."""
     if len(raw) > _SCHEMA_BYTES:
         return "tools.schema-invalid", "the schema is too large to check", None
-    schema = orjson.loads(raw)
+    schema = json.loads(raw)
     if not isinstance(schema, (dict, bool)):
         return "tools.schema-invalid", "a JSON Schema is an object", None
     remote = _remote_reference(schema)
@@ -101,11 +158,20 @@ def _known_draft(key: str, reference: str) -> bool:
     return key == "$schema" and "json-schema.org/" in reference
 
 
-def tool_notes(record: Conversation, notes: list[Note]) -> bool:
-    """Notes about the tools and calls of one record; False when the record cannot be encoded."""
+def tool_notes(record: Conversation, notes: list[Note], written_as: str = "list") -> bool:
+    """Notes about the tools and calls of one record; False when the record cannot be encoded. written_as: as in
+    `parse_tools`."""
+    answers = [answer for answer in (record.chosen, record.rejected) if answer is not None]
+    for turn in (*record.messages, *answers):
+        for call in turn.calls:
+            if too_deep(call.arguments):
+                name = shown(call.name, 40)
+                message = f'the arguments of "{name}" are nested more than {DEPTH_LIMIT} levels deep'
+                notes.append(Note("json.depth", turn.at, message))
+                return False
     parameters: dict[str, bytes | None] = {}
     if record.tools is not None:
-        tools = parse_tools(record.tools, record.tools_at)
+        tools = parse_tools(record.tools, record.tools_at, written_as)
         notes.extend(tools.notes)
         if tools.fatal:
             return False
@@ -120,8 +186,8 @@ def tool_notes(record: Conversation, notes: list[Note]) -> bool:
                 undeclared = True
                 notes.append(Note("tools.none-declared", turn.at, "a tool call, but the record declares no tools"))
             _check_results(turn, turns[position + 1] if position + 1 < len(turns) else None, notes)
-    for answer in (record.chosen, record.rejected):
-        if answer is not None and answer.calls and parameters:
+    for answer in answers:
+        if answer.calls and parameters:
             _check_calls(answer, parameters, notes)
     return True
 
@@ -144,15 +210,20 @@ def _check_arguments(call: ToolCall, raw: bytes | None, at: str, notes: list[Not
     if raw is None:
         return
     validator = _compiled(raw)[2]
-    if validator is None or validator.is_valid(call.arguments):
+    if validator is None:
         return
-    for error in validator.iter_errors(call.arguments):
+    try:
+        if validator.is_valid(call.arguments):
+            return
+        errors = list(islice(validator.iter_errors(call.arguments), 1))
+    except ValueError:  # a text that is no Unicode, which another rule names
+        return
+    for error in errors:
         where = "".join(f"/{part}" for part in error.instance_path)
         message = (
             f'the arguments of "{shown(call.name, 40)}" do not fit its schema: {where} {shown(error.message, 120)}'
         )
         notes.append(Note("tools.arguments-invalid", at, message, shown(call.arguments)))
-        return
 
 
 def _check_results(turn: Message, result: Message | None, notes: list[Note]) -> None:

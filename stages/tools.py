@@ -10,23 +10,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import tools_gemma4 as gemma4
 from .conversation import ToolCall
+from .findings import shown
+
+if TYPE_CHECKING:
+    from registry.templates import Template
 
 Tool = dict[str, Any]
 
 
 class ToolFormat(NamedTuple):
-    """One format. `parallel`: whether it can write more than one call in a turn."""
+    """One format. `parallel`: whether it can write more than one call in a turn. `whole`: the prompt takes any JSON
+    text, object or list for tools and writes it as one value."""
 
     prompt: Callable[[Sequence[Tool], str], str]
     calls: Callable[[Sequence[ToolCall]], str]
     parallel: bool = True
+    whole: bool = False
 
 
 class ToolFormatError(ValueError):
-    """A call that this format cannot write; `rule` is the rule id that names it."""
+    """A call that this format cannot write; `rule` is the id of the error that names it, which no policy can lower."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
@@ -60,7 +67,9 @@ def _wrapped(tool: Tool) -> Tool:
 
 def _arguments(call: ToolCall) -> dict[str, Any]:
     if not isinstance(call.arguments, dict):
-        raise ToolFormatError("tools.arguments-not-object", "this tool format needs arguments that are a JSON object")
+        name = shown(call.name, 40)
+        message = f'the arguments of "{name}" are no object, and this tool format writes each argument by its name'
+        raise ToolFormatError("tools.arguments-unwritable", message)
     return call.arguments
 
 
@@ -290,11 +299,13 @@ def _glm4moe_calls(calls: Sequence[ToolCall]) -> str:
 
 
 def _seed_prompt(tools: Sequence[Tool], date: str) -> str:
+    if not isinstance(tools, (list, dict, str)):
+        raise TypeError(f"{shown(tools, 40)} is neither a list nor an object")
     return (
         "system\nYou are Doubao, a helpful AI assistant. You may call one or more functions to assist with the user "
         "query.Tool List:\nYou are authorized to use the following tools (described in JSON Schema format). Before "
         "performing any task, you must decide how to call them based on the descriptions and parameters of these "
-        f"tools.\n{_json([_bare(tool) for tool in tools])}\n工具调用请遵循如下格式:\n<seed:tool_call>\n"
+        f"tools.\n{_json(tools)}\n工具调用请遵循如下格式:\n<seed:tool_call>\n"
         "<function=example_function_name>\n<parameter=example_parameter_1>value_1</parameter>\n"
         "<parameter=example_parameter_2>This is the value for the second parameter\nthat can span\nmultiple lines"
         "</parameter>\n</function>\n</seed:tool_call>\n"
@@ -309,54 +320,16 @@ def _seed_calls(calls: Sequence[ToolCall]) -> str:
     return "\n".join(blocks)
 
 
-# --- gemma4 -----------------------------------------------------------------------------------------------------------
-
-_Q = '<|"|>'
+# --- all --------------------------------------------------------------------------------------------------------------
 
 
 def _gemma4_prompt(tools: Sequence[Tool], date: str) -> str:
-    lines = []
-    for tool in map(_bare, tools):
-        text = f"declaration:{tool.get('name', '')}{{description:{_Q}{tool.get('description', '')}{_Q}"
-        parameters = tool.get("parameters")
-        if parameters:
-            parts = []
-            if parameters.get("properties"):
-                rows = []
-                for key, about in parameters["properties"].items():
-                    row = []
-                    if about.get("description"):
-                        row.append(f"description:{_Q}{about['description']}{_Q}")
-                    if about.get("type"):
-                        row.append(f"type:{_Q}{str(about['type']).upper()}{_Q}")
-                    rows.append(f"{key}:{{{','.join(row)}}}")
-                parts.append(f"properties:{{{','.join(rows)}}}")
-            if parameters.get("required"):
-                parts.append("required:[" + ",".join(f"{_Q}{item}{_Q}" for item in parameters["required"]) + "]")
-            if parameters.get("type"):
-                parts.append(f"type:{_Q}{str(parameters['type']).upper()}{_Q}")
-            text += f",parameters:{{{','.join(parts)}}}"
-        lines.append(text + "}")
-    return "\n".join(lines)
-
-
-def _gemma4_value(value: object) -> str:
-    if isinstance(value, str):
-        return f"{_Q}{value}{_Q}"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_gemma4_value(value[key])}" for key in sorted(value)) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(_gemma4_value, value)) + "]"
-    return _json(value)
-
-
-def _gemma4_calls(calls: Sequence[ToolCall]) -> str:
-    return "".join(f"<|tool_call>call:{call.name}{_gemma4_value(_arguments(call))}<tool_call|>" for call in calls)
+    return gemma4.prompt([_bare(tool) for tool in tools])
 
 
 FORMATS: dict[str, ToolFormat] = {
     "default": ToolFormat(_default_prompt, _default_calls),
-    "gemma4": ToolFormat(_gemma4_prompt, _gemma4_calls),
+    "gemma4": ToolFormat(_gemma4_prompt, gemma4.calls),
     "glm4": ToolFormat(_glm4_prompt, _glm4_calls, parallel=False),
     "glm4_moe": ToolFormat(_glm4moe_prompt, _glm4moe_calls),
     "lfm2": ToolFormat(_lfm2_prompt, _lfm2_calls),
@@ -367,7 +340,7 @@ FORMATS: dict[str, ToolFormat] = {
     "mistral": ToolFormat(_mistral_prompt, _mistral_calls),
     "qwen": ToolFormat(_qwen_prompt, _qwen_calls),
     "qwen3_5": ToolFormat(_qwen35_prompt, _qwen35_calls),
-    "seed_oss": ToolFormat(_seed_prompt, _seed_calls),
+    "seed_oss": ToolFormat(_seed_prompt, _seed_calls, whole=True),
 }
 
 
@@ -384,3 +357,11 @@ def tool_format(name: str, compat: str) -> ToolFormat:
         if name == "default":
             return found._replace(calls=_default_calls_092)
     return found
+
+
+def tools_written_as(template: Template, chosen_format: str | None) -> str:
+    """What of a record's tools a template can write: "list" (of definitions), "json" (any JSON value, as one) or "text"
+    (whatever stands there). chosen_format: the run's `tool_format`, in place of the template's own."""
+    if template.tools_slots and not chosen_format:
+        return "text"
+    return "json" if tool_format(chosen_format or template.tools_format, template.compat).whole else "list"

@@ -61,11 +61,13 @@ class RecordValidator:
         policy: Policy,
         special_tokens: tuple[str, ...] = (),
         call_words: CallWords = USUAL_WORDS,
+        tools_written_as: str = "list",
     ) -> None:
         form = FORMATS[format_id]
         self.kind = kind = "pt" if form.family == "pretrain" else kind_of(stage)
         self.policy = policy
         self.digest = 0
+        self._tools_written_as = tools_written_as
         self._problems = mapping_problems(format_id, fields, kind)
         self._checker = compiled(format_id, fields, kind)
         self._valid = self._checker.is_valid
@@ -104,7 +106,7 @@ class RecordValidator:
             unmapped_notes(record, self._mapped, notes)
         if self._media and not self._media.isdisjoint(record) and not self._check_media(record, found, notes):
             return None
-        if (found.tools is not None or not read.plain) and not tool_notes(found, notes):
+        if (found.tools is not None or not read.plain) and not tool_notes(found, notes, self._tools_written_as):
             return None
         return found if self._check_content(record, found, notes) else None
 

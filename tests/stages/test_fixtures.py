@@ -32,7 +32,7 @@ VALID = list(cases.files(FIXTURES, "valid"))
 INVALID = list(cases.files(FIXTURES, "invalid"))
 
 # need a template, a tokenizer or a whole configuration: tests/pipeline/test_fixtures.py
-CONFIGURED = ("template.", "length.", "tools.parallel-calls", "set.unused-split")
+CONFIGURED = ("template.", "length.", "tools.parallel-calls", "tools.arguments-unwritable", "set.unused-split")
 # what a repair changed: fixtures/repair; what a vendor refuses: fixtures/profiles; what cannot be written: test_convert
 MADE = ("repair.", "profile.", "convert.")
 
