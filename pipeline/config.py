@@ -130,14 +130,16 @@ def load_config(
     environ: Mapping[str, str] = os.environ,
     for_verb: Verb | None = None,
     options: Mapping[str, object] | None = None,
+    option_names: Sequence[str] = (),
 ) -> Config:
     """The configuration of a run. Later wins: defaults, file, `overrides` (words of the command line, or the values of
     `parse_arguments`), `options` (typed values of the verb's own options; None = not given).
 
+    option_names: how the verb's own options are spelled, for a guess at a mistyped one.
     for_verb: also check what this verb needs and cannot do; None checks only what is wrong for every verb.
     Raises UsageFault with every mistake at once.
     """
-    build = _Build(environ)
+    build = _Build(environ, option_names)
     if path is not None:
         build.add_file(path)
     words = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
@@ -153,10 +155,12 @@ class _Build:
     """Collects values and mistakes layer by layer."""
 
     environ: Mapping[str, str]
+    option_names: Sequence[str] = ()
     raw: dict[str, object] = field(default_factory=dict)
     place: dict[str, str] = field(default_factory=dict)  # key -> "sft.yaml:3 key", for messages
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    of_rules: int = 0  # problems that are about single rules
     said: list[str] = field(default_factory=list)
 
     def add_file(self, path: str) -> None:
@@ -177,7 +181,7 @@ class _Build:
             old = renames().get(name)
             if old is None:
                 if name not in keys():
-                    self._unknown(name, place)
+                    self._unknown(name, place, () if source else self.option_names)
                     continue
                 fresh[name] = value
                 self.place[name] = place
@@ -194,11 +198,11 @@ class _Build:
             before = self.raw.get(name)
             self.raw[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
 
-    def _unknown(self, name: str, place: str) -> None:
+    def _unknown(self, name: str, place: str, options: Sequence[str]) -> None:
         if self.environ.get("ALLOW_EXTRA_ARGS", "").lower() in ("1", "true", "y"):
             self.notes.append(f"{name}: unknown, ignored (ALLOW_EXTRA_ARGS)")
         else:
-            self.problems.append(f"{place}: there is no such key{suggestion(name)}")
+            self.problems.append(f"{place}: there is no such key{suggestion(name, options)}")
 
     @staticmethod
     def _renamed(name: str, value: object, values: Mapping[object, object]) -> object:
@@ -238,6 +242,8 @@ class _Build:
     def _hint(self, verb: Verb | None) -> str:
         if not self.raw and verb is not None:
             return f"prep {verb} CONFIG.yaml, or settings alone; prep {verb} --help shows examples"
+        if len(self.problems) == self.of_rules:
+            return "`prep list rules` shows every rule"
         return "every key: docs/config.md, or prep schema config"
 
     def _value(self, key: Key) -> object:
@@ -283,6 +289,7 @@ class _Build:
                 Policy.make(overrides={name: str(level) for name, level in rules.items()})
             except UsageFault as fault:
                 self.problems.extend(self._placed(problem) for problem in fault.problems)
+                self.of_rules = len(fault.problems)
 
     def _find_inputs(self, values: dict[str, object], path: str | None) -> None:
         # a relative file keeps its inputs relative, so that manifests do not name the machine's folders

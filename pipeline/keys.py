@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
 
 import yaml
 
-from registry.errors import did_you_mean
+from registry.errors import did_you_mean, nearest
 
 from .yamlfile import Plain, parse_yaml
 
@@ -131,12 +131,18 @@ def _key(name: str, group: str, row: dict[str, object]) -> Key:
     )
 
 
-def suggestion(name: str) -> str:
-    """`; did you mean "x"?` among all keys and their old names; a name of another tool is answered with ours."""
+def suggestion(name: str, options: Sequence[str] = ()) -> str:
+    """`; did you mean "x"?` among all keys, their old names, and a verb's own options (`--quiet`).
+
+    A name of another tool is answered with ours.
+    """
     elsewhere = _raw()["elsewhere"].get(name.lower().replace("-", "_"))
     if elsewhere is not None:
         return f'; it is called "{elsewhere["to"]}" here'
-    return did_you_mean(name.replace("-", "_"), [*keys(), *renames()])
+    spelled = {key: key for key in [*keys(), *renames()]}
+    spelled |= {option.split()[-1].lstrip("-").replace("-", "_"): option for option in options}
+    near = nearest(name.replace("-", "_"), spelled)
+    return f'; did you mean "{spelled[near]}"?' if near else ""
 
 
 def coerce(key: Key, value: object) -> object:

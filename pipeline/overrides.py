@@ -6,6 +6,7 @@ Only the key table can tell whether `--packing` takes the next word, so paths ar
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ def parse_arguments(args: Sequence[str]) -> Arguments:
         if word.startswith("--") and len(word) > 2:
             at = _option(word[2:], words, at, values, problems)
         elif (match := _SETTING.fullmatch(word)) and _is_setting(match[1], match[2], word):
+            if _find(_underscored(match[1])) is None and os.path.exists(word):
+                problems.append(f"{word}: there is no key {match[1]!r}; to name the file: ./{word}")
             _put(values, _underscored(match[1]), match[2], match[3])
         elif re.fullmatch(r"-[A-Za-z]+", word):
             problems.append(f"{word}: there is no such option; settings are `key=value` or `--key value`")

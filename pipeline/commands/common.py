@@ -31,7 +31,14 @@ def config_of(words: Sequence[str], verb: Verb, options: Mapping[str, object]) -
     path = parsed.paths[0] if parsed.paths else None
     if path is not None:
         check_config_file(path)
-    return load_config(path, parsed.values, for_verb=verb, options=options)
+    return load_config(path, parsed.values, for_verb=verb, options=options, option_names=option_names())
+
+
+def option_names() -> list[str]:
+    """The options of the verb that runs, as they are typed."""
+    context = click.get_current_context(silent=True)
+    options = [name for option in context.command.params for name in option.opts] if context is not None else []
+    return [*(name for name in options if name.startswith("--")), "--help", "prep --version"]
 
 
 def check_config_file(path: str) -> None:

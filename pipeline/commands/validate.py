@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from registry.errors import UsageFault, near_file
 
-from .common import CONFIG_SUFFIXES, PASS_ON, check_config_file, is_json_config, say_notes
+from .common import CONFIG_SUFFIXES, PASS_ON, check_config_file, is_json_config, option_names, say_notes
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 
 @click.command(context_settings=PASS_ON)
@@ -32,7 +35,7 @@ from .common import CONFIG_SUFFIXES, PASS_ON, check_config_file, is_json_config,
 @click.option("--strict", is_flag=True, help="Treat every warning as an error.")
 @click.option("--profile", metavar="VENDOR", help="Also check a vendor's rules (`prep list profiles`).")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: all cores).")
-@click.option("--quiet", is_flag=True, help="Print nothing but the report's errors; the exit code says the rest.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors and their totals; nothing when there are none.")
 def command(arguments: tuple[str, ...], **options: Any) -> int:
     """Check records; write nothing unless asked. Exits 1 when any record has an error.
 
@@ -60,30 +63,36 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
         configs = list(parsed.paths)
     values: dict[str, object] = dict(parsed.values)
     if levels:
-        values |= {"rules": levels}
+        _check_rules(levels)
+        given = values.get("rules")
+        values["rules"] = {**(given if isinstance(given, dict) else {}), **levels}
+    names = option_names()
     if configs:
         if len(parsed.paths) > 1:
             raise UsageFault(
                 "give either one configuration file, or data files", hint="data files: prep validate a.jsonl b/"
             )
         check_config_file(configs[0])
-        config = load_config(configs[0], values, for_verb="validate", options=settings)
+        config = load_config(configs[0], values, for_verb="validate", options=settings, option_names=names)
         say_notes(config, quiet)
         plans, remarks = [make_plan(config, needs_tokens=False)], []
         remarks += [f"note: {note}" for note in plans[0].notes]
     elif parsed.paths:
         _check_names(parsed.paths)
         values["dataset"] = ",".join(parsed.paths)
-        config = load_config(None, values, for_verb="validate", options=settings)
+        config = load_config(None, values, for_verb="validate", options=settings, option_names=names)
         say_notes(config, quiet)
         plans, remarks = plan_files(parsed.paths, config)
     elif "dataset" in values:
-        config = load_config(None, values, for_verb="validate", options=settings)
+        config = load_config(None, values, for_verb="validate", options=settings, option_names=names)
         plans, remarks = [make_plan(config, needs_tokens=False)], []
     else:
+        load_config(None, values, options=settings, option_names=names)  # a mistyped word is told first
         raise UsageFault(
             "name files, folders or globs to check, or a configuration file", hint="prep validate chats.jsonl"
         )
+    if not quiet and (idle := _without_effect(config, parsed.values)):
+        click.echo(f"note: {idle}", err=True)
     profile = plans[0].config.text("profile")
     checked = validate(plans, rejects=options["rejects"], remarks=remarks, quiet=quiet)
     report = checked.report
@@ -112,11 +121,33 @@ def _check_names(paths: Sequence[str]) -> None:
             )
 
 
+def _check_rules(levels: Mapping[str, str]) -> None:
+    """Raises UsageFault for what --error, --warn and --off cannot do."""
+    from registry.rules import Policy
+
+    try:
+        Policy.make(overrides=levels)
+    except UsageFault as fault:
+        raise UsageFault([problem.removeprefix("rules: ") for problem in fault.problems], hint=fault.hint) from None
+
+
+def _without_effect(config: Config, values: Mapping[str, object]) -> str:
+    """One line about settings of the command line that need tokens, when none are made; else an empty string."""
+    from pipeline.keys import keys
+
+    lacking = [key for key in ("model_name_or_path", "template") if config.text(key) is None]
+    idle = [name for name in values if name in keys() and keys()[name].group in ("encode", "pack") and name != "stage"]
+    if not lacking or not idle:
+        return ""
+    return f"{', '.join(idle)}: no effect without {' and '.join(lacking)}, for no tokens are made to check"
+
+
 _OPTION = {"error": "errors", "warning": "warnings", "off": "offs"}
 
 
 def _print(report: Any, how: str, *, quiet: bool) -> None:
     from pipeline.reports import reporter
+    from pipeline.reports.model import errors_only
     from pipeline.reports.text_ import write as write_text
     from stages.findings import clean
 
@@ -127,5 +158,7 @@ def _print(report: Any, how: str, *, quiet: bool) -> None:
         sys.stdout.buffer.write(reporter(how)(report).encode("utf-8"))
         sys.stdout.buffer.flush()
     elif not quiet or report.failed:
+        if quiet:
+            report = errors_only(report)
         color = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         click.echo(write_text(report, color=color).rstrip("\n"))

@@ -68,6 +68,19 @@ class ValidationReport:
         return self.totals.errors > 0
 
 
+def errors_only(report: ValidationReport) -> ValidationReport:
+    """The same without warnings and remarks."""
+    counts = {rule: count for rule, count in report.counts.items() if report.severities.get(rule) == "error"}
+    return replace(
+        report,
+        totals=replace(report.totals, warnings=0),
+        counts=counts,
+        findings=tuple(finding for finding in report.findings if finding.severity == "error"),
+        severities=dict.fromkeys(counts, "error"),
+        remarks=(),
+    )
+
+
 def make_report(
     inputs: Iterable[InputReport],
     counts: Mapping[tuple[str, str], int],

@@ -77,3 +77,40 @@ def test_every_mistake_is_told_in_the_same_words(
     assert run(words) == 2
     first = capsys.readouterr().err.splitlines()[0]
     assert first.startswith("prep: ") and says in first
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["validate", "--vresion"], 'did you mean "prep --version"?'),
+        (["validate", "bad.jsonl", "--quite"], 'there is no such key; did you mean "--quiet"?'),
+        (["pack", "--quite"], 'did you mean "--quiet"?'), (["train", "--dry-rnu"], 'did you mean "--dry-run"?'),
+        (["validate", "cutof_len=5"], 'did you mean "cutoff_len"?'),
+        (["validate"], "name files, folders or globs to check"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_word_is_told_before_what_is_missing(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_file_whose_name_has_an_equals_sign(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It reads like a setting; the way to name it is told, and works. A key of ours stays a key."""
+    (here / "a=b.jsonl").write_text(json.dumps(GOOD) + "\n")
+    assert run(["validate", "a=b.jsonl"]) == 2
+    assert "there is no key 'a'; to name the file: ./a=b.jsonl" in capsys.readouterr().err
+    assert run(["validate", "./a=b.jsonl"]) == 0
+    (here / "stage=sft").write_text("")
+    assert run(["validate", "./a=b.jsonl", "stage=sft"]) == 0
+
+
+@pytest.mark.parametrize("option", ["--error", "--warn", "--off"])
+def test_a_wrong_rule_is_told_with_its_list(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["validate", "bad.jsonl", option, "text.speciel-token", option, "nosuch.rule"]) == 2
+    said = capsys.readouterr().err
+    assert 'did you mean "text.special-token"?' in said and "nosuch.rule" in said
+    assert "hint: `prep list rules` shows every rule" in said
+    assert run(["validate", "bad.jsonl", "rules.nosuch.rule=off"]) == 2
+    assert "hint: `prep list rules` shows every rule" in capsys.readouterr().err

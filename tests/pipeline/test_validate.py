@@ -265,3 +265,36 @@ def test_all_files_that_are_missing_are_named(tmp_path: Path, capsys: pytest.Cap
     assert run(["validate", str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl")]) == 2
     error = capsys.readouterr().err
     assert "one.jsonl: no such file" in error and "two.jsonl: no such file" in error
+
+
+def test_settings_that_need_tokens_are_told_when_there_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`cutoff_len=5` on its own checks nothing; with model and template it does, and --quiet says nothing of it."""
+    path = str(write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode()]))
+    for words, lacking in (([], "model_name_or_path and template"), (["template=default"], "model_name_or_path")):
+        assert run(["validate", path, "cutoff_len=5", *words]) == 0
+        assert f"no effect without {lacking}," in capsys.readouterr().err
+    assert run(["validate", path, "cutoff_len=500", "template=default", f"model_name_or_path={TINY}"]) == 0
+    assert run(["validate", path, "stage=sft", "max_samples=5"]) == 0
+    assert run(["validate", path, "cutoff_len=5", "--quiet"]) == 0
+    assert "no effect" not in capsys.readouterr().err
+
+
+def test_quiet_prints_errors_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither warnings nor remarks; nothing at all when there is no error. The exit code is the same."""
+    good, bad = json.dumps(GOOD).encode(), json.dumps(GOOD | {"output": 5}).encode()
+    assert run(["validate", str(write(tmp_path / "a.jsonl", [good, good])), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert run(["validate", str(write(tmp_path / "a.jsonl", [good, good, bad])), "--quiet"]) == 1
+    said = capsys.readouterr()
+    assert "a.jsonl:3 /output" in said.out and "1 error: " in said.out and said.err == ""
+    assert "warning" not in said.out and "duplicate" not in said.out and "alpaca" not in said.out
+
+
+def test_rules_of_the_command_line_add_up(tmp_path: Path) -> None:
+    """--error beside `rules.x=off` does not put the other one out of force."""
+    good = json.dumps(GOOD).encode()
+    path = str(write(tmp_path / "a.jsonl", [good, good]))
+    assert run(["validate", path, "--error", "set.duplicate"]) == 1
+    assert run(["validate", path, "rules.set.duplicate=error", "--off", "text.special-token"]) == 1
