@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.batch import SAMPLES_PER_RULE, ChunkResult, Reject, Task
 from stages.findings import Finding, Note
-from stages.read import Chunk, FileInfo, public, scan
+from stages.read import Chunk, FileInfo, named, scan
 
 from .engines import Engine
 from .plan import Plan
@@ -122,7 +122,7 @@ def _tasks(plan: Plan, collected: Collected, places: dict[int, int], maximum: in
         # with a drawn sample or a part of the set, which records are the first N is known only at the end
         head_only = source.dataset.num_samples is None and source.dataset.split == "train"
         for path in source.files:
-            shown = public(path)  # no user name, password or query of a URL gets into a finding or a manifest
+            shown = named(path)  # no user name, password or query of a URL gets into a finding or a manifest
             totals = FileTotals(number, shown, base=seen)
             collected.files.append(totals)
             at = len(collected.files) - 1

@@ -22,7 +22,7 @@ from stages.files import make_folder
 from stages.findings import Finding
 from stages.formats import FORMATS
 from stages.formats.losses import LOSSES
-from stages.read import Chunk, FileInfo, public, scan
+from stages.read import Chunk, FileInfo, named, scan
 
 from .engines import SMALL_INPUT_BYTES
 from .guard import marks, refuse_folder, refuse_reading
@@ -205,13 +205,13 @@ def _ordered(asked: Conversion, done: Converted) -> Iterator[ConvertResult]:
 def _tasks(asked: Conversion, done: Converted, places: dict[int, int]) -> Iterator[ConvertTask]:
     count = 0
     for path in asked.files:
-        done.files.append(FileCounts(public(path)))
+        done.files.append(FileCounts(named(path)))
         at = len(done.files) - 1
         for item in scan(path, asked.spec.limits):
             if isinstance(item, Chunk):
                 places[count] = at
                 count += 1
-                yield ConvertTask(public(path), item)
+                yield ConvertTask(named(path), item)
             else:
                 done.files[at].info = item
                 _file_findings(done, item, asked.spec)

@@ -23,7 +23,7 @@ from stages.containers import open_lines
 from stages.files import make_folder
 from stages.findings import Finding
 from stages.fix_chunk import FixResult, FixSpec, FixTask, prepare, run, task_name
-from stages.read import Chunk, FileInfo, public, scan
+from stages.read import Chunk, FileInfo, named, scan
 from stages.read.sniff import ending
 
 from .config import worker_count
@@ -115,7 +115,7 @@ def copy_paths(paths: Sequence[str], out: str) -> list[Path]:
 
 
 def _one_file(plan: Plan, source: Source, path: str, target: Path, fixed: Fixed) -> FileFix:
-    done = FileFix(public(path))
+    done = FileFix(named(path))
     spec = FixSpec(
         source.spec.format,
         source.spec.fields,
@@ -175,7 +175,7 @@ def _tasks(plan: Plan, path: str, done: FileFix, kinds: list[str]) -> Iterator[F
     for item in scan(path, plan.limits):
         if isinstance(item, Chunk):
             kinds.append(item.kind)
-            yield FixTask(public(path), item)
+            yield FixTask(named(path), item)
         else:
             done.info = item
 

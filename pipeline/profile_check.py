@@ -19,7 +19,7 @@ from stages.findings import Finding, Note
 from stages.formats import FORMATS
 from stages.parse import UNPARSED, parse
 from stages.profiles import FileState, ProfileChecker, file_notes, shape_of
-from stages.read import Chunk, FileInfo, Limits, load, public, records, scan
+from stages.read import Chunk, FileInfo, Limits, load, named, records, scan
 from stages.schema import compiled
 
 from .config import worker_count
@@ -113,9 +113,9 @@ def _one_file(
             following += 1
             state.merge(result.state)
             yield result.findings, result.counts
-    tally = Tally(public(path), policy)
+    tally = Tally(named(path), policy)
     shape = shape_of(source.spec.format, source.spec.fields)
-    for note in file_notes(load_profile(name), shape, public(path), infos[0], state):
+    for note in file_notes(load_profile(name), shape, named(path), infos[0], state):
         _say(tally, note)
     yield tally.findings, dict(tally.counts)
 
@@ -131,7 +131,7 @@ def _say(tally: Tally, note: Note) -> None:
 def _tasks(plan: Plan, path: str, infos: list[FileInfo]) -> Iterator[ProfileTask]:
     for item in scan(path, plan.limits):
         if isinstance(item, Chunk):
-            yield ProfileTask(public(path), item)
+            yield ProfileTask(named(path), item)
         else:
             infos.append(item)
 

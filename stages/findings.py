@@ -9,6 +9,8 @@ from __future__ import annotations
 import unicodedata
 from typing import NamedTuple
 
+from registry.rules import rules
+
 
 class Note(NamedTuple):
     """One thing wrong inside a record.
@@ -40,8 +42,11 @@ class Finding(NamedTuple):
     value: str
 
     def as_dict(self) -> dict[str, object]:
-        """The finding as it stands in JSON output."""
-        return dict(self._asdict())
+        """The finding as it stands in JSON output: with its rule's own remedy where it has no hint of its own."""
+        found: dict[str, object] = self._asdict()
+        if not self.hint and (rule := rules().get(self.rule)) is not None:
+            found["hint"] = rule.mend
+        return found
 
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

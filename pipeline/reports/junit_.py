@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from xml.sax.saxutils import escape, quoteattr
 
+from registry.rules import rules
 from stages.findings import Finding, clean
 
 from .model import InputReport, ValidationReport
@@ -59,8 +60,11 @@ def _suite(path: str, found: dict[str, list[Finding]], item: InputReport | None)
 
 
 def _case(rule_id: str, findings: list[Finding], classname: str) -> list[str]:
-    text = "\n".join(f"{place(finding)} {finding.pointer}: {finding.message}" for finding in findings[:_MOST_LINES])
-    body = escape(_xml_text(text))
+    said = [f"{place(finding)} {finding.pointer}: {finding.message}" for finding in findings[:_MOST_LINES]]
+    said += [f"hint: {hint}" for hint in dict.fromkeys(finding.hint for finding in findings[:_MOST_LINES]) if hint]
+    if (rule := rules().get(rule_id)) is not None:
+        said.append(f"mend: {rule.mend}")
+    body = escape(_xml_text("\n".join(said)))
     lines = [f"    <testcase name={quoteattr(rule_id)} classname={classname}>"]
     if _failed(findings):
         message = quoteattr(_xml_text(f"{findings[0].message} ({len(findings)})"))

@@ -7,12 +7,12 @@ records(chunk) -> [Record, ...]                    in a worker: fetches its rang
 
 from .chunks import Chunk, FileInfo, Limits, Record
 from .discover import discover
-from .remote import identity, is_url, public
+from .remote import identity, is_url, named, public
 from .scan import load, records, scan
 
 VERSION = 1
 
 __all__ = [
-    "VERSION", "Chunk", "FileInfo", "Limits", "Record", "discover", "identity", "is_url", "load", "public", "records",
-    "scan",
+    "VERSION", "Chunk", "FileInfo", "Limits", "Record", "discover", "identity", "is_url", "load", "named", "public",
+    "records", "scan",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -290,6 +291,39 @@ def test_quiet_prints_errors_only(tmp_path: Path, capsys: pytest.CaptureFixture[
     said = capsys.readouterr()
     assert "a.jsonl:3 /output" in said.out and "1 error: " in said.out and said.err == ""
     assert "warning" not in said.out and "duplicate" not in said.out and "alpaca" not in said.out
+
+
+def test_a_program_is_told_the_path_itself_and_a_person_a_clean_one(tmp_path: Path, capfdbinary: Any) -> None:
+    """A file can be opened by the path of the JSON document, whatever its name is; pack's report and rejects agree."""
+    path = write(
+        tmp_path / "a b\n\x1b[31m.jsonl", [json.dumps(GOOD).encode(), json.dumps(GOOD | {"output": ""}).encode()]
+    )
+    code, report = document([str(path)], capfdbinary)
+    assert code == 1
+    assert {item["path"] for item in report["inputs"] + report["findings"]} == {str(path)}
+    assert run(["validate", str(path)]) == 1
+    said = capfdbinary.readouterr().out.decode()
+    assert "\x1b" not in said and "a b\\x0a\\x1b[31m.jsonl:2" in said
+    out = tmp_path / "out"
+    words = [f"dataset={path}", f"model_name_or_path={TINY}", "template=qwen3", "max_rejected=1.0", "--workers", "1"]
+    assert run(["pack", *words, "-o", str(out)]) == 0
+    assert "\x1b" not in capfdbinary.readouterr().out.decode()
+    assert [item["path"] for item in read_manifest(out)["inputs"]] == [str(path)]
+    (why,) = (out / "rejects").glob("*.findings.jsonl")
+    assert json.loads(why.read_text())["findings"][0]["path"] == str(path)
+    assert run(["trace", str(out), "--row", "0", "--json"]) == 0
+    assert json.loads(capfdbinary.readouterr().out)["examples"][0]["file"] == str(path)
+
+
+def test_a_name_that_is_no_utf8_stands_in_escapes(tmp_path: Path, capfdbinary: Any) -> None:
+    """JSON has no bytes, and a report that no program can read would be worse."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path / "x") + b"\xff.jsonl"))
+    try:
+        write(path, [json.dumps(GOOD).encode()])
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    code, report = document([str(path)], capfdbinary)
+    assert (code, report["inputs"][0]["path"]) == (0, str(tmp_path / "x") + "\\udcff.jsonl")
 
 
 def test_rules_of_the_command_line_add_up(tmp_path: Path) -> None:

@@ -62,6 +62,24 @@ def test_jsonl_is_one_finding_a_line() -> None:
     assert reporter("jsonl")(report()) == ""
 
 
+@pytest.mark.parametrize("name", ["json", "jsonl"])
+def test_a_finding_without_a_hint_of_its_own_carries_its_rules_remedy(name: str) -> None:
+    """A program that reads the JSON is told as much as a person who reads the text."""
+    made = report(finding(), finding("answer.empty", hint="this one"), finding("no.such-rule"))
+    text = reporter(name)(made)
+    found = json.loads(text)["findings"] if name == "json" else [json.loads(line) for line in text.splitlines()]
+    assert [item["hint"] for item in found] == [rules()["role.unknown"].mend, "this one", ""]
+
+
+def test_junit_and_sarif_name_the_remedy_of_each_rule() -> None:
+    mend = rules()["role.unknown"].mend
+    tree = ElementTree.fromstring(reporter("junit")(report(finding(hint="or this"))))
+    said = next(tree.iter("failure")).text or ""
+    assert said.splitlines()[-2:] == ["hint: or this", f"mend: {mend}"]
+    log = json.loads(reporter("sarif")(report(finding())))
+    assert log["runs"][0]["tool"]["driver"]["rules"][0]["help"]["text"] == mend
+
+
 def test_text_names_place_message_rule_and_remedy_within_80_columns() -> None:
     text = reporter("text")(report(finding(), finding("prompt.empty", "warning", 3, value="")))
     assert "data/train set.jsonl:812 /messages/3/role" in text

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from registry.errors import Fault, MachineFault, UsageFault
-from stages.read import FileInfo, Limits, Record, discover, identity, public, records, scan
+from stages.findings import clean
+from stages.read import FileInfo, Limits, Record, discover, identity, named, public, records, scan
 from stages.read.remote import PROTOCOLS
 
 LINES = [b'{"n": %d}' % n for n in range(3000)]
@@ -144,3 +145,18 @@ def test_the_identity_of_a_url_follows_its_content(memory: fsspec.AbstractFileSy
         memory.pipe("/d/a.jsonl", content)
         seen.add(identity("memory://d/a.jsonl"))
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "carried"),
+    [
+        ("a b\nc.jsonl", "a b\nc.jsonl"),
+        ("\x1b[31m\u202e/潮.jsonl", "\x1b[31m\u202e/潮.jsonl"),
+        ("bad\udcff.jsonl", "bad\\udcff.jsonl"),
+        ("https://me:secret@host/a?key=1", "https://host/a"),
+    ],
+)
+def test_data_carries_the_path_itself(path: str, carried: str) -> None:
+    """A program has to find the file by it; only what is no UTF-8 is escaped, and a URL keeps its secrets."""
+    assert named(path) == carried
+    assert public(path) == clean(carried)
