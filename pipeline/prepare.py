@@ -198,9 +198,6 @@ def _made(
     reasons = reasons_to_build(out, *(identity or ("", {})))
     if not reasons:
         return Outcome(out, "up to date", read_manifest(out), plan=plan)
-    for line in reasons:
-        if line != NEW_OUTPUT:  # the usual case needs no word
-            log(line)
     with ExitStack() as engines:
         return _build(plan, out, identity, log, started, reasons, progress, engines)
 
@@ -257,9 +254,12 @@ def _build(
         raise AssertionError(f"the ledger does not close: {broken}")
     if not any(len(order) for order in arranged.splits.values()):
         raise DataFault(
-            "no record is left to train on: " + _why_empty(arranged.ledgers),
+            "no record is left to train on: " + _why_empty(arranged.ledgers, collected),
             hint="`prep validate CONFIG` shows what is wrong with each record",
         )
+    for line in reasons:  # not before: what cannot be packed with these settings is not rebuilt
+        if line != NEW_OUTPUT:  # the usual case needs no word
+            log(line)
     splits_rows = {name: make_rows(plan, table, order) for name, order in arranged.splits.items()}
     elapsed["arrange, pack"] = time.perf_counter() - mark
     mark = time.perf_counter()
@@ -342,7 +342,11 @@ def _prune(spool: Path, used: set[str]) -> None:
             remove_tree(entry)
 
 
-def _why_empty(ledgers: list[SourceLedger]) -> str:
+def _why_empty(ledgers: list[SourceLedger], collected: Collected) -> str:
+    infos = [item.info for item in collected.files if item.info]
+    if not any(info.records for info in infos):
+        told = [f"{info.path}: {', '.join(note.message for note in info.notes) or 'no record'}" for info in infos]
+        return "; ".join(told[:5]) + (f"; and {len(told) - 5} more files without a record" if len(told) > 5 else "")
     summed = total(ledgers)
     parts = [f"{count} rejected by {rule}" for rule, count in summed.rejected.most_common(3)]
     parts += [f"{count} {reason}" for reason, count in summed.dropped.most_common(2)]

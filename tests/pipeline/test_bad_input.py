@@ -58,6 +58,33 @@ def test_empty_file(tmp_path: Path, out: Path, said: Any) -> None:
     assert not (out / "manifest.json").exists()
 
 
+def test_a_named_set_without_a_record_is_told_as_that(tmp_path: Path, out: Path, said: Any) -> None:
+    """Not "nothing was sampled": every file is named, with what is in it."""
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    (tmp_path / "blank.jsonl").write_bytes(b"\n\n")
+    entries = {name: {"file_name": f"{name}.jsonl"} for name in ("empty", "blank")}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(entries))
+    assert pack("empty,blank", out, f"dataset_dir={tmp_path}") == 1
+    text = said()
+    assert "empty.jsonl: the file is empty" in text and "blank.jsonl: the file holds no record" in text
+    assert "sampled" not in text
+    assert not (out / "manifest.json").exists()
+
+
+def test_what_is_refused_is_not_said_to_be_rebuilt(tmp_path: Path, out: Path, said: Any) -> None:
+    """The output stays as it was; what can be packed is rebuilt, and says why."""
+    data = lines(tmp_path / "a.jsonl", [{**GOOD, "instruction": str(n)} for n in range(20)])
+    assert pack(data, out) == 0
+    before = (out / "manifest.json").read_bytes()
+    said()
+    assert pack(data, out, "val_size=500") == 2
+    text = said()
+    assert "val_size: 500" in text and "rebuilding" not in text
+    assert (out / "manifest.json").read_bytes() == before
+    assert pack(data, out, "val_size=5") == 0
+    assert "rebuilding: changed since the last run" in said()
+
+
 def test_folder_without_data(tmp_path: Path, out: Path, said: Any) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.md").write_text("x")
