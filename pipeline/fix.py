@@ -28,6 +28,7 @@ from stages.read.sniff import ending
 
 from .config import worker_count
 from .engines import SMALL_INPUT_BYTES
+from .guard import marks, refuse_file
 from .plan import Plan, Source
 from .reports.model import ValidationReport, make_report
 from .validate import Checked
@@ -94,7 +95,9 @@ def write_repaired(checked: Checked, out: str) -> ValidationReport:
 
 
 def copy_paths(paths: Sequence[str], out: str) -> list[Path]:
-    """Where the copy of each file goes. Raises UsageFault when that is an input, or when two copies are the same."""
+    """Where the copy of each file goes. Raises UsageFault when that is an input, its own or another, or when
+    two copies are the same."""
+    refuse_file(Path(out).parent, "--fix")
     plain = [path.rstrip("/").rpartition("://")[2] for path in paths]
     if len(paths) == 1 and ending(out)[0] and not os.path.isdir(out):
         targets = [Path(out)]
@@ -103,11 +106,15 @@ def copy_paths(paths: Sequence[str], out: str) -> list[Path]:
             raise UsageFault(f"--fix {out}: is a file; {len(paths)} copies need a folder")
         common = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in plain])
         targets = [Path(out) / os.path.relpath(os.path.abspath(path), common) for path in plain]
-    problems = []
-    for path, target in zip(paths, targets, strict=True):
-        if os.path.exists(path) and target.exists() and os.path.samefile(path, target):
-            problems.append(f"--fix {out}: {target} is the input; a copy never takes its place")
-    if len(set(targets)) < len(targets):
+    read = set().union(*(marks(path) for path in paths))
+    # rows of a table become JSON lines, under a name of their own
+    names = [sorted({target, _copy_name(target, "table")}) for target in targets]
+    problems = [
+        f"--fix {out}: {name} is an input; a copy never takes its place"
+        for name in dict.fromkeys(itertools.chain(*names))
+        if read & marks(name)
+    ]
+    if max(Counter(itertools.chain(*names)).values(), default=0) > 1:
         problems.append(f"--fix {out}: two of the inputs have the same name; repair them one by one")
     if problems:
         raise UsageFault(problems, hint="name another folder")

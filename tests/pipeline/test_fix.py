@@ -119,6 +119,23 @@ def test_the_input_is_never_written_to(tmp_path: Path, capsys: pytest.CaptureFix
     assert os.listdir(tmp_path) == ["in.jsonl"]
 
 
+def test_no_copy_takes_the_place_of_another_input_or_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is repaired into its own subfolder; a table whose copy would be called as its neighbour's."""
+    write(tmp_path / "data" / "a.jsonl", [GOOD])
+    other = write(tmp_path / "data" / "sub" / "a.jsonl", [THANKS])
+    before = other.read_bytes()
+    assert run(["validate", str(tmp_path / "data"), "--fix", str(tmp_path / "data" / "sub")]) == 2
+    assert f"{other} is an input" in capsys.readouterr().err
+    assert other.read_bytes() == before and len(list((tmp_path / "data" / "sub").iterdir())) == 1
+    (tmp_path / "two" / "a.csv").parent.mkdir()
+    (tmp_path / "two" / "a.csv").write_text("instruction,output\nName a metal.,Iron.\n")
+    write(tmp_path / "two" / "a.jsonl", [GOOD])
+    assert run(["validate", str(tmp_path / "two"), "--fix", str(tmp_path / "out")]) == 2
+    assert "two of the inputs have the same name" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert run(["validate", str(other), "--fix", str(other / "x.jsonl")]) == 2
+
+
 def test_a_repair_that_does_not_help_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The record is rejected as before, under its own findings."""
     record = {"conversations": [{"from": "Human", "value": "Hi"}, {"from": "gpt", "value": None}]}
