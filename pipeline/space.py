@@ -21,6 +21,7 @@ PACKED_ENDINGS = (".gz", ".bz2", ".xz", ".zst", ".parquet")
 PACKED_RATIO = 4  # what compressed text grows to
 SHARD_BYTES_A_TOKEN = {"lm": 8, "pt": 8}
 OTHER_BYTES_A_TOKEN = 4
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def text_bytes(plan: Plan) -> tuple[int, bool]:
@@ -50,4 +51,14 @@ def warn(what: str, need_bytes: int, out: Path, log: Callable[[str], None]) -> N
     """Says so when the disk has not that much room. Only a warning: the file system may compress."""
     free = shutil.disk_usage(out).free
     if need_bytes > free:
-        log(f"warning: {what} about {need_bytes >> 20} MiB, and {free >> 20} MiB are free on the disk of {out}")
+        log(f"warning: {what} about {size_text(need_bytes)}, and {size_text(free)} are free on the disk of {out}")
+
+
+def size_text(size_bytes: int) -> str:
+    """A size in the unit that fits it, with up to three digits: `300 KiB`, `1.23 GiB`. Nothing but 0 is shown as 0."""
+    if size_bytes < 1024:
+        return f"{size_bytes} byte{'' if size_bytes == 1 else 's'}"
+    size, step = size_bytes / 1024, 0
+    while size >= 999.5 and step + 1 < len(_UNITS):
+        size, step = size / 1024, step + 1
+    return f"{size:.3g} {_UNITS[step]}"

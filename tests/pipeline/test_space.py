@@ -71,6 +71,19 @@ def test_pairs_have_no_labels(chats: Path) -> None:
     assert space.shard_bytes(plan_of(chats), 1000) == 8000
 
 
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 bytes"), (1, "1 byte"), (1023, "1023 bytes"), (1024, "1 KiB"), (300_000, "293 KiB"),
+        (1_023_000, "999 KiB"), (1_040_000, "0.992 MiB"), (MiB, "1 MiB"), (int(1.5 * MiB), "1.5 MiB"),
+        (1320 * MiB, "1.29 GiB"), (1 << 42, "4 TiB"),
+    ],
+)  # fmt: skip
+def test_a_size_is_told_in_the_unit_that_fits(size_bytes: int, text: str) -> None:
+    """On a disk of 300 KiB it said that "0 MiB are free"."""
+    assert space.size_text(size_bytes) == text
+
+
 @pytest.mark.parametrize(("free", "warned"), [(1 << 40, False), (MiB, True)])
 def test_too_little_room_is_a_warning_before_the_start(
     chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, warned: bool
