@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.datasets import split_range
+from registry.datasets import split_parts
 from stages.leftout import LeftOut
 from stages.lengths import DROPPED, KEPT, Examples
 from stages.mix import MixOptions, mix, sample, split
@@ -222,8 +222,9 @@ def _order(
     sampled = []
     for number, size in zip(members, sizes, strict=True):
         dataset = plan.sources[number].dataset
-        first, end = split_range(dataset.split, size)  # `split: train[:100]`
-        sampled.append(first + sample(end - first, dataset.num_samples, config.whole("max_samples"), rng))
+        parts = [np.arange(first, end) for first, end in split_parts(dataset.split, size)]  # `split: train[:100]`
+        there = np.concatenate(parts)
+        sampled.append(there[sample(len(there), dataset.num_samples, config.whole("max_samples"), rng)])
     probs = config.get("interleave_probs")
     options = MixOptions(
         strategy=config.text("mix_strategy") or "concat",

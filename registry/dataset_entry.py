@@ -26,7 +26,8 @@ from .errors import UsageFault, did_you_mean
 
 PAIRWISE = ("rm", "dpo", "orpo", "simpo")
 _PROMPTS_ONLY = ("predict", "ppo", "grpo", "rloo")
-_SPLIT = re.compile(r"train(?:\[(-?\d+%?)?:(-?\d+%?)?\])?")
+_NUMBER = r"(?:(-?\d+(?:_\d+)*)(%)?)?"
+_PART = re.compile(rf"train(?:\[{_NUMBER}:{_NUMBER}\])?")
 _MARK = {  # which column tells a stage's data apart
     "alpaca": {"prompt": "instruction", "query": "input", "response": "output"},
     "sharegpt": {"messages": "conversations"},
@@ -48,8 +49,11 @@ def entry_to_dataset(name: str, entry: object, info: DatasetInfo, stage: str | N
     fields, written = _fields(entry, formatting, at, problems, notes)
     files, hub = _source(entry, info, at, problems)
     split = entry.get("split") or "train"
-    if not hub and not _SPLIT.fullmatch(str(split).replace(" ", "")):
-        problems.append(f"{at}: split {split}: local files have only `train`, or a part such as train[:100]")
+    if not hub:
+        try:
+            split_parts(str(split), 0)
+        except UsageFault as fault:
+            problems.append(f"{at}: {fault.problems[0]}")
     if stage is not None:
         _check_stage(at, stage, ranking, fields, problems)
     _check_map(at, formatting, ranking, fields, written, stage, problems, notes)
@@ -70,20 +74,29 @@ def entry_to_dataset(name: str, entry: object, info: DatasetInfo, stage: str | N
     )
 
 
-def split_range(split: str, records: int) -> tuple[int, int]:
-    """First record and the one after the last, for `train`, `train[:100]`, `train[10%:20%]` (percentages rounded to the
-    nearest record). Raises UsageFault for any other split: local files have only `train`."""
-    match = _SPLIT.fullmatch(split.replace(" ", ""))
-    if match is None:
-        raise UsageFault(f"split: {split}: local files have only `train`, or a part of it such as train[:100]")
-    start, stop = (_boundary(part, records, whole) for part, whole in ((match[1], 0), (match[2], records)))
-    return start, max(start, stop)
+def split_parts(split: str, records: int) -> list[tuple[int, int]]:
+    """First record and the one after the last, of each part that `split` joins: `train`, `train[:100]`,
+    `train[:50%]+train[90%:]`. As the datasets library reads them: percentages go to the nearest record, one `%` makes
+    both ends percentages, an end outside the set is the set's. Raises UsageFault for any other split: local files have
+    only `train`."""
+    parts = []
+    for text in split.replace(" ", "").split("+"):
+        match = _PART.fullmatch(text)
+        if match is None:
+            what = "local files have only `train`, or parts of it such as train[:100] or train[:50%]+train[90%:]"
+            raise UsageFault(f"split {split}: {what}")
+        share = bool(match[2] or match[4])
+        start, stop = (
+            whole if at is None else _boundary(int(at), records, share)
+            for at, whole in ((match[1], 0), (match[3], records))
+        )
+        parts.append((start, max(start, stop)))
+    return parts
 
 
-def _boundary(part: str | None, records: int, whole: int) -> int:
-    if part is None:
-        return whole
-    at = round(int(part[:-1]) * records / 100) if part.endswith("%") else int(part)
+def _boundary(at: int, records: int, share: bool) -> int:
+    if share:
+        at = round(at * records / 100)
     return min(max(at + records if at < 0 else at, 0), records)
 
 

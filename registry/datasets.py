@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .dataset_entry import PAIRWISE, entry_to_dataset, split_range
+from .dataset_entry import PAIRWISE, entry_to_dataset, split_parts
 from .dataset_info import INFO_NAME, DatasetInfo, find_dataset_info, is_hub, load_dataset_info, missing_info
 from .dataset_types import Dataset, Fields
 from .errors import UsageFault, did_you_mean
@@ -28,7 +28,7 @@ __all__ = [
     "list_datasets",
     "load_dataset_info",
     "resolve",
-    "split_range",
+    "split_parts",
 ]
 
 _DATA_SUFFIX = re.compile(

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from pipeline.config import load_config
+from pipeline.hub import _whole_and_part
 from pipeline.prepare import prepare
-from registry.errors import MachineFault
+from registry.datasets import Dataset
+from registry.errors import MachineFault, UsageFault
 
 TINY = Path(__file__).parents[2] / "fixtures" / "tiny"
 
@@ -43,6 +45,16 @@ def test_a_hub_data_set_is_packed(folder: Path, tmp_path: Path, monkeypatch: pyt
     ledger = pack(folder, tmp_path / "out").manifest["ledger"]
     assert asked == [("me/data", "en", "test", "parts")]
     assert (ledger["read"], ledger["examples"], ledger["not_sampled"]) == (8, 3, 5)
+
+
+def test_parts_of_one_split_of_the_hub_are_joined_and_of_two_refused() -> None:
+    def entry(split: str) -> Dataset:
+        return Dataset("mine", (), hub="hf:me/data", split=split)
+
+    assert _whole_and_part(entry("test[:2] + test[-1:]")) == ("test", "train[:2]+train[-1:]")
+    assert _whole_and_part(entry("train+test")) == ("train+test", "train")
+    with pytest.raises(UsageFault, match="different splits"):
+        _whole_and_part(entry("train[:2]+test"))
 
 
 def test_an_unreachable_hub_is_the_machines(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

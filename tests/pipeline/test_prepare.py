@@ -342,12 +342,21 @@ def test_json_is_the_manifest(chats: Path, tmp_path: Path, capsysbinary: pytest.
     assert json.loads(capsysbinary.readouterr().out) == read_manifest(tmp_path / "out")
 
 
+def lines_of(made: Any) -> list[int]:
+    """The source lines of the training split's first shard, in order."""
+    with pa.memory_map(str(made.out / made.manifest["splits"]["train"]["shards"][0]["lineage"]["file"])) as source:
+        lines: list[int] = pa.ipc.open_file(source).read_all()["line"].to_pylist()
+    return lines
+
+
 def test_sampling_is_in_the_ledger(chats: Path, tmp_path: Path) -> None:
     """max_samples takes the head, `split: train[...]` a part, num_samples draws with repeats: all is accounted for."""
     info = {
         "head": {"file_name": chats.name, "formatting": "sharegpt"},
         "part": {"file_name": chats.name, "formatting": "sharegpt", "split": "train[100:150]"},
         "more": {"file_name": chats.name, "formatting": "sharegpt", "num_samples": 500},
+        "ends": {"file_name": chats.name, "formatting": "sharegpt", "split": "train[95%:]+train[:3]+train[-1:]"},
+        "drawn": {"file_name": chats.name, "formatting": "sharegpt", "split": "train[:1]+train[9:]", "num_samples": 9},
     }
     (chats.parent / "dataset_info.json").write_text(json.dumps(info))
     folder = f"dataset_dir={chats.parent}"
@@ -356,8 +365,14 @@ def test_sampling_is_in_the_ledger(chats: Path, tmp_path: Path) -> None:
     part = pack("part", tmp_path / "part", folder)
     ledger = part.manifest["ledger"]
     assert (ledger["examples"], ledger["not_sampled"]) == (50, 350)
-    with pa.memory_map(str(part.out / part.manifest["splits"]["train"]["shards"][0]["lineage"]["file"])) as source:
-        assert pa.ipc.open_file(source).read_all()["line"].to_pylist() == list(range(101, 151))
+    assert lines_of(part) == list(range(101, 151))
+    ends = pack("ends", tmp_path / "ends", folder)  # parts in the order given, the last record twice
+    ledger = ends.manifest["ledger"]
+    assert (ledger["examples"], ledger["repeated"], ledger["not_sampled"]) == (24, 1, 377)
+    assert lines_of(ends) == [*range(381, 401), 1, 2, 3, 400]
+    drawn = pack("drawn", tmp_path / "drawn", folder)
+    assert (drawn.manifest["ledger"]["examples"], drawn.manifest["ledger"]["not_sampled"]) == (9, 391)
+    assert not set(lines_of(drawn)) & set(range(2, 10))
     more = pack("more", tmp_path / "more", folder).manifest["ledger"]
     assert (more["examples"], more["repeated"], more["not_sampled"]) == (500, 100, 0)
     both = pack("more", tmp_path / "both", folder, "max_samples=40").manifest["ledger"]

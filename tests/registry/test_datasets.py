@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import schemas
 from registry.dataset_info import COLUMNS, KEYS, TAGS
-from registry.datasets import Dataset, Fields, list_datasets, load_dataset_info, resolve, split_range
+from registry.datasets import Dataset, Fields, list_datasets, load_dataset_info, resolve, split_parts
 from registry.errors import UsageFault
 
 
@@ -134,7 +134,7 @@ def test_every_mistake_of_an_entry_is_told_at_once_with_its_remedy(tmp_path: Pat
         "columns response: must be the name of a key in the records",
         "tags must be an object: our name -> your key",
         "says nowhere where its records are; add file_name",
-        "split test: local files have only `train`, or a part such as train[:100]",
+        "split test: local files have only `train`, or parts of it such as train[:100] or train[:50%]+train[90%:]",
         "num_samples must be a whole number above 0",
     ]:
         assert part in found
@@ -394,19 +394,26 @@ def test_the_published_schema_knows_the_same_keys_and_takes_our_own_files(fixtur
         ("train[-5:]", (195, 200)),
         ("train[:1000]", (0, 200)),
         ("train[5:2]", (5, 5)),
+        ("train[1_00:]", (100, 200)),
+        ("train[10:50%]", (20, 100)),
     ],
 )
 def test_a_part_of_the_training_split_can_be_named(split: str, expected: tuple[int, int]) -> None:
-    assert split_range(split, 200) == expected
+    assert split_parts(split, 200) == [expected]
 
 
-@pytest.mark.parametrize("split", ["test", "training", "train+test", "train[a:b]"])
+def test_parts_of_the_training_split_are_joined_in_the_order_given() -> None:
+    assert split_parts("train[:50%]+train[90%:]", 200) == [(0, 100), (180, 200)]
+    assert split_parts("train[150:] + train", 200) == [(150, 200), (0, 200)]
+
+
+@pytest.mark.parametrize("split", ["test", "training", "train+test", "train[a:b]", "train+", "train[_1:]", "train[5]"])
 def test_local_files_have_no_other_split(split: str) -> None:
     with pytest.raises(UsageFault, match="local files have only `train`"):
-        split_range(split, 10)
+        split_parts(split, 10)
 
 
 @given(st.integers(-300, 300), st.integers(-300, 300), st.integers(0, 200), st.sampled_from(["", "%"]))
 def test_a_part_is_always_within_the_set(start: int, stop: int, records: int, unit: str) -> None:
-    first, after = split_range(f"train[{start}{unit}:{stop}{unit}]", records)
-    assert 0 <= first <= after <= records
+    for first, after in split_parts(f"train[{start}{unit}:{stop}{unit}]+train[{stop}{unit}:]", records):
+        assert 0 <= first <= after <= records
