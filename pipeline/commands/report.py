@@ -8,7 +8,7 @@ import click
 
 
 @click.command("report")
-@click.argument("out", type=click.Path())
+@click.argument("out")
 @click.option("-o", "--output", metavar="FILE", help="Where to write the page (default: OUT's name with .html).")
 @click.option("--tokenizer", metavar="DIR", help="Tokenizer folder (default: the one that packed).")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")

@@ -24,9 +24,7 @@ def command() -> None:
     """
 
 
-_tokenizer = click.option(
-    "--tokenizer", "folder", type=click.Path(), metavar="DIR", help="The folder that holds tokenizer.json."
-)
+_tokenizer = click.option("--tokenizer", "folder", metavar="DIR", help="The folder that holds tokenizer.json.")
 _compat = click.option("--compat", default="llamafactory-0.9.6", show_default=True, help="Whose templates.")
 _json = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 
@@ -74,7 +72,6 @@ _NAMED = ("default", "tool_use")
 @click.option(
     "--tokenizer",
     "folder",
-    type=click.Path(),
     metavar="DIR",
     required=True,
     help="The folder that holds tokenizer.json.",

@@ -11,7 +11,7 @@ from .common import as_json
 
 
 @click.command("trace")
-@click.argument("out", type=click.Path())
+@click.argument("out")
 @click.option("--row", "number", type=int, metavar="N", help="A row of the split, counted from 0.")
 @click.option("--token", type=int, metavar="T", help="One token of that row, counted from 0.")
 @click.option("--source", metavar="FILE:LINE", help="The other way: where the record of a source line stands.")

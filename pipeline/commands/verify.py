@@ -8,7 +8,7 @@ import click
 
 
 @click.command()
-@click.argument("out", type=click.Path())
+@click.argument("out")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 def command(out: str, quiet: bool, as_json: bool) -> int:

@@ -10,7 +10,7 @@ import click
 
 
 @click.command()
-@click.argument("out", type=click.Path())
+@click.argument("out")
 @click.option("--json", "as_json", is_flag=True, help="The parts as JSON on stdout.")
 def command(out: str, as_json: bool) -> int:
     """Show what each stage's cache key of OUT is made of, and what the last run reused."""

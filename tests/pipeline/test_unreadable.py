@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,26 @@ def test_no_permission_to_read_exits_3(
     said = capsys.readouterr().err
     assert f"{locked}: " in said
     assert "Traceback" not in said and "with -o" not in said
+
+
+@pytest.mark.parametrize("verb", ["verify", "trace", "why", "report", "stats", "inspect"])
+def test_a_folder_that_may_not_be_read_is_left_to_the_system_to_refuse(
+    verb: str, folder: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No look ahead at its permissions takes the answer for a mistake in the command."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    lock("out/manifest.json")
+    assert run([verb, "out"]) == 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_closed_folder_exits_3(folder: Path) -> None:
+    mode = stat.S_IMODE((folder / "out").stat().st_mode)
+    try:
+        (folder / "out").chmod(0)
+        assert {run([verb, "out"]) for verb in ("verify", "stats", "why", "report", "inspect")} == {3}
+    finally:
+        (folder / "out").chmod(mode)
 
 
 @pytest.mark.parametrize("verb", ["verify", "trace", "why", "report", "stats", "inspect"])
