@@ -91,7 +91,9 @@ def find_sources(words: Words, dataset_dir: str, limits: Limits, changes: dict[s
     for data in found:
         if data.num_samples is not None or data.split != "train":
             remarks.append(f"{data.name}: num_samples and split are not applied: all records are converted")
-    files = tuple(dict.fromkeys(path for data in found for spec in data.files for path in discover(spec)))
+    files = tuple(
+        dict.fromkeys(path for data in found for spec in data.files for path in discover(spec, notes=remarks))
+    )
     declared = {(data.format, data.fields) for data in found}
     form, fields = next(iter(declared)) if len(declared) == 1 else ("auto", None)
     if words.from_id:

@@ -141,7 +141,7 @@ def _sources(config: Config, stage: str, limits: Limits, *, lenient: bool) -> tu
             notes += dataset.notes
             dataset = fetch(dataset)
             try:
-                files = tuple(path for spec in dataset.files for path in discover(spec))
+                files = tuple(path for spec in dataset.files for path in discover(spec, notes=notes))
                 where = (
                     f"validation_{dataset.name}" if split != "train" and config.flag("eval_on_each_dataset") else split
                 )

@@ -63,7 +63,7 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
     wrong: list[Fault] = []
     for spec in paths:
         try:
-            files += discover(spec)
+            files += discover(spec, notes=remarks)
         except UsageFault as fault:
             wrong.append(fault)
     raise_together(wrong)

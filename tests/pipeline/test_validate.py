@@ -326,6 +326,20 @@ def test_a_name_that_is_no_utf8_stands_in_escapes(tmp_path: Path, capfdbinary: A
     assert (code, report["inputs"][0]["path"]) == (0, str(tmp_path / "x") + "\\udcff.jsonl")
 
 
+def test_a_folder_of_rejects_can_be_fed_in_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The records, mended, and nothing else: the findings beside them are no data."""
+    rows = [json.dumps(GOOD | {"output": ""}).encode(), json.dumps(GOOD).encode()]
+    rejects = tmp_path / "rejects"
+    assert run(["validate", str(write(tmp_path / "a.jsonl", rows)), "--rejects", str(rejects)]) == 1
+    (data,) = (path for path in rejects.iterdir() if ".findings" not in path.name)
+    data.write_bytes(data.read_bytes().replace(b'"output": ""', b'"output": "Iron."'))
+    capsys.readouterr()
+    assert run(["validate", str(rejects)]) == 0
+    said = capsys.readouterr()
+    assert "1 records read, 1 kept" in said.out.replace("1 record read", "1 records read")
+    assert "left out" in " ".join((said.out + said.err).split())
+
+
 def test_rules_of_the_command_line_add_up(tmp_path: Path) -> None:
     """--error beside `rules.x=off` does not put the other one out of force."""
     good = json.dumps(GOOD).encode()

@@ -89,3 +89,31 @@ def test_a_file_without_permission_is_the_machines_fault(tmp_path: Path) -> None
     (tmp_path / "a.jsonl").chmod(0)
     with pytest.raises(MachineFault):
         list(scan(str(tmp_path / "a.jsonl")))
+
+
+@pytest.fixture
+def rejects(tmp_path: Path) -> Path:
+    """Rejected records with prep's findings beside them, and three files that only look like such findings."""
+    why = '{"record": 0, "line": 1, "findings": []}\n'
+    files = {"00-a.jsonl": "{}", "00-a.findings.jsonl": why, "b.findings.jsonl": why}  # the records of b are not here
+    files |= {"c.jsonl": "{}", "c.findings.jsonl": '{"text": "x"}\n', "d.jsonl": "{}", "d.findings.jsonl": "{"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "*.jsonl"])
+def test_a_folder_of_rejects_means_the_records_and_not_the_findings(rejects: Path, pattern: str) -> None:
+    """So that what `--rejects` wrote can be fed in again; nothing is left out without a word."""
+    notes: list[str] = []
+    found = names(discover(os.path.join(str(rejects), pattern), notes=notes), rejects)
+    assert found == ["00-a.jsonl", "b.findings.jsonl", "c.findings.jsonl", "c.jsonl", "d.findings.jsonl", "d.jsonl"]
+    (note,) = notes
+    assert "00-a.findings.jsonl" in note and "left out" in note
+
+
+@pytest.mark.parametrize("name", ["00-a.findings.jsonl", "*.findings.jsonl"])
+def test_findings_that_are_asked_for_by_name_are_taken(rejects: Path, name: str) -> None:
+    notes: list[str] = []
+    assert "00-a.findings.jsonl" in names(discover(name, base=str(rejects), notes=notes), rejects)
+    assert not notes
