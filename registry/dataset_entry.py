@@ -255,17 +255,12 @@ def _check_stage(at: str, stage: str, ranking: bool, fields: Fields, problems: l
         )
     elif stage == "kto" and fields.kto_tag is None:
         problems.append(f'{at}: stage kto needs a label; add "kto_tag": "<your key>" to columns')
-    elif stage == "sft" and fields.kto_tag is not None:
-        problems.append(
-            f"{at}: is KTO data (columns names kto_tag), and stage sft would train on its bad answers too;"
-            " use stage kto, or take kto_tag out"
-        )
 
 
 def _record_format(formatting: str, ranking: bool, fields: Fields, stage: str | None) -> str:
     if ranking:
         return f"{formatting}-dpo"
-    if fields.kto_tag is not None and stage not in _PROMPTS_ONLY:
+    if fields.kto_tag is not None and stage not in (*_PROMPTS_ONLY, "sft"):  # a labelled record is an error in sft
         return f"{formatting}-kto"
     others = (fields.query, fields.response, fields.history, fields.system, fields.tools)
     if formatting == "alpaca" and stage in ("pt", None) and fields.prompt and not any(others):

@@ -86,6 +86,7 @@ class RecordValidator:
         self.skim = None if self._problems else skimmer(form.family, fields, kind, turns, self._has_marks)
         self._media = frozenset(key for key in (fields.images, fields.videos, fields.audios) if key is not None)
         self._mapped = mapped_keys(fields)
+        self._label = fields.kto_tag if stage == "sft" and form.kind == "sft" else None
         self._prompt_keys = tuple(key for key in (fields.prompt, fields.query) if key is not None)
         self._lists = tuple(key for key in (fields.chosen, fields.rejected) if key is not None)
 
@@ -104,6 +105,9 @@ class RecordValidator:
             return None
         if not record.keys() <= self._mapped:
             unmapped_notes(record, self._mapped, notes)
+        if self._label is not None and isinstance(record.get(self._label), bool):
+            text = f"the answer is labelled {shown(record[self._label])}, and stage sft trains on good and bad alike"
+            notes.append(Note("kto.in-sft", pointer(self._label), text))
         if self._media and not self._media.isdisjoint(record) and not self._check_media(record, found, notes):
             return None
         if (found.tools is not None or not read.plain) and not tool_notes(found, notes, self._tools_written_as):

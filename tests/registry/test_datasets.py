@@ -189,7 +189,7 @@ def test_text_alone_is_pretraining(tmp_path: Path) -> None:
         *[({}, stage, True) for stage in ("sft", "predict", "ppo", "grpo", "pt")],
         *[({}, stage, False) for stage in ("rm", "dpo", "orpo", "simpo", "kto")],
         (LABEL, "kto", True),
-        (LABEL, "sft", False),
+        (LABEL, "sft", True),  # the records tell: upstream drops the labelled ones and trains the others
     ],
 )
 def test_a_data_set_must_fit_the_stage(tmp_path: Path, entry: dict[str, object], stage: str, fits: bool) -> None:
@@ -198,6 +198,11 @@ def test_a_data_set_must_fit_the_stage(tmp_path: Path, entry: dict[str, object],
     else:
         (problem,) = problems(tmp_path, {"file_name": "d.json", **entry}, stage)
         assert f"stage {stage}" in problem
+
+
+def test_a_set_with_a_label_column_is_read_as_answers_in_sft(tmp_path: Path) -> None:
+    assert one(tmp_path, LABEL, "sft").format == "alpaca"
+    assert one(tmp_path, LABEL, "kto").format == "alpaca-kto"
 
 
 def test_pairs_without_their_columns_are_an_error(tmp_path: Path) -> None:

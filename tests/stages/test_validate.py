@@ -112,6 +112,15 @@ def test_a_map_that_cannot_work_says_so_for_every_record() -> None:
     assert [rule for rule, _ in notes] == ["mapping.incomplete"]
 
 
+@pytest.mark.parametrize(("label", "rules"), [(True, ["kto.in-sft"]), (False, ["kto.in-sft"]), (None, []), (1, [])])
+def test_only_a_labelled_record_is_no_sft_data(label: object, rules: list[str]) -> None:
+    """As upstream: a null under a mapped kto_tag is an answer like any other."""
+    fields = Fields(prompt="instruction", response="output", kto_tag="label")
+    _, notes = check({"instruction": "q", "output": "a", "label": label}, "alpaca", fields=fields)
+    assert [rule for rule, _ in notes] == rules
+    assert Policy("sft").severity("kto.in-sft") == "error"
+
+
 def test_the_digest_is_the_conversations_not_the_formats() -> None:
     def digest(record: object, format_id: str) -> int:
         validator = RecordValidator(format_id, FORMATS[format_id].default_fields, "sft", Policy())
