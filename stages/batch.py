@@ -34,7 +34,7 @@ from .read import records as read_records
 from .setrules import SetState
 from .validate import RecordValidator
 
-VERSION = 4
+VERSION = 5
 SAMPLES_PER_RULE = 100  # findings kept of each rule; counts are exact whatever this is
 
 
@@ -273,7 +273,7 @@ def check_records(
         listed = itertools.islice(listed, task.wanted)
     for record in listed:
         tally.read += 1
-        data, line, number, _, marks = record
+        data, line, number, offset, marks = record
         value: object = UNPARSED
         if skim is not None and not marks:
             try:
@@ -286,7 +286,7 @@ def check_records(
                     digest, texts, has_system = clean
                     if plain is not None:
                         kept.append((record, None, plain(texts, has_system)))
-                    keep_row((digest, line, number))
+                    keep_row((digest, line, number, offset))
                     skimmed += 1
                     continue
         notes: list[Note] = list(marks)
@@ -300,7 +300,7 @@ def check_records(
         if (notes or failed) and tally.judge(record, notes, must_reject=failed):
             continue
         conversation = cast(Conversation, conversation)
-        keep(conversation, validator.digest, line, number)
+        keep(conversation, validator.digest, line, number, offset)
         kept.append((record, conversation, rendered))
     if skimmed:
         setstate.skimmed(skimmed, validator.plain_keys)

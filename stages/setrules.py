@@ -1,8 +1,8 @@
 """What only the whole set shows: copies, leaks, a wrong mapping, mixed formats, one-sided labels.
 
 A `SetState` is fed record by record inside a chunk (about a microsecond each), travels as plain data, and is merged in
-the order of the input; `set_findings` then speaks about all data sets together. It keeps 24 bytes a kept record: the
-64-bit digest of its texts, its line and its number.
+the order of the input; `set_findings` then speaks about all data sets together. It keeps 32 bytes a kept record: the
+64-bit digest of its texts, its line, its number and where it begins in the file.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ class SetState:
     def __init__(self, path: str = "", format_id: str = "") -> None:
         self.format_id = format_id
         self.read = 0
-        self.rows: list[tuple[int, int, int]] = []  # digest, line, record of kept ones, not yet folded into the arrays
+        # digest, line, record, byte offset of kept ones, not yet folded into the arrays
+        self.rows: list[tuple[int, int, int, int]] = []
         self._files: list[list[Any]] = [[path, 0]]  # path, records kept from it
         self._digests = array("Q")
         self._lines = array("q")
         self._records = array("q")
+        self._offsets = array("q")
         self.keys: dict[str, None] = {}
         self._shapes: set[tuple[str, ...]] = set()
         self.places: Counter[tuple[str, str, str]] = Counter()  # rule, pointer, missing key
@@ -70,9 +72,9 @@ class SetState:
         if notes:
             self._troubled(value, notes, line, record)
 
-    def keep(self, found: Conversation, digest: int, line: int, record: int) -> None:
+    def keep(self, found: Conversation, digest: int, line: int, record: int, byte_offset: int = -1) -> None:
         """Remembers a record that was kept. `digest`: RecordValidator.digest of it."""
-        self.rows.append((digest, line, record))
+        self.rows.append((digest, line, record, byte_offset))
         if found.label is not None:
             self.labels[found.label] += 1
         elif found.chosen is not None and found.rejected is not None:
@@ -105,10 +107,11 @@ class SetState:
     def fold(self) -> SetState:
         """Puts the rows into the arrays; returns this state. Everything that reads them calls it."""
         if self.rows:
-            digests, lines, records = zip(*self.rows, strict=True)
+            digests, lines, records, offsets = zip(*self.rows, strict=True)
             self._digests.extend(digests)
             self._lines.extend(lines)
             self._records.extend(records)
+            self._offsets.extend(offsets)
             self._files[-1][1] += len(self.rows)
             self.rows = []
         return self
@@ -141,6 +144,7 @@ class SetState:
         self._digests.extend(other._digests)
         self._lines.extend(other._lines)
         self._records.extend(other._records)
+        self._offsets.extend(other._offsets)
         for key in other.keys:
             if len(self.keys) < _MOST_KEYS:
                 self.keys[key] = None
@@ -162,6 +166,7 @@ class SetState:
             "digests": base64.b64encode(self.hashes().tobytes()).decode(),
             "lines": base64.b64encode(self._lines.tobytes()).decode(),
             "records": base64.b64encode(self._records.tobytes()).decode(),
+            "offsets": base64.b64encode(self._offsets.tobytes()).decode(),
             "keys": list(self.keys),
             "places": [[*place, count] for place, count in sorted(self.places.items())],
             "guess": self.guess,
@@ -179,6 +184,7 @@ class SetState:
         state._digests.frombytes(base64.b64decode(raw["digests"]))
         state._lines.frombytes(base64.b64decode(raw["lines"]))
         state._records.frombytes(base64.b64decode(raw["records"]))
+        state._offsets.frombytes(base64.b64decode(raw["offsets"]))
         state.keys = dict.fromkeys(raw["keys"])
         state.places = Counter({(rule, at, key): count for rule, at, key, count in raw["places"]})
         state.guess = dict(raw["guess"])
@@ -196,12 +202,12 @@ class SetState:
                 yield path, self._lines[position], self._records[position]
             at += count
 
-    def place(self, position: int) -> tuple[str, int, int]:
-        """(path, line, record) of one kept record."""
+    def place(self, position: int) -> tuple[str, int, int, int]:
+        """(path, line, record, byte offset) of one kept record."""
         at = position
         for path, count in self.files:
             if at < count:
-                return path, self._lines[position], self._records[position]
+                return path, self._lines[position], self._records[position], self._offsets[position]
             at -= count
         raise IndexError(position)
 
@@ -238,14 +244,15 @@ class _Speaker:
         self.findings: list[Finding] = []
         self.counts: Counter[tuple[str, str]] = Counter()
 
-    def say(self, note: Note, path: str, line: int = -1, record: int = -1) -> None:
+    def say(self, note: Note, path: str, line: int = -1, record: int = -1, offset: int = -1) -> None:
         severity = self.policy.severity(note.rule)
         if severity == "off":
             return
         self.counts[note.rule, severity] += 1
         if self.counts[note.rule, severity] <= SAMPLES_PER_RULE:
+            place = (path, line, record, offset)
             self.findings.append(
-                Finding(note.rule, severity, path, line, record, -1, note.pointer, note.message, note.hint, note.value)
+                Finding(note.rule, severity, *place, note.pointer, note.message, note.hint, note.value)
             )
 
 
@@ -320,13 +327,13 @@ def _about_copies(views: Sequence[SetView], speaker: _Speaker) -> None:
     for view in views:
         borders.append(borders[-1] + view.state.kept)
 
-    def where(position: int) -> tuple[SetView, str, int, int]:
+    def where(position: int) -> tuple[SetView, str, int, int, int]:
         index = next(index for index in range(len(views)) if position < borders[index + 1])
         return (views[index], *views[index].state.place(position - borders[index]))
 
     for again, first in copies([view.state.hashes() for view in views]):
-        view, path, line, record = where(again)
-        first_view, first_path, first_line, _ = where(first)
+        view, path, line, record, offset = where(again)
+        first_view, first_path, first_line, _, _ = where(first)
         place = f"{first_path}:{first_line}" if first_line >= 0 else first_path
         if view.split != first_view.split:
             rule, text = "set.split-leak", f"the same conversation is in the {first_view.split} data, {place}"
@@ -334,7 +341,7 @@ def _about_copies(views: Sequence[SetView], speaker: _Speaker) -> None:
             rule, text = "set.duplicate-across", f"the same conversation as {place}"
         else:
             rule, text = "set.duplicate", f"the same conversation as line {first_line}"
-        speaker.say(Note(rule, "", text), path, line, record)
+        speaker.say(Note(rule, "", text), path, line, record, offset)
 
 
 def copies(digests: Sequence[array[int]]) -> list[tuple[int, int]]:

@@ -326,6 +326,18 @@ def test_a_name_that_is_no_utf8_stands_in_escapes(tmp_path: Path, capfdbinary: A
     assert (code, report["inputs"][0]["path"]) == (0, str(tmp_path / "x") + "\\udcff.jsonl")
 
 
+def test_a_copy_is_told_with_its_place_in_bytes(tmp_path: Path, capsysbinary: Any) -> None:
+    """Plain records and others: the bytes at the offset are the record."""
+    odd = GOOD | {"system": "Be brief."}
+    rows = [json.dumps(record).encode() for record in (GOOD, odd, GOOD, odd)]
+    path = write(tmp_path / "a.jsonl", rows)
+    _, report = document([str(path)], capsysbinary)
+    found = [item for item in report["findings"] if item["rule"] == "set.duplicate"]
+    assert [(item["line"], item["record"]) for item in found] == [(3, 2), (4, 3)]
+    data = path.read_bytes()
+    assert [data[item["byte_offset"] :].split(b"\n")[0] for item in found] == rows[2:]
+
+
 def test_a_folder_of_rejects_can_be_fed_in_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The records, mended, and nothing else: the findings beside them are no data."""
     rows = [json.dumps(GOOD | {"output": ""}).encode(), json.dumps(GOOD).encode()]

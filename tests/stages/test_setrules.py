@@ -27,7 +27,7 @@ def state_of(
         found = validator.check(record, notes)
         state.add(record, notes, number + 1, number)
         if found is not None:
-            state.keep(found, validator.digest, number + 1, number)
+            state.keep(found, validator.digest, number + 1, number, number * 100)
     return state
 
 
@@ -80,7 +80,8 @@ def test_a_state_knows_the_place_of_each_kept_record() -> None:
     state = state_of([qa(1), {"x": 1}, qa(2)]).merge(state_of([qa(3)], path="b.jsonl"))
     places = [("a.jsonl", 1, 0), ("a.jsonl", 3, 2), ("b.jsonl", 1, 0)]
     assert list(state.places_of_kept()) == places
-    assert [state.place(position) for position in range(3)] == places
+    assert [state.place(position)[:3] for position in range(3)] == places
+    assert [state.place(position)[3] for position in range(3)] == [0, 200, 0]
     assert state.files == [["a.jsonl", 2], ["b.jsonl", 1]]
 
 
