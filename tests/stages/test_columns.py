@@ -53,7 +53,7 @@ def there_and_back(name: str, form: str, rows: list[dict[str, Any]], folder: str
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.parquet"])
 @pytest.mark.parametrize("form", RECORDS)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_records_come_back_from_every_table_they_may_be_written_to(name: str, form: str, data: st.DataObject) -> None:
     """Texts, lists and labels exactly; a field that only other records have is null, and that is counted."""
@@ -77,7 +77,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(("instruction", "history", "images", "id"), VALUES))))
 def test_a_csv_file_that_counts_no_change_has_none(rows: list[dict[str, Any]]) -> None:
     """Whatever the values are, those of a wrong type included: what does not come back is counted."""
