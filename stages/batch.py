@@ -142,11 +142,18 @@ class Tally:
         self._kept_of_rule: Counter[str] = Counter()
 
     def judge(self, record: Record, notes: Sequence[Note], *, must_reject: bool = False) -> bool:
-        """Turns notes into findings; True when the record is rejected, which is then counted and kept aside."""
+        """Turns notes into findings; True when the record is rejected, which is then counted and kept aside.
+
+        must_reject: the record cannot be taken, whatever the policy says; where it calls none of the notes an error,
+        the last of them, at which the checks stopped, is one all the same.
+        """
         found = []
         reason = ""
-        for note in notes:
-            severity = self.policy.severity(note.rule)
+        severities = [self.policy.severity(note.rule) for note in notes]
+        if must_reject and "error" not in severities:
+            notes = notes or [Note("shape.type", "", "the record does not fit its format")]
+            severities = [*severities[: len(notes) - 1], "error"]
+        for note, severity in zip(notes, severities, strict=True):
             if severity == "off":
                 continue
             self.counts[note.rule, severity] += 1
@@ -160,8 +167,6 @@ class Tally:
             if self._kept_of_rule[note.rule] < SAMPLES_PER_RULE:
                 self._kept_of_rule[note.rule] += 1
                 self.findings.append(finding)
-        if must_reject and not reason:
-            reason = notes[-1].rule if notes else "shape.type"
         if reason:
             self.rejected[reason] += 1
             self.rejects.append(
