@@ -198,6 +198,9 @@ def _made(
     reasons = reasons_to_build(out, *(identity or ("", {})))
     if not reasons:
         return Outcome(out, "up to date", read_manifest(out), plan=plan)
+    for line in reasons:  # told before hours of work, not after them
+        if line != NEW_OUTPUT:  # the usual case needs no word
+            log(line)
     with ExitStack() as engines:
         return _build(plan, out, identity, log, started, reasons, progress, engines)
 
@@ -257,9 +260,6 @@ def _build(
             "no record is left to train on: " + _why_empty(arranged.ledgers, collected),
             hint="`prep validate CONFIG` shows what is wrong with each record",
         )
-    for line in reasons:  # not before: what cannot be packed with these settings is not rebuilt
-        if line != NEW_OUTPUT:  # the usual case needs no word
-            log(line)
     splits_rows = {name: make_rows(plan, table, order) for name, order in arranged.splits.items()}
     elapsed["arrange, pack"] = time.perf_counter() - mark
     mark = time.perf_counter()

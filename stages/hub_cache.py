@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub that are in this machine's cache already, found without the library and without network.
+"""Models of the Hugging Face hub that are in this machine's cache, found without the library and without network.
 
     <cache>/models--org--name/refs/main             the commit that a branch or tag stood at when it was fetched
     <cache>/models--org--name/snapshots/<commit>/   its files
