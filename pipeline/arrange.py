@@ -328,3 +328,15 @@ def ledgers(
                 lost["length.dropped"] = int(before[gone].sum())
         closed.append(ledger)
     return closed
+
+
+def why_empty(ledgers: Sequence[SourceLedger], collected: Collected) -> str:
+    """Why no record is left: what the files lack, or where the records went."""
+    infos = [item.info for item in collected.files if item.info]
+    if not any(info.records for info in infos):
+        told = [f"{info.path}: {', '.join(note.message for note in info.notes) or 'no record'}" for info in infos]
+        return "; ".join(told[:5]) + (f"; and {len(told) - 5} more files without a record" if len(told) > 5 else "")
+    summed = total(ledgers)
+    parts = [f"{count} rejected by {rule}" for rule, count in summed.rejected.most_common(3)]
+    parts += [f"{count} {reason}" for reason, count in summed.dropped.most_common(2)]
+    return ", ".join(parts) or "nothing was sampled"

@@ -28,7 +28,7 @@ from stages.read import is_url
 from stages.tokenize import MEDIUM_BYTES
 
 from . import space
-from .arrange import Arranged, SourceLedger, Table, arrange, left_out, make_table, total
+from .arrange import Arranged, Table, arrange, left_out, make_table, total, why_empty
 from .backend import BackEndProof
 from .card import NAME as CARD
 from .card import data_card, example_lengths
@@ -257,7 +257,7 @@ def _build(
         raise AssertionError(f"the ledger does not close: {broken}")
     if not any(len(order) for order in arranged.splits.values()):
         raise DataFault(
-            "no record is left to train on: " + _why_empty(arranged.ledgers, collected),
+            "no record is left to train on: " + why_empty(arranged.ledgers, collected),
             hint="`prep validate CONFIG` shows what is wrong with each record",
         )
     splits_rows = {name: make_rows(plan, table, order) for name, order in arranged.splits.items()}
@@ -340,17 +340,6 @@ def _prune(spool: Path, used: set[str]) -> None:
             entry.suffix in (".spool", PROVEN) and entry.stem not in names
         ):  # the folder may be a link to a place that holds more
             remove_tree(entry)
-
-
-def _why_empty(ledgers: list[SourceLedger], collected: Collected) -> str:
-    infos = [item.info for item in collected.files if item.info]
-    if not any(info.records for info in infos):
-        told = [f"{info.path}: {', '.join(note.message for note in info.notes) or 'no record'}" for info in infos]
-        return "; ".join(told[:5]) + (f"; and {len(told) - 5} more files without a record" if len(told) > 5 else "")
-    summed = total(ledgers)
-    parts = [f"{count} rejected by {rule}" for rule, count in summed.rejected.most_common(3)]
-    parts += [f"{count} {reason}" for reason, count in summed.dropped.most_common(2)]
-    return ", ".join(parts) or "nothing was sampled"
 
 
 def _open_engine(plan: Plan, engines: ExitStack, spool: Path) -> tuple[Plan, Engine]:
