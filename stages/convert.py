@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from registry.datasets import Fields
 from registry.errors import UsageFault, did_you_mean
 
@@ -84,6 +86,15 @@ class Converter:
             return None
         if exact is not None:
             record = exact
+        try:
+            return self._converted(record, losses, notes)
+        except (orjson.JSONEncodeError, UnicodeEncodeError, RecursionError) as error:
+            # JSON inside a text, such as tools, is laxer than a record: any integer, half a surrogate pair, any depth
+            text = f"it cannot be written as {self.target.id}: {shown(str(error), 80)}"
+            notes.append(Note("convert.cannot-write", "", text))
+            return None
+
+    def _converted(self, record: Any, losses: list[Loss], notes: list[Note]) -> dict[str, Any] | None:
         read = self._read(record, notes)
         if read is None:
             return None

@@ -17,7 +17,7 @@ from registry.rules import Policy
 from .batch import Reject, Tally
 from .convert import Converter
 from .exact import load_exact
-from .findings import Finding, Note
+from .findings import Finding, Note, shown
 from .formats.losses import Loss
 from .parse import UNPARSED, parse
 from .read import Chunk, Limits, Record, load
@@ -104,10 +104,11 @@ def run(state: State, task: ConvertTask) -> ConvertResult:
     for record in read_records(chunk, state.spec.limits, state.spec.from_fields):
         tally.read += 1
         losses: list[Loss] = []
-        out = _converted(state, record, losses, tally)
-        if out is None:
+        found = _converted(state, record, losses, tally)
+        if found is None:
             continue
-        lines.append(orjson.dumps(out))
+        out, line = found
+        lines.append(line)
         if out.keys() - keys.keys():
             keys.update(dict.fromkeys(out))
         if state.messages is not None and not has_calls:
@@ -130,7 +131,8 @@ def run(state: State, task: ConvertTask) -> ConvertResult:
     )
 
 
-def _converted(state: State, record: Record, losses: list[Loss], tally: Tally) -> dict[str, Any] | None:
+def _converted(state: State, record: Record, losses: list[Loss], tally: Tally) -> tuple[dict[str, Any], bytes] | None:
+    """The converted record and its line; None when it was rejected."""
     notes: list[Note] = list(record.notes)
     value = parse(record.data, notes)
     # numbers of any size are carried exactly, so they are no reason to reject a record here
@@ -139,9 +141,14 @@ def _converted(state: State, record: Record, losses: list[Loss], tally: Tally) -
         tally.judge(record, notes, must_reject=True)
         return None
     out = state.converter.convert(value, losses, notes, load_exact(record.data, value))
-    if out is None:
-        tally.judge(record, notes, must_reject=True)
-    return out
+    if out is not None:
+        try:
+            return out, orjson.dumps(out)
+        except orjson.JSONEncodeError as error:  # see Converter.convert
+            text = f"it cannot be written as {state.converter.target.id}: {shown(str(error), 80)}"
+            notes.append(Note("convert.cannot-write", "", text))
+    tally.judge(record, notes, must_reject=True)
+    return None
 
 
 def _has_error(notes: list[Note], policy: Policy) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
+
 from registry.datasets import Fields
 from stages.conversation import Conversation, Message
 
@@ -82,13 +84,21 @@ def _split(message: Message, count: int) -> list[dict[str, Any]]:
 
 
 def tools_list(text: str) -> object:
-    """A tool list from its JSON text; bare definitions are wrapped. Text that is no JSON list stays text."""
+    """A tool list from its JSON text; bare definitions are wrapped. Text that is no JSON list stays text, and so does a
+    list that a record cannot hold: with NaN, an integer over 64 bits, half a surrogate pair or nesting without end."""
     tools = _decoded(text)
-    if tools is None:
+    if tools is None or not _survives(tools):
         return text
     if all(isinstance(tool, dict) and "name" in tool and "function" not in tool for tool in tools):
         return [{"type": "function", "function": tool} for tool in tools]
     return tools
+
+
+def _survives(tools: list[Any]) -> bool:
+    try:
+        return bool(orjson.loads(orjson.dumps(tools)) == tools)
+    except (orjson.JSONEncodeError, orjson.JSONDecodeError):
+        return False
 
 
 def tools_unwrapped(text: str) -> str:

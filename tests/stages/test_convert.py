@@ -9,17 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.datasets import Fields
 from registry.errors import UsageFault
-from registry.rules import rules
+from registry.rules import Policy, rules
 from stages.convert import Converter, convert
+from stages.convert_chunk import ConvertSpec, ConvertTask, State, run
 from stages.findings import Note
 from stages.formats import FORMATS
 from stages.formats.losses import ANYWHERE, LOSSES, Loss
+from stages.read import Chunk, Limits, scan
 from stages.schema import compiled
 
 FAMILIES = ("alpaca", "sharegpt", "openai")
@@ -492,3 +495,43 @@ def test_every_note_has_a_rule_in_the_table() -> None:
     used = set(NOTE.findall(code))
     assert len(used) > 80
     assert used <= set(rules())
+
+
+# --- JSON inside a text -----------------------------------------------------------------------------------------------
+
+
+def _tool_record(tools: str, arguments: str) -> dict[str, Any]:
+    call = f'{{"name": "f", "arguments": {arguments}}}'
+    turns = [("human", "q"), ("function_call", call), ("observation", "r"), ("gpt", "a")]
+    return {"conversations": [{"from": who, "value": text} for who, text in turns], "tools": tools}
+
+
+@pytest.mark.parametrize(
+    "odd", ["NaN", "1e999", "100000000000000000000000", r'"\ud800"', "[" * 100 + "]" * 100, "[" * 900 + "]" * 900]
+)
+@pytest.mark.parametrize("to_id", ["openai", "alpaca", "sharegpt"])
+def test_tools_that_no_record_can_hold_stay_the_text_they_are(odd: str, to_id: str) -> None:
+    tools = f'[{{"name": "f", "parameters": {{"maximum": {odd}}}}}]'
+    converter = Converter("sharegpt", FORMATS["sharegpt"].default_fields, to_id, FORMATS[to_id].default_fields)
+    record = {**_tool_record(tools, "{}"), "conversations": _tool_record("", "{}")["conversations"][::3]}
+    out = converter.convert(record, [], [])
+    assert out is not None
+    assert to_id == "alpaca" or out["tools"] in (tools, [{"type": "function", "function": json.loads(tools)[0]}])
+    assert json.loads(orjson.dumps(out)) == out
+
+
+@pytest.mark.parametrize(("depth", "odd"), [(1, r'"\ud800"'), (900, "1"), (5000, "1"), (1, "9" * 5000)])
+@pytest.mark.parametrize("to_id", ["openai", "sharegpt"])
+def test_a_call_that_cannot_be_written_rejects_its_record_and_no_more(
+    depth: int, odd: str, to_id: str, tmp_path: Path
+) -> None:
+    good = {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}
+    bad = _tool_record("", '{"a": ' + "[" * depth + odd + "]" * depth + "}")
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in (good, bad, good)))
+    sharegpt, target = FORMATS["sharegpt"].default_fields, FORMATS[to_id].default_fields
+    state = State(ConvertSpec("sharegpt", sharegpt, to_id, target, Policy()))
+    (chunk,) = [item for item in scan(str(path), Limits()) if isinstance(item, Chunk)]
+    result = run(state, ConvertTask(str(path), chunk))
+    assert result.written + sum(result.rejected.values()) == result.read == 3
+    assert result.written >= 2
