@@ -259,7 +259,9 @@ def _nine(call_id: str, made: dict[str, str], taken: set[str]) -> str:
         return made[call_id]
     candidate, attempt = call_id, 0
     while not _NINE.match(candidate) or candidate in taken:
-        number = int.from_bytes(hashlib.sha256(f"{attempt}:{call_id}".encode()).digest()[:8], "big")
+        number = int.from_bytes(
+            hashlib.sha256(f"{attempt}:{call_id}".encode("utf-8", "surrogatepass")).digest()[:8], "big"
+        )
         candidate = "".join(_DIGITS[number // 62**place % 62] for place in range(9))
         attempt += 1
     made[call_id] = candidate

@@ -110,3 +110,12 @@ def test_a_record_that_holds_mark_characters_says_so() -> None:
     assert not has_marks(Conversation((Message("user", "emoji 😀 and 汉字"),)))
     assert has_marks(Conversation((Message("user", "odd \U000f0000"),)))
     assert has_marks(Conversation((USER, call({"k": ["\U000f1234"]}))))
+
+
+def test_any_id_becomes_nine_characters_even_one_with_half_a_surrogate_pair() -> None:
+    turns = (Message("user", "q"), Message("function", "", calls=(ToolCall("f", {}, "\ud800"),)))
+    ready = prepare(Conversation(turns), Dialect(nine_ids=True))
+    assert isinstance(ready, Prepared)
+    made = ready.messages[1]["tool_calls"][0]["id"]
+    assert len(made) == 9
+    assert made.isascii()
