@@ -74,7 +74,12 @@ class Running:
         runner = str(many.with_name("runner.py"))
         command = [sys.executable, runner, "pack", *words, "-o", str(out), "--workers", "2", "--quiet"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE)
+        # a shell's background job ignores Ctrl-C, and so would everything that it starts
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE)
+        finally:
+            signal.signal(signal.SIGINT, before)
         self.pid = self.process.pid
 
     def end(self, limit_s: float) -> tuple[int, str]:
