@@ -153,7 +153,9 @@ def _only(data: bytes, quotes: int, joined: str) -> bool:
 
 def _clean(joined: str, texts: list[str], has_system: bool, has_marks: Test) -> Skimmed | None:
     """What is told of the record, when nothing in the texts is worth a note."""
-    data = joined.encode()
-    if has_marks(joined) or suspicious_beside_marks(joined, data):
+    if has_marks(joined):
+        return None
+    data = joined.encode()  # a copy, since the test before it left the text's UTF-8 in the string object
+    if suspicious_beside_marks(joined, data):
         return None
     return _hash(data, len(texts) * 4 + _UNLABELLED), texts, has_system
