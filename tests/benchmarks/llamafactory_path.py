@@ -1,8 +1,8 @@
 """LLaMA-Factory's own data side on the same files, with its own code: run by run.py --llamafactory PYTHON.
 
-llamafactory_path.py DATA_DIR TOKENIZER_DIR OUT WORKERS, in an environment with `llamafactory` (0.9.5 was tried; without
-torchaudio an empty stand-in is put in its place, since the data holds no sound). It reads, converts, encodes, packs and
-saves as `llamafactory-cli train` does before the first step.
+llamafactory_path.py DATA_DIR TOKENIZER_DIR OUT WORKERS, with what `prepared` made of the data, in an environment with
+`llamafactory` (0.9.5 was tried; without torchaudio an empty stand-in is put in its place, since the data holds no
+sound). It reads, converts, encodes, packs and saves as `llamafactory-cli train` does before the first step.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ def as_text_tools(source: Path, target: Path) -> None:
             out.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def prepared(data: Path, out: str) -> str:
-    """A dataset_info.json with the tags of the openai file spelt out; returns its folder."""
-    folder = Path(f"{out}.data")
+def prepared(data: Path, folder: Path) -> Path:
+    """A folder with a dataset_info.json that spells out the tags of the openai file; not counted in its time."""
     folder.mkdir(exist_ok=True)
     info = json.loads((data / "dataset_info.json").read_text(encoding="utf-8"))
     for entry in info.values():
@@ -42,7 +41,7 @@ def prepared(data: Path, out: str) -> str:
         },
     }  # fmt: skip
     (folder / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
-    return str(folder)
+    return folder
 
 
 def main() -> None:
@@ -58,8 +57,8 @@ def main() -> None:
 
     model = ModelArguments(model_name_or_path=tokenizer, cache_dir=f"{out}.cache")
     settings = DataArguments(
-        dataset_dir=prepared(Path(data), out), dataset="alpaca,sharegpt,messages", template="qwen3", cutoff_len=4096,
-        packing=True, preprocessing_num_workers=workers, tokenized_path=out,
+        dataset_dir=data, dataset="alpaca,sharegpt,messages", template="qwen3", cutoff_len=4096, packing=True,
+        preprocessing_num_workers=workers, tokenized_path=out,
     )  # fmt: skip
     training = Seq2SeqTrainingArguments(output_dir=f"{out}.train", report_to=[])
     loaded = load_tokenizer(model)

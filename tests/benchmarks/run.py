@@ -26,6 +26,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import llamafactory_path
 import orjson
 
 KEYS = {"alpaca": b'"instruction":"', "sharegpt": b'"from":"human","value":"', "messages": b'"role":"user","content":"'}
@@ -210,13 +211,16 @@ def main() -> int:
                 for name, seconds in bare_tokenizers_s(texts, json_text).items():
                     print(f"     (b) {name:<12}  {seconds:6.2f} s   prep / bare = {net / seconds:.1f}")
                 del texts
-            paths = [] if arguments.no_trainer_path else [("(c) datasets.map", sys.executable, "trainer_path.py")]
-            if arguments.llamafactory:
-                paths.append(("(d) LLaMA-Factory", arguments.llamafactory, "llamafactory_path.py"))
-            for name, python, script in paths if size == 1 else ():
-                words = [str(folder), str(tokenizer), str(work / script), str(arguments.workers)]
+            paths = [("(c) datasets.map", sys.executable, "trainer_path.py", folder)]
+            if arguments.no_trainer_path or size > 1:
+                paths = []
+            if arguments.llamafactory and size == 1:
+                data = llamafactory_path.prepared(folder, work / "prepared")
+                paths.append(("(d) LLaMA-Factory", arguments.llamafactory, "llamafactory_path.py", data))
+            for name, python, script, data in paths:
+                words = [str(data), str(tokenizer), str(work / script), str(arguments.workers)]
                 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-                seconds, peak = timed([python, str(Path(__file__).with_name(script)), *words], look_s=1.0)
+                seconds, peak = timed([python, str(Path(__file__).with_name(script)), *words], look_s=5.0)
                 print(
                     f"     {name:<17} {seconds:5.1f} s   {name[:3]} / prep = {seconds / elapsed:.1f}, "
                     f"less start-up {seconds / net:.1f}; peak {peak:,.0f} MiB"
