@@ -226,7 +226,7 @@ def _mixed(files: Sequence[str], detection: Detection, limits: Limits) -> DataFa
 
 def detect_format(files: Sequence[str], limits: Limits) -> Detection:
     """Finds out the record format of a set from its first records."""
-    detector, places, unreadable = Detector(), [], 0
+    detector, places, broken = Detector(), [], 0
     for path in files:
         for item in scan(path, limits):
             if not isinstance(item, Chunk):
@@ -235,15 +235,15 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
                 try:
                     value = orjson.loads(record.data)
                 except ValueError:  # what is wrong with it is said when it is checked
-                    unreadable += 1
+                    broken += 1
                     continue
                 if isinstance(value, dict):
                     detector.add(value)
                     places.append(f"{path}:{record.line}")
             break  # one chunk a file tells enough, and the next file may tell more
     found = detector.result()
-    if not places and unreadable:
-        what = f"none of the first {unreadable:,} records can" if unreadable > 1 else "the first record cannot"
+    if not places and broken:
+        what = f"none of the first {broken:,} records can" if broken > 1 else "the first record cannot"
         return dataclasses.replace(found, reason=f"{what} be read: see `prep validate {public(files[0])}`")
     if found.mixed:
         firsts = ", ".join(f"{name} (first at {places[at]})" for name, at in found.first.items())

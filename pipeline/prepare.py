@@ -336,9 +336,8 @@ def _sync(folder: Path) -> None:
 def _prune(spool: Path, used: set[str]) -> None:
     names = {Path(path).stem for path in used}
     for entry in sorted(spool.iterdir()) if spool.is_dir() else ():
-        if (
-            entry.suffix in (".spool", PROVEN) and entry.stem not in names
-        ):  # the folder may be a link to a place that holds more
+        # nothing else goes: the folder may be a link to a place that holds more
+        if entry.suffix in (".spool", PROVEN) and entry.stem not in names:
             remove_tree(entry)
 
 
