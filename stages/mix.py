@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -224,51 +223,6 @@ def split(total: int, val_size: float, seed: int) -> tuple[Positions, Positions]
         )
     order = np.random.default_rng(seed).permutation(total).astype(np.int64, copy=False)
     return order[validation:], order[:validation]
-
-
-def on_both_sides(identity: NDArray[np.int64], train: Positions, validation: Positions) -> Positions:
-    """Validation positions whose record is also trained on. `identity` gives each position's record a number, such as a
-    hash of its content: repeated draws and duplicates in the data share one."""
-    return validation[np.isin(identity[validation], identity[train])]
-
-
-def account(records: int, taken: Positions) -> tuple[int, int]:
-    """(not sampled, repeated) for the ledger: records - not sampled + repeated = len(taken).
-
-    records: of one source, before sampling. taken: record index of each row drawn from it.
-    """
-    distinct = int(np.count_nonzero(np.bincount(taken, minlength=1)))
-    return records - distinct, len(taken) - distinct
-
-
-class Share(NamedTuple):
-    """One source in the mixture. asked: its share of the rows as asked for, None where nothing was (concat; and taking
-    turns until all have run out gives the sizes' own shares). share: as realised, 0 to 1. distinct: different positions
-    among its rows; size - distinct of its list went unused."""
-
-    name: str
-    size: int
-    asked: float | None
-    rows: int
-    share: float
-    distinct: int
-
-
-def realised(source: Sources, sizes: Sequence[int], options: MixOptions, names: Sequence[str] = ()) -> list[Share]:
-    """What was asked for beside what came out, one entry a source, for the rows that `mix` gave for these sizes."""
-    rows = np.bincount(source, minlength=len(sizes)).tolist()
-    shares = []
-    for at, size in enumerate(sizes):
-        asked = None
-        if options.strategy != "concat" and len(sizes) > 1:
-            if options.probs is not None:
-                asked = options.probs[at]
-            elif options.strategy != "interleave_once":
-                asked = 1 / len(sizes)
-        # every strategy takes a source's positions in order, so all of them are used before one comes twice
-        share = rows[at] / len(source) if len(source) else 0.0
-        shares.append(Share(_name(names, at), size, asked, rows[at], share, min(size, rows[at])))
-    return shares
 
 
 def _name(names: Sequence[str], at: int) -> str:

@@ -16,11 +16,8 @@ from stages.mix import (
     MOST_DRAWS,
     STRATEGIES,
     MixOptions,
-    account,
     mix,
-    on_both_sides,
     problems,
-    realised,
     sample,
     split,
 )
@@ -74,9 +71,6 @@ def mixtures(draw: st.DrawFn) -> tuple[list[int], tuple[float, ...] | None]:
 def test_the_order_for_a_seed_never_changes(strategy: str, with_shares: bool) -> None:
     source, position = mix(SIZES, MixOptions(strategy, PROBS if with_shares else None))
     assert (len(source), digest(source, position)) == ORDERS[strategy, with_shares]
-    shares = realised(source, SIZES, MixOptions(strategy, PROBS if with_shares else None), ["a", "b", "c"])
-    for share in shares:
-        print(f"{strategy:17} {share.name} asked {share.asked} realised {share.share:.4f} rows {share.rows}")
 
 
 @pytest.mark.parametrize("seed", [0, 42, 20260101])
@@ -211,17 +205,6 @@ def test_taking_all_draws_nothing_from_the_generator() -> None:
     assert state.randint(1000) == rng().randint(1000)
 
 
-@given(st.integers(0, 50), st.none() | st.integers(1, 80), st.none() | st.integers(1, 80), seeds)
-def test_the_ledger_closes_over_sampling(records: int, asked: int | None, most: int | None, seed: int) -> None:
-    taken = sample(records, asked, most, rng(seed))
-    not_sampled, repeated = account(records, taken)
-    assert records - not_sampled + repeated == len(taken)
-    assert not_sampled >= 0 <= repeated
-    if asked is not None and records and most is None:
-        assert len(taken) == asked
-        assert repeated == max(0, asked - records)
-
-
 @pytest.mark.parametrize(("asked", "most"), [(0, None), (None, 0), (-1, None), (None, -5)])
 def test_sampling_nothing_is_a_mistake(asked: int | None, most: int | None) -> None:
     with pytest.raises(UsageFault, match="takes no record"):
@@ -276,45 +259,6 @@ def test_a_split_is_a_partition(total: int, val_size: float, seed: int) -> None:
 def test_a_split_that_cannot_be_made_is_explained(total: int, val_size: float, says: str) -> None:
     with pytest.raises(UsageFault, match=says):
         split(total, val_size, 42)
-
-
-def test_a_record_on_both_sides_is_found() -> None:
-    """Repeated draws and duplicates would otherwise let a model be validated on what it was trained on."""
-    identity = np.asarray([7, 8, 9, 7, 9], dtype=np.int64)
-    assert on_both_sides(identity, np.asarray([0, 1, 2]), np.asarray([3, 4])).tolist() == [3, 4]
-    assert on_both_sides(identity, np.asarray([0, 3]), np.asarray([1, 2, 4])).tolist() == []
-
-
-# --- what was asked for beside what came out --------------------------------------------------------------------------
-
-
-def test_realised_shares_stand_beside_those_asked_for() -> None:
-    options = MixOptions("interleave_over", PROBS)
-    source, _ = mix(SIZES, options)
-    shares = realised(source, SIZES, options, ["web", "books"])
-    assert [share.name for share in shares] == ["web", "books", "source 3"]
-    assert [share.asked for share in shares] == list(PROBS)
-    assert sum(share.rows for share in shares) == len(source)
-    assert all(abs(share.share - asked) < 0.02 for share, asked in zip(shares, PROBS, strict=True))
-    assert [share.distinct for share in shares] == list(SIZES)
-    assert shares[2].rows > 30 * shares[2].size, "the small one was repeated, and the figures show it"
-
-
-def test_concat_asks_for_no_shares() -> None:
-    options = MixOptions()
-    source, _ = mix(SIZES, options)
-    assert [(share.asked, share.rows) for share in realised(source, SIZES, options)] == [(None, size) for size in SIZES]
-
-
-@given(mixtures(), seeds, st.sampled_from(STRATEGIES))
-def test_distinct_counts_different_positions(
-    mixture: tuple[list[int], tuple[float, ...] | None], seed: int, strategy: str
-) -> None:
-    sizes, probs = mixture
-    options = MixOptions(strategy, None if strategy == "concat" else probs, seed)
-    source, position = mix(sizes, options)
-    for at, share in enumerate(realised(source, sizes, options)):
-        assert share.distinct == len(set(position[source == at].tolist()))
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
