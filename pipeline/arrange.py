@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from registry.datasets import split_parts
 from stages.leftout import LeftOut
-from stages.lengths import DROPPED, KEPT, Examples
+from stages.lengths import DROPPED, KEPT
 from stages.mix import MixOptions, mix, sample, split
 
 from .collect import Collected
@@ -55,7 +55,8 @@ def make_table(collected: Collected, reserved_tokens: int) -> Table:
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Table.__dataclass_fields__ if name != "spools"}
     spools: list[str] = []
     for source, at, result in collected.chunks:
-        examples: Examples = result.examples
+        examples = result.examples
+        assert examples is not None
         count = len(examples.record)
         ids = examples.tokens_in - np.int32(reserved_tokens)
         starts = np.zeros(count, dtype=np.int64)

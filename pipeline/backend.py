@@ -14,10 +14,11 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from stages.batch import ChunkResult
-from stages.encoding import PROVEN, BackEndDiffers, EncodeSpec, Encoding
+from stages.encode_spec import EncodeSpec
+from stages.encoder import Encoding
 from stages.files import write_whole
-from stages.tokenize import Encoder, differences, load_encoder
+from stages.specs import PROVEN, ChunkResult
+from stages.tokenize import BackEndDiffers, Encoder, Ids, Offsets, differences, load_encoder
 
 
 class BackEndProof:
@@ -43,7 +44,8 @@ class BackEndProof:
     def add(self, result: ChunkResult) -> None:
         """Takes a chunk's sample, if it has one. Raises BackEndDiffers when an earlier one had other ids."""
         if result.sample is not None:
-            self._open.append(self._pool.submit(self._compare, result))
+            spool = result.examples.spool if result.examples is not None else ""
+            self._open.append(self._pool.submit(self._compare, *result.sample, spool))
         self._look(wait=False)
 
     def finish(self) -> None:
@@ -63,9 +65,8 @@ class BackEndProof:
             self._reference = load_encoder("tokenizers", text, split_special_tokens=spec.split_special_tokens)
         return self._reference
 
-    def _compare(self, result: ChunkResult) -> None:
-        texts, ids, offsets = result.sample
+    def _compare(self, texts: list[str], ids: Ids, offsets: Offsets, spool: str) -> None:
         if found := differences(self.spec.back_end, texts, ids, offsets, self._load()):
             raise BackEndDiffers(found)
-        if result.examples.spool:
-            write_whole(os.path.splitext(result.examples.spool)[0] + PROVEN, b"")
+        if spool:
+            write_whole(os.path.splitext(spool)[0] + PROVEN, b"")

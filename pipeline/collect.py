@@ -6,16 +6,16 @@ any number of workers. Rejected records are handed on as they come and not held.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from stages.batch import SAMPLES_PER_RULE, ChunkResult, Reject, Task
-from stages.findings import Finding, Note
+from stages.collector import FindingCollector, Place, Reject
 from stages.read import Chunk, FileInfo, named, scan
+from stages.specs import ChunkResult, Task
 
-from .engines import Engine
+from .engines import Engine, in_order
 from .plan import Plan
 
 if TYPE_CHECKING:  # it needs numpy, which checking alone does not
@@ -43,32 +43,13 @@ class Collected:
     """Everything a run learned from its input. `chunks` keeps per-record lengths (None entries when not tokenized)."""
 
     files: list[FileTotals] = field(default_factory=list)
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
+    found: FindingCollector = field(default_factory=FindingCollector)
     chunks: list[tuple[int, int, ChunkResult]] = field(default_factory=list)  # (source, file index, result)
     setstates: dict[int, Any] = field(default_factory=dict)
     reused: int = 0
     text_bytes: int = 0
     checked_texts: int = 0
     seen: dict[int, Counter[str]] = field(default_factory=dict)  # source -> records by template habit
-    _samples: Counter[str] = field(default_factory=Counter)
-
-    def add_findings(self, found: list[Finding]) -> None:
-        """Keeps findings up to the cap of each rule."""
-        for finding in found:
-            if self._samples[finding.rule] < SAMPLES_PER_RULE:
-                self._samples[finding.rule] += 1
-                self.findings.append(finding)
-
-    def note(self, plan: Plan, path: str, note: Note, *, line: int = -1, record: int = -1) -> None:
-        """A finding about a file or the set."""
-        severity = plan.policy.severity(note.rule)
-        if severity == "off":
-            return
-        self.counts[note.rule, severity] += 1
-        self.add_findings(
-            [Finding(note.rule, severity, path, line, record, -1, note.pointer, note.message, note.hint, note.value)]
-        )
 
     @property
     def read(self) -> int:
@@ -83,7 +64,7 @@ class Collected:
 
 def collect(
     plan: Plan,
-    engine: Engine,
+    engine: Engine[Task, ChunkResult],
     on_reject: Callable[[int, Reject], None] | None = None,
     on_progress: Callable[[ChunkResult], None] | None = None,
     proof: BackEndProof | None = None,
@@ -93,30 +74,34 @@ def collect(
     Raises what the engine raises, and BackEndDiffers.
     """
     collected = Collected()
-    maximum = plan.config.whole("max_samples")
-    places: dict[int, int] = {}  # task index -> file index
-    tasks = _tasks(plan, collected, places, maximum)
-    waiting: dict[int, ChunkResult] = {}
-    following = 0
-    for index, result in engine.run(tasks):
-        if proof is not None:
-            proof.add(result)
-        waiting[index] = result._replace(sample=None)
-        if on_progress is not None:
-            on_progress(result)
-        while following in waiting:
-            _take(plan, collected, places.pop(following), waiting.pop(following), on_reject)
-            following += 1
+    places: deque[int] = deque()  # file index of each chunk that was not yet taken
+    tasks = _tasks(plan, collected, places, plan.config.whole("max_samples"))
+    for result in in_order(_seen(engine.run(tasks), on_progress, proof)):
+        _take(collected, places.popleft(), result, on_reject)
     if proof is not None:
         proof.finish()
     for item in collected.files:
         for note in item.info.notes if item.info else ():
-            collected.note(plan, item.path, note)
+            collected.found.note(note, Place(item.path), plan.policy)
     return collected
 
 
-def _tasks(plan: Plan, collected: Collected, places: dict[int, int], maximum: int | None) -> Iterator[Task]:
-    count = 0
+def _seen(
+    results: Iterable[tuple[int, ChunkResult]],
+    on_progress: Callable[[ChunkResult], None] | None,
+    proof: BackEndProof | None,
+) -> Iterator[tuple[int, ChunkResult]]:
+    """What is done with a result when it comes, whatever its turn."""
+    for index, result in results:
+        if proof is not None:
+            proof.add(result)
+        result = result._replace(sample=None)
+        if on_progress is not None:
+            on_progress(result)
+        yield index, result
+
+
+def _tasks(plan: Plan, collected: Collected, places: deque[int], maximum: int | None) -> Iterator[Task]:
     for number, source in enumerate(plan.sources):
         seen = 0
         # with a drawn sample or a part of the set, which records are the first N is known only at the end
@@ -139,23 +124,17 @@ def _tasks(plan: Plan, collected: Collected, places: dict[int, int], maximum: in
                         continue
                     wanted = -1 if wanted == item.records else wanted
                 seen += max(item.records, 0)
-                places[count] = at
-                count += 1
+                places.append(at)
                 yield Task(number, shown, item, wanted, check=item.index == 0 and len(collected.files) <= CHECKED_FILES)
 
 
 def _take(
-    plan: Plan,
-    collected: Collected,
-    at: int,
-    result: ChunkResult,
-    on_reject: Callable[[int, Reject], None] | None,
+    collected: Collected, at: int, result: ChunkResult, on_reject: Callable[[int, Reject], None] | None
 ) -> None:
     totals = collected.files[at]
     totals.read += result.read
     totals.rejected.update(result.rejected)
-    collected.counts.update(result.counts)
-    collected.add_findings(result.findings)
+    collected.found.merge(result.findings, result.counts)
     collected.reused += result.reused
     collected.text_bytes += result.text_bytes
     collected.checked_texts += result.checked_texts

@@ -8,38 +8,39 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.errors import UsageFault
-from stages.batch import SAMPLES_PER_RULE
+from stages.collector import FindingCollector, Place
 from stages.containers import RowSink, container_of, open_rows
-from stages.convert_chunk import ConvertResult, ConvertSpec, ConvertTask, RecordLosses, prepare, run, task_name
+from stages.convert_chunk import ConvertResult, ConvertSpec, ConvertTask, RecordLosses, prepare, run
 from stages.files import make_folder
-from stages.findings import Finding
 from stages.formats import FORMATS
 from stages.formats.losses import LOSSES
 from stages.read import Chunk, FileInfo, named, scan
+from stages.specs import task_name
 
-from .engines import SMALL_INPUT_BYTES
+from .config import Config
+from .engines import in_order, open_engine
 from .guard import marks, refuse_folder, refuse_reading
-from .workers import Job, inline, processes
+from .workers import Job
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What is asked for. report, rejects: where to write them, None for nowhere. strict: publish nothing lossy.
+    """What is asked for. config: says what runs the work. report, rejects: where to write them, None for nowhere.
 
-    tables: files that are read beside the data, and so are not to be written.
+    strict: publish nothing lossy. tables: files that are read beside the data, and so are not to be written.
     """
 
     files: tuple[str, ...]
     spec: ConvertSpec
     out: Path
-    workers: int = 1
+    config: Config
     strict: bool = False
     report: Path | None = None
     rejects: Path | None = None
@@ -66,8 +67,7 @@ class Converted:
     """
 
     files: list[FileCounts] = field(default_factory=list)
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
+    found: FindingCollector = field(default_factory=FindingCollector)
     losses: Counter[tuple[str, str]] = field(default_factory=Counter)
     lossy: Counter[str] = field(default_factory=Counter)
     lossy_records: int = 0
@@ -76,7 +76,6 @@ class Converted:
     changed: dict[str, dict[str, int]] = field(default_factory=dict)
     published: bool = False
     elapsed_s: float = 0.0
-    _kept: Counter[str] = field(default_factory=Counter)
 
     @property
     def read(self) -> int:
@@ -92,7 +91,7 @@ class Converted:
 
     @property
     def errors(self) -> int:
-        return sum(count for (_, severity), count in self.counts.items() if severity == "error")
+        return sum(count for (_, severity), count in self.found.counts.items() if severity == "error")
 
     def lost(self, severity: str) -> int:
         """Losses of one severity: content or form."""
@@ -102,13 +101,6 @@ class Converted:
     def reshaped(self) -> int:
         """Values that the container holds as JSON text, being none of its types."""
         return sum(counts.get("to JSON text", 0) for counts in self.changed.values())
-
-    def add_findings(self, found: list[Finding]) -> None:
-        """Keeps findings up to the cap of each rule."""
-        for finding in found:
-            if self._kept[finding.rule] < SAMPLES_PER_RULE:
-                self._kept[finding.rule] += 1
-                self.findings.append(finding)
 
 
 class _Unpublished(Exception):
@@ -184,53 +176,33 @@ def _check_output(asked: Conversion) -> None:
 def _ordered(asked: Conversion, done: Converted) -> Iterator[ConvertResult]:
     """Results in input order, whatever order they come in."""
     job: Job[ConvertTask, ConvertResult] = Job(prepare, run, task_name, asked.spec)
-    places: dict[int, int] = {}
-    tasks = _tasks(asked, done, places)
+    places: deque[FileCounts] = deque()  # the file of each chunk that was not yet taken
     size = sum(os.path.getsize(path) for path in asked.files if os.path.exists(path))
-    small = asked.workers <= 1 or size < SMALL_INPUT_BYTES
-    waiting: dict[int, ConvertResult] = {}
-    following = 0
-    for index, result in inline(job, tasks) if small else processes(job, tasks, asked.workers):
-        waiting[index] = result
-        while following in waiting:
-            result = waiting.pop(following)
-            counts = done.files[places.pop(following)]
+    with open_engine(asked.config, job, size) as engine:
+        for result in in_order(engine.run(_tasks(asked, done, places))):
+            counts = places.popleft()
             counts.read += result.read
             counts.written += result.written
             counts.rejected += sum(result.rejected.values())
-            following += 1
             yield result
 
 
-def _tasks(asked: Conversion, done: Converted, places: dict[int, int]) -> Iterator[ConvertTask]:
-    count = 0
+def _tasks(asked: Conversion, done: Converted, places: deque[FileCounts]) -> Iterator[ConvertTask]:
     for path in asked.files:
-        done.files.append(FileCounts(named(path)))
-        at = len(done.files) - 1
+        counts = FileCounts(named(path))
+        done.files.append(counts)
         for item in scan(path, asked.spec.limits):
             if isinstance(item, Chunk):
-                places[count] = at
-                count += 1
+                places.append(counts)
                 yield ConvertTask(named(path), item)
             else:
-                done.files[at].info = item
-                _file_findings(done, item, asked.spec)
-
-
-def _file_findings(done: Converted, info: FileInfo, spec: ConvertSpec) -> None:
-    for note in info.notes:
-        severity = spec.policy.severity(note.rule)
-        if severity == "off":
-            continue
-        done.counts[note.rule, severity] += 1
-        done.add_findings(
-            [Finding(note.rule, severity, info.path, -1, -1, -1, note.pointer, note.message, note.hint, note.value)]
-        )
+                counts.info = item
+                for note in item.notes:
+                    done.found.note(note, Place(item.path), asked.spec.policy)
 
 
 def _take(done: Converted, result: ConvertResult) -> None:
-    done.counts.update(result.counts)
-    done.add_findings(result.findings)
+    done.found.merge(result.findings, result.counts)
     done.keys.update(result.keys)
     done.has_calls = done.has_calls or result.has_calls
     done.lossy_records += len(result.losses)

@@ -20,6 +20,7 @@ from stages.read import Limits, discover
 from .plan import detect_format
 
 _PAIR = re.compile(r"([a-z-]*?)\s*(→|->|=>|:)\s*([a-z-]*)")
+ENGINE_KEYS = frozenset({"workers", "preprocessing_num_workers", "memory_limit", "engine", "ray_address"})
 USAGE = "prep convert sharegpt→alpaca IN -o OUT, or: prep convert --from sharegpt --to alpaca IN -o OUT"
 
 
@@ -41,6 +42,20 @@ class Sources:
     fields: Fields
     remarks: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+
+
+def take_settings(words: Sequence[str]) -> tuple[list[str], dict[str, object]]:
+    """Splits the settings of what runs the work (`engine=inline memory_limit=2GB`) from the words that are none."""
+    left: list[str] = []
+    settings: dict[str, object] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        name = name.replace("-", "_")
+        if sign and name in ENGINE_KEYS:
+            settings[name] = value
+        else:
+            left.append(word)
+    return left, settings
 
 
 def read_words(words: Sequence[str], from_id: str | None, to_id: str | None) -> Words:

@@ -62,8 +62,8 @@ def document(done: Converted, asked: Conversion) -> dict[str, Any]:
         ],
         "lossy_records": dict(sorted(done.lossy.items())),
         "container": done.changed,
-        "counts": {rule: count for (rule, _), count in sorted(done.counts.items())},
-        "findings": [finding.as_dict() for finding in done.findings],
+        "counts": {rule: count for (rule, _), count in sorted(done.found.counts.items())},
+        "findings": [finding.as_dict() for finding in done.found.findings],
     }
 
 

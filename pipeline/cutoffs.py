@@ -1,6 +1,6 @@
 """Cutoffs: what another `cutoff_len` would cost, from the lengths that an output keeps; no text, no tokenizer.
 
-The functions of `prep pack` cut (stages.assemble), pack (stages.pack) and account (pipeline.arrange.ledgers), so a
+The functions of `prep pack` cut (stages.lengths), pack (stages.pack) and account (pipeline.arrange.ledgers), so a
 row of the table is what packing with that cutoff then reports, to the token.
 """
 
@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.rules import Policy
-from stages.assemble import CutOptions, cut, example_limit, example_tokens, trained_tokens
-from stages.lengths import DROPPED, KEPT, REJECTED, cut_notes
+from stages.assemble import example_limit
+from stages.findings import Note
+from stages.lengths import KEPT, REJECTED, Halves, cut_examples
 from stages.pack import pack
 
 from .arrange import SourceLedger, ledgers, shuffled, total
-from .history import History, Index
+from .history import History
 
 CUTOFFS = tuple(512 << step for step in range(9))  # 512 ... 131072
 MOST_LOST_SHARE = 0.005  # of the trained tokens: what the suggestion accepts
-WARNINGS = ("length.answer-cut", "length.prompt-cut", "length.turns-lost")
+WARNINGS = ("length.answer-cut", "length.prompt-cut", "length.turns-lost", "length.dropped")
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,6 @@ class _Table:
     fate: NDArray[np.uint8]
 
 
-class _Rule(NamedTuple):
-    """The two things that `cut_notes` looks at in an encoding."""
-
-    cut: CutOptions
-    overlong: str
-
-
 def policy_of(history: History) -> Policy:
     """The severities of the run that made the output."""
     options = history.manifest["options"]
@@ -183,54 +177,33 @@ def _cut(history: History, cutoff_len: int) -> tuple[_Table, list[Counter[str]],
     limit = example_limit(
         cutoff_len, kind=history.cut.kind, packed=history.packed, compat=str(manifest.get("compat", ""))
     )
-    options = replace(history.cut, limit_tokens=limit)
-    halves, trained, counts = history.halves, history.trained, history.counts
-    kept, changed = cut(halves, counts, options)
-    tokens_in = example_tokens(halves, counts, options)
-    table = _Table(
-        source=history.source,
-        tokens_in=tokens_in.astype(np.int32),
-        trained_in=trained_tokens(halves, trained, counts, options).astype(np.int32),
-        tokens=example_tokens(kept, counts, options).astype(np.int32),
-        trained=trained_tokens(kept, trained, counts, options).astype(np.int32),
-        fate=np.full(len(counts), KEPT, dtype=np.uint8),
-    )
-    overlong = str(manifest["cut"]["overlong"])
-    too_long = tokens_in > limit
-    if overlong == "drop":
-        table.fate[too_long] = DROPPED
     policy = policy_of(history)
     rejected: list[Counter[str]] = [Counter() for _ in history.names]
-    borders = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    for example in _suspects(table, changed, too_long, options, overlong, policy).tolist():
-        first, last = int(borders[example]), int(borders[example + 1])
-        before, after = halves[first:last].tolist(), kept[first:last].tolist()
-        rule = _Rule(options, overlong)
-        notes = cut_notes(rule, before, after, trained[first:last].tolist(), int(table.trained[example]))  # type: ignore[arg-type]  # looks at these two only
+
+    def judge(example: int, notes: list[Note]) -> int | None:
         reason = next((note.rule for note in notes if policy.severity(note.rule) == "error"), "")
-        if reason:
-            table.fate[example] = REJECTED
-            rejected[int(history.source[example])][reason] += 1
-    return table, rejected, changed
+        if not reason:
+            return None
+        rejected[int(history.source[example])][reason] += 1
+        return REJECTED
 
-
-def _suspects(
-    table: _Table,
-    changed: NDArray[np.bool_],
-    too_long: NDArray[np.bool_],
-    options: CutOptions,
-    overlong: str,
-    policy: Policy,
-) -> Index:
-    """Examples that the limit may reject: few, unless a warning about lengths is an error in this run."""
-    empty = table.trained <= options.reserved_tokens
-    if options.kind not in ("lm", "pref", "unpaired"):
-        empty = np.zeros_like(empty)
-    if any(policy.severity(rule) == "error" for rule in WARNINGS) or options.kind != "lm":
-        look = changed | empty | (too_long if options.kind != "prompt" else False)
-    else:
-        look = empty | too_long if overlong == "error" else empty
-    return np.flatnonzero(look & (table.fate == KEPT))
+    found = cut_examples(
+        replace(history.cut, limit_tokens=limit),
+        str(manifest["cut"]["overlong"]),
+        Halves(history.halves, history.trained, history.counts),
+        judge,
+        # the rejected are few, and the examples that are only cut are many
+        every_note=any(policy.severity(rule) == "error" for rule in WARNINGS),
+    )
+    table = _Table(
+        source=history.source,
+        tokens_in=found.tokens_in.astype(np.int32),
+        trained_in=found.trained_in.astype(np.int32),
+        tokens=found.tokens.astype(np.int32),
+        trained=found.trained.astype(np.int32),
+        fate=found.fate,
+    )
+    return table, rejected, found.changed
 
 
 def _rows(history: History, lengths: NDArray[np.int32], cutoff_len: int) -> int:

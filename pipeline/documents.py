@@ -139,7 +139,7 @@ def _shown_path(path: str) -> str:
 
 def _counts(collected: Collected) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for (rule, _), count in collected.counts.items():
+    for (rule, _), count in collected.found.counts.items():
         counts[rule] = counts.get(rule, 0) + count
     return counts
 

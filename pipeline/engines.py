@@ -1,4 +1,4 @@
-"""Engines: where the work of a run is done. One engine serves both kinds of task, chunks and shards.
+"""Engines: where the work of a run is done. Every command opens its own here, so that all keep to the same settings.
 
 inline      here, one task after the other: small inputs, or `workers: 1`
 processes   supervised worker processes on this machine (the default)
@@ -9,43 +9,49 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
 
 from registry.errors import UsageFault
-from stages.batch import BatchSpec, prepare
 
 from .config import Config, worker_count
-from .tasks import do_task, name_task
-from .workers import Job, Processes
+from .workers import Job, Processes, ResultT, TaskT
 
 SMALL_INPUT_BYTES = 8 << 20  # below this, starting workers takes longer than the work
 PROCESS_BYTES = 400 << 20  # a process at work on chunks of the usual size, tokenizer included
 
 
-class Engine(Protocol):
-    """Runs tasks and yields (index, result), in any order. A context manager."""
+TaskIn = TypeVar("TaskIn", contravariant=True)
+ResultOut = TypeVar("ResultOut", covariant=True)
 
-    def __enter__(self) -> Engine: ...
 
-    def __exit__(self, *_: object) -> None: ...
+class Engine(Protocol[TaskIn, ResultOut]):
+    """Runs tasks and yields (index, result), in any order. A context manager; `run` may be called again once its
+    results are taken."""
 
-    def run(self, tasks: Iterable[Any]) -> Iterator[tuple[int, Any]]: ...
+    def __enter__(self) -> Engine[TaskIn, ResultOut]: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def run(self, tasks: Iterable[TaskIn]) -> Iterator[tuple[int, ResultOut]]: ...
 
 
 @dataclass
-class Inline:
+class Inline(Generic[TaskT, ResultT]):
     """Everything in this process."""
 
-    job: Job[Any, Any]
+    job: Job[TaskT, ResultT]
     _state: Any = None
 
-    def __enter__(self) -> Inline:
+    def __enter__(self) -> Inline[TaskT, ResultT]:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._state = None
 
-    def run(self, tasks: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    def run(self, tasks: Iterable[TaskT]) -> Iterator[tuple[int, ResultT]]:
         """See `Engine`."""
         if self._state is None:
             self._state = self.job.prepare(self.job.context)
@@ -53,9 +59,11 @@ class Inline:
             yield index, self.job.run(self._state, task)
 
 
-def open_engine(config: Config, spec: BatchSpec, input_bytes: int) -> Engine:
-    """The engine for a run over this many bytes."""
-    job: Job[Any, Any] = Job(prepare, do_task, name_task, spec)
+def open_engine(config: Config, job: Job[TaskT, ResultT], input_bytes: int) -> Engine[TaskT, ResultT]:
+    """The engine for a job over this many bytes, as `engine`, `workers`, `memory_limit` and `ray_address` say.
+
+    Raises UsageFault when memory_limit is too small for one worker, MachineFault when Ray is wanted and not there.
+    """
     if config.text("engine") == "ray":
         from .ray_engine import RayEngine
 
@@ -64,6 +72,17 @@ def open_engine(config: Config, spec: BatchSpec, input_bytes: int) -> Engine:
         return Inline(job)
     workers, limit = team_size(config), config.whole("memory_limit")
     return Processes(job, workers, memory_bytes=limit // (workers + 1) if limit else None)
+
+
+def in_order(results: Iterable[tuple[int, ResultT]]) -> Iterator[ResultT]:
+    """Results of `Engine.run` in the order of their tasks. One that comes early waits for those before it."""
+    waiting: dict[int, ResultT] = {}
+    following = 0
+    for index, result in results:
+        waiting[index] = result
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
 
 
 def team_size(config: Config) -> int:

@@ -18,21 +18,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from registry.errors import UsageFault
-from stages.batch import SAMPLES_PER_RULE
+from stages.collector import FindingCollector, Place
 from stages.containers import open_lines
 from stages.files import make_folder
-from stages.findings import Finding
-from stages.fix_chunk import FixResult, FixSpec, FixTask, prepare, run, task_name
+from stages.findings import Note
+from stages.fix_chunk import FixResult, FixSpec, FixTask, prepare, run
 from stages.read import Chunk, FileInfo, named, scan
 from stages.read.sniff import ending
+from stages.specs import task_name
 
-from .config import worker_count
-from .engines import SMALL_INPUT_BYTES
+from .engines import Engine, in_order, open_engine
 from .guard import marks, refuse_file
 from .plan import Plan, Source
 from .reports.model import ValidationReport, make_report
 from .validate import Checked
-from .workers import Job, inline, processes
+from .workers import Job
 
 _ALL_LOST = "set.all-rejected"
 _FILE_REPAIRS = {"bytes.bom": "repair.bom", "bytes.crlf": "repair.crlf"}
@@ -53,26 +53,17 @@ class FileFix:
 
 @dataclass
 class Fixed:
-    """Everything that the copies came to. before, after: findings of records by (rule, severity), as in FixResult."""
+    """Everything that the copies came to. before: findings of records by (rule, severity) as they were; after: what was
+    said of the copies. Both as in FixResult."""
 
     files: list[FileFix] = field(default_factory=list)
     before: Counter[tuple[str, str]] = field(default_factory=Counter)
-    after: Counter[tuple[str, str]] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
-    _shown: Counter[str] = field(default_factory=Counter)
+    after: FindingCollector = field(default_factory=FindingCollector)
 
     def take(self, result: FixResult) -> None:
         """Adds one chunk, in input order."""
         self.before.update(result.before)
-        self.after.update(result.after)
-        self.show(result.findings)
-
-    def show(self, found: Sequence[Finding]) -> None:
-        """Keeps findings up to the cap of each rule."""
-        for finding in found:
-            if self._shown[finding.rule] < SAMPLES_PER_RULE:
-                self._shown[finding.rule] += 1
-                self.findings.append(finding)
+        self.after.merge(result.findings, result.after)
 
 
 def write_repaired(checked: Checked, out: str) -> ValidationReport:
@@ -81,16 +72,19 @@ def write_repaired(checked: Checked, out: str) -> ValidationReport:
     out: a file, when one file was checked and the name has a data ending, else a folder. Raises UsageFault when a copy
     would be its own input, MachineFault when the disk says no.
     """
-    listed = [(plan, source, path) for plan in checked.plans for source in plan.sources for path in source.files]
     capped = [plan for plan in checked.plans if plan.config.whole("max_samples") is not None]
     if capped:
         raise UsageFault(
             "--fix: max_samples takes a part of the records; a copy holds all", hint="leave max_samples out"
         )
-    targets = copy_paths([path for _, _, path in listed], out)
+    paths = [path for plan in checked.plans for source in plan.sources for path in source.files]
+    targets = iter(copy_paths(paths, out))
     fixed = Fixed()
-    for (plan, source, path), target in zip(listed, targets, strict=True):
-        fixed.files.append(_one_file(plan, source, path, target, fixed))
+    for plan in checked.plans:
+        for source in plan.sources:
+            with open_engine(plan.config, _job(plan, source), source.bytes) as engine:
+                for path in source.files:
+                    fixed.files.append(_one_file(plan, engine, path, next(targets), fixed))
     return _report(checked.report, fixed)
 
 
@@ -121,8 +115,7 @@ def copy_paths(paths: Sequence[str], out: str) -> list[Path]:
     return targets
 
 
-def _one_file(plan: Plan, source: Source, path: str, target: Path, fixed: Fixed) -> FileFix:
-    done = FileFix(named(path))
+def _job(plan: Plan, source: Source) -> Job[FixTask, FixResult]:
     spec = FixSpec(
         source.spec.format,
         source.spec.fields,
@@ -131,8 +124,13 @@ def _one_file(plan: Plan, source: Source, path: str, target: Path, fixed: Fixed)
         plan.fitted.specials if plan.fitted else (),
         plan.limits,
     )
-    kinds: list[str] = []
-    results = _results(plan, spec, path, done, kinds)
+    return Job(prepare, run, task_name, spec)
+
+
+def _one_file(plan: Plan, engine: Engine[FixTask, FixResult], path: str, target: Path, fixed: Fixed) -> FileFix:
+    done = FileFix(named(path))
+    kinds: list[str] = []  # of each chunk that was handed out
+    results = in_order(engine.run(_tasks(plan, path, done, kinds)))
     first = next(results, None)
     if first is not None:
         done.out = _copy_name(target, kinds[0])
@@ -162,22 +160,6 @@ def _copy_name(target: Path, kind: str) -> Path:
     return target.with_name(f"{name}.jsonl")
 
 
-def _results(plan: Plan, spec: FixSpec, path: str, done: FileFix, kinds: list[str]) -> Iterator[FixResult]:
-    """Results in input order. `kinds` gets the kind of each chunk before its result comes."""
-    job: Job[FixTask, FixResult] = Job(prepare, run, task_name, spec)
-    workers = worker_count(plan.config)
-    size = os.path.getsize(path) if os.path.exists(path) else 0
-    small = workers <= 1 or size < SMALL_INPUT_BYTES
-    tasks = _tasks(plan, path, done, kinds)
-    waiting: dict[int, FixResult] = {}
-    following = 0
-    for index, result in inline(job, tasks) if small else processes(job, tasks, workers):
-        waiting[index] = result
-        while following in waiting:
-            yield waiting.pop(following)
-            following += 1
-
-
 def _tasks(plan: Plan, path: str, done: FileFix, kinds: list[str]) -> Iterator[FixTask]:
     for item in scan(path, plan.limits):
         if isinstance(item, Chunk):
@@ -194,10 +176,7 @@ def _file_repairs(info: FileInfo, plan: Plan, fixed: Fixed) -> None:
         severity = plan.policy.severity(note.rule)
         if rule is None or severity == "off":
             continue
-        fixed.after[rule, "warning"] += 1
-        fixed.show(
-            [Finding(rule, "warning", info.path, -1, -1, -1, "", f"{note.message}: repaired in the copy", "", "")]
-        )
+        fixed.after.add(Note(rule, "", f"{note.message}: repaired in the copy"), Place(info.path), "warning")
 
 
 def _report(report: ValidationReport, fixed: Fixed) -> ValidationReport:
@@ -212,7 +191,7 @@ def _report(report: ValidationReport, fixed: Fixed) -> ValidationReport:
     counts: Counter[tuple[str, str]] = Counter(
         {(rule, report.severities[rule]): count for rule, count in report.counts.items() if rule not in rules}
     )
-    counts.update(fixed.after)
+    counts.update(fixed.after.counts)
     counts.subtract({(_ALL_LOST, report.severities.get(_ALL_LOST, "")): rescued})
     kept = [
         finding
@@ -228,7 +207,7 @@ def _report(report: ValidationReport, fixed: Fixed) -> ValidationReport:
     return make_report(
         inputs,
         +counts,
-        [*kept, *fixed.findings],
+        [*kept, *fixed.after.findings],
         repaired=sum(item.repaired for item in fixed.files),
         remarks=[*report.remarks, *written],
         elapsed_s=report.elapsed_s,

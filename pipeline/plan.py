@@ -20,17 +20,17 @@ import orjson
 from registry.datasets import Dataset, Fields, resolve
 from registry.errors import DataFault, Fault, UsageFault, unreadable
 from registry.rules import Policy
-from stages.batch import BatchSpec, SourceSpec
 from stages.formats import FORMATS, Detection
 from stages.formats.detect import Detector
 from stages.hub_cache import model_folder
 from stages.read import Chunk, Limits, discover, public, records, scan
+from stages.specs import BatchSpec, SourceSpec
 
 from .config import Config
 from .hub import fetch
 
 if TYPE_CHECKING:
-    from stages.encoding import EncodeSpec
+    from stages.encode_spec import EncodeSpec
     from stages.tokenizer_files import FittedTokenizer, TokenizerFiles
 
 _NAMED = 3  # files that one remark names; more of them are counted
@@ -257,9 +257,10 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
 def _with_tokens(plan: Plan, model: str) -> Plan:
     from registry.templates import load_template
     from stages.assemble import CutOptions, example_limit
-    from stages.encoding import EncodeSpec, fitted_tokenizer
+    from stages.encode_spec import EncodeSpec
     from stages.render import RenderOptions
     from stages.tokenize import choose
+    from stages.tokenizer_files import fitted_tokenizer
 
     config = plan.config
     compat = config.text("compat") or "llamafactory-0.9.6"

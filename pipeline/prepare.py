@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from registry.errors import BusyFault, DataFault, MachineFault
-from stages.encoding import PROVEN, BackEndDiffers
 from stages.files import make_folder, remove_tree, sweep, write_whole
 from stages.leftout import NAME as LEFT_OUT
 from stages.leftout import write_left_out
 from stages.read import is_url
-from stages.tokenize import MEDIUM_BYTES
+from stages.specs import PROVEN
+from stages.tokenize import MEDIUM_BYTES, BackEndDiffers
 
 from . import space
 from .arrange import Arranged, Table, arrange, left_out, make_table, total, why_empty
@@ -48,7 +48,7 @@ from .rows import make_rows
 from .setcheck import check_habits, check_set, check_split, stop_on_mapping
 from .store import is_store, local_folder
 from .summary import validation_report
-from .tasks import Release
+from .tasks import Release, chunk_job
 from .verify import self_digest
 from .writesplits import write_splits
 
@@ -341,7 +341,7 @@ def _prune(spool: Path, used: set[str]) -> None:
             remove_tree(entry)
 
 
-def _open_engine(plan: Plan, engines: ExitStack, spool: Path) -> tuple[Plan, Engine]:
+def _open_engine(plan: Plan, engines: ExitStack, spool: Path) -> tuple[Plan, Engine[Any, Any]]:
     """The engine of the run, and the plan with the tokenizer file that its workers read."""
     encode, fitted = plan.encode, plan.fitted
     assert encode is not None and fitted is not None
@@ -350,12 +350,19 @@ def _open_engine(plan: Plan, engines: ExitStack, spool: Path) -> tuple[Plan, Eng
         write_whole(path, fitted.json_text.encode("utf-8"))
         # with finished chunks in the cache a tokenizer may not be needed at all
         plan = replace(plan, encode=replace(encode, json_path=os.fspath(path), load_early=not any(spool.iterdir())))
-    return plan, engines.enter_context(open_engine(plan.config, plan.batch_spec(os.fspath(spool)), plan.input_bytes))
+    job = chunk_job(plan.batch_spec(os.fspath(spool)))
+    return plan, engines.enter_context(open_engine(plan.config, job, plan.input_bytes))
 
 
 def _collect(
-    plan: Plan, engine: Engine, engines: ExitStack, spool: Path, rejects: Path, log: Log, progress: Progress | None
-) -> tuple[Plan, Collected, RejectWriter, Engine]:
+    plan: Plan,
+    engine: Engine[Any, Any],
+    engines: ExitStack,
+    spool: Path,
+    rejects: Path,
+    log: Log,
+    progress: Progress | None,
+) -> tuple[Plan, Collected, RejectWriter, Engine[Any, Any]]:
     """Runs the chunks; with the reference tokenizer when a fast back end turns out to give other ids."""
     assert plan.encode is not None
     try:

@@ -16,6 +16,7 @@ import orjson
 import xxhash
 
 from registry.errors import Fault
+from stages.collector import Place
 from stages.files import write_whole
 from stages.findings import Note
 
@@ -107,4 +108,5 @@ def note_proof(plan: Plan, collected: Collected, proof: dict[str, Any]) -> None:
     share = f"{len(apart)} of {len(proof['cases'])} conversations"
     text = f"{plan.encode.template} and the tokenizer's own chat template part in {share}"
     hint = f"prep template check {plan.encode.template} --tokenizer {plan.encode.tokenizer}"
-    collected.note(plan, plan.encode.tokenizer, Note("template.differs", "", text, ", ".join(apart)[:80], hint))
+    note = Note("template.differs", "", text, ", ".join(apart)[:80], hint)
+    collected.found.note(note, Place(plan.encode.tokenizer), plan.policy)

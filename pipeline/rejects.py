@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from registry.errors import UsageFault
-from stages.batch import Reject
+from stages.collector import Reject
 from stages.files import Sink, create, make_folder, remove_tree
 
 from .guard import marks, refuse_file

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from registry.errors import DataFault
-from stages.findings import Finding, Note, shown
+from stages.collector import Place
+from stages.findings import Note, shown
 from stages.setrules import SetState, SetView, set_findings
 
 from .collect import Collected
@@ -28,9 +29,8 @@ def check_set(plan: Plan, collected: Collected) -> None:
         state = collected.setstates.get(number) or SetState(source.files[0], source.spec.format)
         spec = source.spec
         views.append(SetView(spec.name, spec.format, spec.fields, state, source.split, source.dataset.declared))
-    findings, counts = set_findings(views, plan.policy)
-    collected.counts.update(counts)
-    collected.add_findings(findings)
+    found = set_findings(views, plan.policy)
+    collected.found.merge(found.findings, found.counts)
 
 
 HABITS = {
@@ -47,7 +47,8 @@ def check_habits(plan: Plan, collected: Collected) -> None:
         marks = ", ".join(plan.fitted.missing_marks)
         count = len(plan.fitted.missing_marks)
         text = f"the tokenizer has no token for {count} marks of template {plan.encode.template}"
-        collected.note(plan, plan.encode.tokenizer, Note("template.missing-marks", "", text, shown(marks)))
+        note = Note("template.missing-marks", "", text, shown(marks))
+        collected.found.note(note, Place(plan.encode.tokenizer), plan.policy)
     for number, seen in sorted(collected.seen.items()):
         source = plan.sources[number]
         # those that were rejected before are in neither number, those that the cut rejects in both
@@ -55,12 +56,12 @@ def check_habits(plan: Plan, collected: Collected) -> None:
         for habit in sorted(HABITS.keys() & seen.keys()):
             text = f"{seen[habit]} of {rendered} records ({100 * seen[habit] / rendered:.0f} %) {HABITS[habit]}"
             path = source.files[0] if source.files else source.spec.name
-            collected.note(plan, path, Note(f"template.{habit}", "", text))
+            collected.found.note(Note(f"template.{habit}", "", text), Place(path), plan.policy)
 
 
 def stop_on_mapping(collected: Collected) -> None:
     """Raises DataFault when a whole set is read with a wrong map: its rows would teach nothing of what is meant."""
-    wrong = [found for found in collected.findings if found.rule in STOPS and found.severity == "error"]
+    wrong = [found for found in collected.found.findings if found.rule in STOPS and found.severity == "error"]
     if wrong:
         raise DataFault(
             [f"{found.path}: {found.message} [{found.rule}]" for found in wrong],
@@ -79,15 +80,10 @@ def check_split(plan: Plan, collected: Collected, table: Table, arranged: Arrang
     train, validation = arranged.splits["train"], arranged.splits["validation"]
     if config.text("eval_strategy") in (None, "no") and not config.flag("do_eval"):
         text = f"{len(validation)} examples are split off, and eval_strategy is no"
-        collected.note(plan, plan.sources[0].files[0], Note("set.unused-split", "", text))
-    severity = plan.policy.severity("set.split-leak")
-    if severity == "off":
-        return
+        collected.found.note(Note("set.unused-split", "", text), Place(plan.sources[0].files[0]), plan.policy)
     both = np.isin(table.hash[validation], table.hash[train])
     for example in validation[both].tolist():
         note = Note("set.split-leak", "", "the same conversation stands in train and in validation")
         item = collected.files[int(table.file[example])]
-        collected.counts[note.rule, severity] += 1
-        line, record = int(table.line[example]), int(table.record[example])
-        found = Finding(note.rule, severity, item.path, line, record, -1, "", note.message, "", "")
-        collected.add_findings([found])
+        place = Place(item.path, int(table.line[example]), int(table.record[example]))
+        collected.found.note(note, place, plan.policy)

@@ -21,8 +21,8 @@ def validation_report(
     """What one or several runs over data sets found, as one report."""
     inputs, counts, findings = [], Counter[tuple[str, str]](), []
     for plan, collected in runs:
-        counts.update(collected.counts)
-        findings += collected.findings
+        counts.update(collected.found.counts)
+        findings += collected.found.findings
         for item in collected.files:
             rejected = sum(item.rejected.values())
             inputs.append(
@@ -67,7 +67,7 @@ def pack_summary(outcome: Outcome) -> str:
         rows.append(
             ("", f"{ledger['repeated']:>9,} {'more examples from records that were split' if split else 'repeated'}")
         )
-    found = outcome.collected.counts if outcome.collected else Counter[tuple[str, str]]()
+    found = outcome.collected.found.counts if outcome.collected else Counter[tuple[str, str]]()
     errors, warnings = _by_severity(found, "error"), _by_severity(found, "warning")
     # what only repeats the lines of the rejected records above is not listed again
     rows += _finding_rows("errors", errors, {rule for rule in errors if errors[rule] == ledger["rejected"].get(rule)})

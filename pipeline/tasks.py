@@ -1,10 +1,16 @@
-"""What an engine runs: a chunk or a shard. Apart from `engines`, so that a worker imports no more than it needs."""
+"""What an engine runs for `prep validate` and `prep pack`: chunks and shards. A worker imports only what it needs."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stages.batch import State, Task, run, task_name
+from stages import batch
+from stages.specs import BatchSpec, Task, task_name
+
+from .workers import Job
+
+if TYPE_CHECKING:  # numpy and a tokenizer, which checking records does not need
+    from stages.encoding import State
 
 
 class Release(NamedTuple):
@@ -13,15 +19,27 @@ class Release(NamedTuple):
     path: str = "no chunk"
 
 
+def chunk_job(spec: BatchSpec) -> Job[Any, Any]:
+    """The job for a run's chunks: they are encoded as `spec.encode` says, or only checked. One that encodes takes
+    `Release` and shards as well."""
+    if spec.encode is None:
+        return Job(batch.prepare, batch.run, task_name, spec)
+    from stages.encoding import prepare
+
+    return Job(prepare, do_task, name_task, spec)
+
+
 def do_task(state: State, task: Any) -> Any:
     """A chunk or a shard."""
     if isinstance(task, Task):
+        from stages.encoding import run
+
         return run(state, task)
     if isinstance(task, Release):
-        return state.release()
+        return state.encoder.release()
     from stages.write import write_shard  # pyarrow, which checking records does not need
 
-    return write_shard(state.spec.encode.cut, task)
+    return write_shard(state.encode_spec.cut, task)
 
 
 def name_task(task: Any) -> str:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.datasets import INFO_NAME, Dataset, find_dataset_info
 from registry.errors import Fault, UsageFault
-from stages.batch import Reject, SourceSpec
 from stages.findings import clean
 from stages.formats import FORMATS, Detection
 from stages.read import Limits, discover
+from stages.specs import SourceSpec
 
 from .collect import Collected, collect
 from .config import Config
@@ -27,6 +28,7 @@ from .progress import Progress
 from .reports.model import ValidationReport
 from .setcheck import check_habits, check_set
 from .summary import validation_report
+from .tasks import chunk_job
 
 if TYPE_CHECKING:
     from .rejects import RejectFolder
@@ -117,11 +119,7 @@ def validate(
     folder = _reject_folder(plans, Path(rejects)) if rejects is not None else None
     for plan in plans:
         with Progress(quiet=quiet, total_bytes=plan.input_bytes) as progress:
-            if folder is None:
-                with open_engine(plan.config, plan.batch_spec(None), plan.input_bytes) as engine:
-                    collected = collect(plan, engine, None, progress)
-            else:
-                collected = _collect_with_rejects(plan, folder, progress)
+            collected = _collect(plan, folder, progress)
         check_set(plan, collected)
         check_habits(plan, collected)
         runs.append((plan, collected))
@@ -142,11 +140,9 @@ def _reject_folder(plans: Sequence[Plan], folder: Path) -> RejectFolder:
     return RejectFolder(folder, [name for plan in plans for name in _reject_names(plan)], read)
 
 
-def _collect_with_rejects(plan: Plan, folder: RejectFolder, progress: Progress) -> Collected:
-    with folder.writer(_reject_names(plan)) as writer:
-
-        def add(source: int, reject: Reject) -> None:
-            writer.add(source, reject)
-
-        with open_engine(plan.config, plan.batch_spec(None), plan.input_bytes) as engine:
-            return collect(plan, engine, add, progress)
+def _collect(plan: Plan, folder: RejectFolder | None, progress: Progress) -> Collected:
+    with ExitStack() as stack:
+        on_reject = stack.enter_context(folder.writer(_reject_names(plan))).add if folder is not None else None
+        job = chunk_job(plan.batch_spec(None))
+        engine = stack.enter_context(open_engine(plan.config, job, plan.input_bytes))
+        return collect(plan, engine, on_reject, progress)

@@ -1,13 +1,13 @@
-"""Engines: the same chunk function, in this process or in supervised worker processes.
+"""Workers: the same chunk function in supervised worker processes.
 
     tasks ──> processes ──outbox──> worker ──┐        outbox, inbox: one thread each a worker, so that a large task or
                   ^                          │        result never stops the parent, and a stopped worker never does
                   └─────────inbox────────────┘
 
-`inline` runs tasks one after the other. `processes` keeps N spawned workers busy and never more than two tasks a worker
-in flight (back-pressure). A worker that dies, or is silent for `SILENCE_S`, is replaced and its task retried once; the
-second loss ends the run with a WorkerFault that names the task. Workers ignore Ctrl-C: the parent decides, and a worker
-whose parent is gone ends at its next message. Results come as they finish; whoever needs order sorts by task index.
+`Processes` keeps N spawned workers busy and never more than two tasks a worker in flight (back-pressure). A worker that
+dies, or is silent for `SILENCE_S`, is replaced and its task retried once; the second loss ends the run with a
+WorkerFault that names the task. Workers ignore Ctrl-C: the parent decides, and a worker whose parent is gone ends at
+its next message. Results come as they finish; `pipeline.engines.in_order` gives them in the order of the tasks.
 
 `memory_bytes` bounds each worker: a thread in it watches its resident memory, and RLIMIT_AS, which also counts what
 libraries reserve and never touch, stands behind it with room for that.
@@ -52,13 +52,6 @@ class Job(NamedTuple, Generic[TaskT, ResultT]):
 
 class WorkerBug(Exception):
     """A worker raised something that is no Fault: a bug of ours. Carries its traceback as text."""
-
-
-def inline(job: Job[TaskT, ResultT], tasks: Iterable[TaskT]) -> Iterator[tuple[int, ResultT]]:
-    """Runs the tasks here. Yields (index, result)."""
-    state = job.prepare(job.context)
-    for index, task in enumerate(tasks):
-        yield index, job.run(state, task)
 
 
 class _Worker:
@@ -220,14 +213,6 @@ class Processes(Generic[TaskT, ResultT]):
                     _count_loss(worker, self.job, running, lost)
                     again.extend(worker.pending)
                 self._team.append(self._worker())
-
-
-def processes(
-    job: Job[TaskT, ResultT], tasks: Iterable[TaskT], workers: int, *, silence_s: float = SILENCE_S
-) -> Iterator[tuple[int, ResultT]]:
-    """Runs the tasks in `workers` spawned processes that end with them. See `Processes.run`."""
-    with Processes(job, workers, silence_s=silence_s) as team:
-        yield from team.run(tasks)
 
 
 def _hand_out(

@@ -28,7 +28,7 @@ def write_splits(
     table: Table,
     splits: dict[str, Rows],
     build: Path,
-    engine: Engine,
+    engine: Engine[ShardTask, ShardResult],
     on_shard: Callable[[int], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Writes every shard of every split; returns the manifest's `splits`. on_shard(how many there are): one is done."""

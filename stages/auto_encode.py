@@ -23,7 +23,7 @@ import orjson
 from numpy.typing import NDArray
 
 from .encode import Encoded, encode
-from .render import Rendered
+from .segments import Rendered
 from .tokenize import Encoder, Ids, Offsets, ReferenceEncoder, family
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from .autotemplate import AutoOptions, AutoRenderer, AutoTemplate, Encoded, RenderedText, bos_note, encode_auto
 from .conversation import Conversation
 from .findings import Note
-from .render import Half, Rendered
+from .segments import Half, Rendered
 
 if TYPE_CHECKING:
     import tokenizers

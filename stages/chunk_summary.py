@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .batch import Reject, State, Tally, Task
+from registry.rules import Policy
+
+from .collector import Reject, Tally
 from .findings import Finding
 from .setrules import SetState
 
@@ -32,23 +34,22 @@ def summary(tally: Tally, setstate: SetState, text_bytes: int) -> dict[str, Any]
     }
 
 
-def restore(meta: dict[str, Any], task: Task, state: State) -> tuple[Tally, SetState]:
-    """The tally and the set-level state of a chunk, from its summary."""
+def restore(meta: dict[str, Any], path: str, policy: Policy) -> tuple[Tally, SetState]:
+    """The tally and the set-level state of a chunk, from its summary. path: the file that the same bytes stand in now.
+
+    The policy is that of the run that wrote the summary: both are in the name of the spool file.
+    """
 
     def finding(row: list[Any]) -> Finding:
-        # the same bytes may stand in another file now
-        return Finding(*row)._replace(path=task.path)
+        return Finding(*row)._replace(path=path)
 
-    tally = Tally(task.path, state.spec.policy)
+    tally = Tally(path, policy)
     tally.read = meta["read"]
-    for rule, severity, count in meta["counts"]:
-        tally.counts[rule, severity] = count
+    counts = {(rule, severity): count for rule, severity, count in meta["counts"]}
+    tally.merge([finding(row) for row in meta["findings"]], counts)
     tally.rejected.update(meta["rejected"])
-    tally.findings = [finding(row) for row in meta["findings"]]
-    for found in tally.findings:
-        tally._kept_of_rule[found.rule] += 1
     tally.rejects = [
         Reject(bytes.fromhex(data), line, record, offset, rule, tuple(finding(row) for row in rows))
         for data, line, record, offset, rule, rows in meta["rejects"]
     ]
-    return tally, SetState.from_dict(meta["setstate"], task.path)
+    return tally, SetState.from_dict(meta["setstate"], path)

@@ -14,7 +14,7 @@ import orjson
 from registry.datasets import Fields
 from registry.rules import Policy
 
-from .batch import Reject, Tally
+from .collector import Reject, Tally
 from .convert import Converter
 from .exact import load_exact
 from .findings import Finding, Note, shown
@@ -86,11 +86,6 @@ class State:
 def prepare(spec: ConvertSpec) -> State:
     """The engine's `prepare`."""
     return State(spec)
-
-
-def task_name(task: ConvertTask) -> str:
-    """The engine's `name`: which bytes of which file."""
-    return f"{task.path}, bytes {task.chunk.start} to {task.chunk.end}"
 
 
 def run(state: State, task: ConvertTask) -> ConvertResult:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .render import Rendered
+from .segments import Rendered
 from .tokenize import Encoder
 
 VERSION = 1

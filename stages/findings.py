@@ -1,7 +1,7 @@
 """What a check says: a `Note` inside one record, and a `Finding` once it has a place and a severity.
 
-Stages append notes; they know neither file nor severity. The batch path (`stages.batch`) turns them into findings, so
-that one rule table and one policy decide what is an error.
+Stages append notes; they know neither file nor severity. One place (`stages.collector`) turns them into findings,
+so that one rule table and one policy decide what is an error.
 """
 
 from __future__ import annotations

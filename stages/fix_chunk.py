@@ -8,7 +8,6 @@ if it does not, nothing of it is written, and its findings are those of the reco
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ import orjson
 from registry.datasets import Fields
 from registry.rules import Policy
 
-from .batch import SAMPLES_PER_RULE, Tally
+from .collector import Tally
 from .exact import load_exact
 from .findings import Finding, Note
 from .parse import UNPARSED, parse
@@ -83,11 +82,6 @@ def prepare(spec: FixSpec) -> State:
     return State(spec)
 
 
-def task_name(task: FixTask) -> str:
-    """The engine's `name`: which bytes of which file."""
-    return f"{task.path}, bytes {task.chunk.start} to {task.chunk.end}"
-
-
 def run(state: State, task: FixTask) -> FixResult:
     """The engine's `run`: every record of a chunk, repaired, copied or left out."""
     chunk = task.chunk._replace(data=load(task.chunk))
@@ -118,7 +112,6 @@ class _Fixed:
         self.before, self.after = Tally(path, state.spec.policy), Tally(path, state.spec.policy)
         self.lines: list[bytes] = []
         self.repaired = 0
-        self._shown: Counter[str] = Counter()
 
     def add(self, record: Record) -> None:
         """Takes one record: into the lines, or out under its findings."""
@@ -161,12 +154,5 @@ class _Fixed:
     def _say(self, record: Record, notes: list[Note]) -> None:
         """What was wrong, and what was done about it: never errors, --strict or not, since the copy is proven good."""
         for note in notes:
-            if self.spec.policy.severity(note.rule) == "off":
-                continue
-            self.after.counts[note.rule, "warning"] += 1
-            if self._shown[note.rule] < SAMPLES_PER_RULE:
-                self._shown[note.rule] += 1
-                place = (self.after.path, record.line, record.record, record.byte_offset)
-                self.after.findings.append(
-                    Finding(note.rule, "warning", *place, note.pointer, note.message, note.hint, note.value)
-                )
+            if self.spec.policy.severity(note.rule) != "off":
+                self.after.add(note, self.after.place(record), "warning")

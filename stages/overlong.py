@@ -9,19 +9,14 @@ rule. Pieces of text are tokenized one by one, so lengths add up exactly and one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from .assemble import CutOptions
-from .batch import Kept
 from .encode import Encoded, encode
 from .findings import Note
+from .segments import Kept, Rendering
 from .tokenize import Encoder
-
-if TYPE_CHECKING:
-    from .encoding import Rendering
 
 
 def group_turns(turns: list[int], opening: int, limit_tokens: int) -> list[tuple[int, int]]:

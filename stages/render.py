@@ -27,27 +27,13 @@ from registry.templates import Slot, Template
 from .conversation import Conversation, Message
 from .findings import Note, shown
 from .formats.turns import plain_message, plain_messages
+from .segments import HABITS, Half, Rendered
 from .tools import DEFECTS, ToolFormat, ToolFormatError, tool_format
 
 _NOWHERE = itertools.repeat("")
 _INDEX = "{{idx}}"
 
-Piece = str | int
-Half = list[Piece]
-
-HABITS = ("empty-thought", "thought-stripped", "default-system")
-
 VERSION = 2  # raise it when the same record renders otherwise: caches of older runs are then not used
-
-
-class Rendered(NamedTuple):
-    """One example: its halves and, for each, 1 where it is trained. `label` is KTO's, 255 elsewhere. habits: what the
-    template added to the record or took from it, of HABITS."""
-
-    halves: list[Half]
-    trained: list[int]
-    label: int = 255
-    habits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from typing import Any, cast
 from registry.datasets import Fields
 from registry.rules import Policy
 
+from .collector import FindingCollector, Place
 from .conversation import Conversation
-from .findings import Finding, Note, shown
+from .findings import Note, shown
 from .formats import classify
 
 VERSION = 1
-SAMPLES_PER_RULE = 100  # findings kept of each rule; counts are exact whatever this is
 _MANY = 200_000  # above this numpy looks for the copies
 _MOST_KEYS = 512  # of a hostile file that never repeats a key
 _MOST_PLACES = 256
@@ -241,28 +241,19 @@ class SetView:
 class _Speaker:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.findings: list[Finding] = []
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self.found = FindingCollector()
 
     def say(self, note: Note, path: str, line: int = -1, record: int = -1, offset: int = -1) -> None:
-        severity = self.policy.severity(note.rule)
-        if severity == "off":
-            return
-        self.counts[note.rule, severity] += 1
-        if self.counts[note.rule, severity] <= SAMPLES_PER_RULE:
-            place = (path, line, record, offset)
-            self.findings.append(
-                Finding(note.rule, severity, *place, note.pointer, note.message, note.hint, note.value)
-            )
+        self.found.note(note, Place(path, line, record, offset), self.policy)
 
 
-def set_findings(views: Sequence[SetView], policy: Policy) -> tuple[list[Finding], dict[tuple[str, str], int]]:
-    """Findings about the sets as wholes (capped a rule) and the exact counts by (rule, severity)."""
+def set_findings(views: Sequence[SetView], policy: Policy) -> FindingCollector:
+    """Findings about the sets as wholes."""
     speaker = _Speaker(policy)
     for view in views:
         _about_one(view, speaker)
     _about_copies(views, speaker)
-    return speaker.findings, dict(speaker.counts)
+    return speaker.found
 
 
 def _about_one(view: SetView, speaker: _Speaker) -> None:

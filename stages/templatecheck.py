@@ -246,9 +246,9 @@ def prove(folder: str, name: str, compat: str, renderer: AutoRenderer, template_
     from registry.errors import UsageFault
     from registry.templates import load_template
 
-    from .encoding import fitted_tokenizer
     from .render import RenderOptions
     from .tokenize import shared_reference
+    from .tokenizer_files import fitted_tokenizer
 
     template = load_template(name, compat)
     _, fitted = fitted_tokenizer(folder, name, compat, ())

@@ -19,10 +19,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import UsageFault
+from registry.errors import Fault, UsageFault
 
 Ids = NDArray[np.int32]
 Offsets = NDArray[np.int64]
+
+
+class BackEndDiffers(Fault):
+    """A fast back end cannot load, or gives other ids than the reference: the run starts again with the reference."""
 
 
 class Encoder(Protocol):

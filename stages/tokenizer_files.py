@@ -7,6 +7,7 @@ that the `tokenizers` library would assign, so that every back end sees the same
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 import orjson
 
 from registry.errors import MachineFault, UsageFault
-from registry.templates import Template
+from registry.templates import Template, load_template
 
 from .hub_cache import looks_like_hub_name, model_folder
 from .render import SpecialIds
@@ -236,3 +237,12 @@ def fit(
         missing_marks=missing_marks,
         specials=tuple(specials),
     )
+
+
+@functools.lru_cache(maxsize=2)
+def fitted_tokenizer(
+    folder: str, template: str, compat: str, extra_tokens: tuple[tuple[str, bool], ...]
+) -> tuple[TokenizerFiles, FittedTokenizer]:
+    """A tokenizer folder and what a template makes of it; kept, since the plan and the engine both need it."""
+    files = load_tokenizer_files(folder)
+    return files, fit(files, None if template == "auto" else load_template(template, compat), extra_tokens)

@@ -40,9 +40,11 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
       prep convert sharegpt→alpaca chats.jsonl -o alpaca.json
       prep convert "sharegpt->openai" data/ -o all.jsonl.zst --report lost.json
       prep convert --to openai chats.jsonl -o messages.parquet
+      prep convert alpaca:openai big.jsonl -o all.jsonl memory_limit=2GB      or engine=inline, engine=ray
     """
+    from pipeline.config import load_config
     from pipeline.convert import Conversion, convert_files
-    from pipeline.convert_plan import USAGE, field_changes, find_sources, read_words
+    from pipeline.convert_plan import USAGE, field_changes, find_sources, read_words, take_settings
     from pipeline.progress import Progress
     from registry.dataset_write import entry_name, merged_info
     from registry.errors import UsageFault
@@ -55,7 +57,9 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
         if not options["quiet"]:
             click.echo(line, err=True)
 
-    asked = read_words(words, options["from_id"], options["to_id"])
+    named, settings = take_settings(words)
+    config = load_config(None, settings, options={"workers": options["workers"]})
+    asked = read_words(named, options["from_id"], options["to_id"])
     if out is None:
         raise UsageFault("where to write is not given: -o OUT", hint=USAGE)
     changes = field_changes(options["columns"], "--columns")
@@ -72,7 +76,7 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
         files=sources.files,
         spec=ConvertSpec(sources.format, sources.fields, asked.to_id, to_fields),
         out=Path(out),
-        workers=options["workers"] or _cores(),
+        config=config,
         strict=options["strict"],
         report=Path(options["report"]) if options["report"] else None,
         rejects=Path(options["rejects"]) if options["rejects"] else None,
@@ -87,10 +91,6 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
     if options["dataset_info"] and done.published:
         say(f"note: {_write_entry(conversion, done)} describes the output")
     return _close(conversion, done, quiet=options["quiet"], as_json=options["as_json"])
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _write_entry(asked: Conversion, done: Converted) -> str:
@@ -111,7 +111,7 @@ def _close(asked: Conversion, done: Converted, *, quiet: bool, as_json: bool) ->
     """Says what came of it; returns the exit code."""
     from pipeline.convert_report import document, summary
 
-    if done.findings and (not quiet or done.errors):
+    if done.found.findings and (not quiet or done.errors):
         click.echo(_findings(done), err=True)
     if as_json:
         click.echo(json.dumps(document(done, asked), ensure_ascii=False))
@@ -142,4 +142,4 @@ def _findings(done: Converted) -> str:
         )
         for item in done.files
     ]  # fmt: skip
-    return write(make_report(inputs, done.counts, done.findings)).rstrip("\n")
+    return write(make_report(inputs, done.found.counts, done.found.findings)).rstrip("\n")

@@ -14,7 +14,6 @@ Start-up (a run over ten records) is taken off prep's time for (a) and (b), as l
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import multiprocessing
 import os
@@ -121,14 +120,15 @@ def segments(folder: Path, tokenizer: Path) -> tuple[list[str], str]:
     """Every text that `prep pack` tokenizes, and the tokenizer.json it uses."""
     from pipeline.config import load_config
     from pipeline.plan import make_plan
-    from stages.batch import State, Task, check_records
-    from stages.encoding import Encoding
+    from stages.batch import Checker, check_records
+    from stages.encoder import Encoding
     from stages.read import Chunk, load, scan
+    from stages.specs import Task
 
     words = [f"dataset_dir={folder}", "dataset=" + ",".join(KEYS), f"model_name_or_path={tokenizer}", *SETTINGS]
     plan = make_plan(load_config(None, words, for_verb="pack"), needs_tokens=True)
     assert plan.encode is not None and plan.fitted is not None
-    state = State(dataclasses.replace(plan.batch_spec(None), encode=None))
+    checker = Checker(plan.batch_spec(None))
     renderer = Encoding(plan.encode).renderer()
     texts: list[str] = []
     for number, source in enumerate(plan.sources):
@@ -136,7 +136,7 @@ def segments(folder: Path, tokenizer: Path) -> tuple[list[str], str]:
             for chunk in scan(path):
                 if isinstance(chunk, Chunk):
                     chunk = chunk._replace(data=load(chunk))
-                    for _, _, rendered in check_records(state, Task(number, path, chunk), chunk, renderer.render)[1]:
+                    for _, _, rendered in check_records(checker, Task(number, path, chunk), chunk, renderer.render)[1]:
                         texts += [piece for half in rendered.halves for piece in half if isinstance(piece, str)]
     return texts, plan.fitted.json_text
 

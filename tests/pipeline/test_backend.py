@@ -18,7 +18,7 @@ from faults import small_pack
 from pipeline import backend
 from pipeline.publish import CACHE
 from stages import tokenize
-from stages.encoding import PROVEN
+from stages.specs import PROVEN
 from stages.tokenize import load_encoder
 
 Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]

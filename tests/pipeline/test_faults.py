@@ -26,7 +26,7 @@ from pipeline.publish import CACHE
 from pipeline.verify import problems
 from registry.errors import Fault, MachineFault
 from stages import files, tokenize
-from stages.encoding import PROVEN
+from stages.specs import PROVEN
 
 ROOT = Path(__file__).parents[2]
 OLD = "cutoff_len=48"  # the settings of an earlier output, which the run replaces

@@ -155,7 +155,7 @@ def test_strict_does_not_make_errors_of_repairs(tmp_path: Path, capsys: pytest.C
 
 def test_the_copy_does_not_depend_on_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One process or two: the same bytes."""
-    monkeypatch.setattr("pipeline.fix.SMALL_INPUT_BYTES", 0)
+    monkeypatch.setattr("pipeline.engines.SMALL_INPUT_BYTES", 0)
     source = write(tmp_path / "in.jsonl", [GOOD, THANKS, LOST] * 200)
     for workers in ("1", "2"):
         run(["validate", str(source), "--fix", str(tmp_path / f"{workers}.jsonl"), "--workers", workers, "--quiet"])

@@ -60,7 +60,7 @@ def test_the_verdict_does_not_depend_on_the_workers(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One process or two."""
-    monkeypatch.setattr("pipeline.profile_check.SMALL_INPUT_BYTES", 0)
+    monkeypatch.setattr("pipeline.engines.SMALL_INPUT_BYTES", 0)
     path = FIXTURES / "profiles" / "openai" / "profile.message-key.jsonl"
     one = report(capsys, path, "--profile", "openai", "--workers", "1")
     assert report(capsys, path, "--profile", "openai", "--workers", "2") == one

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.workers import IN_FLIGHT, Job, Processes, WorkerBug, inline, processes
+from pipeline.engines import Inline, in_order
+from pipeline.workers import IN_FLIGHT, Job, Processes, WorkerBug
 from registry.errors import MachineFault, UsageFault, WorkerFault
 
 HERE = Path(__file__).parent
@@ -28,6 +29,12 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job[Any, Any]]:
     return lambda name, context=None, prepare="same": Job(
         getattr(jobs, prepare), getattr(jobs, name), jobs.named, context
     )
+
+
+def processes(job: Job[Any, Any], tasks: Iterable[Any], workers: int, **options: Any) -> Iterator[tuple[int, Any]]:
+    """Runs the tasks in a team that ends with them."""
+    with Processes(job, workers, **options) as team:
+        yield from team.run(tasks)
 
 
 def is_alive(pid: int) -> bool:
@@ -52,7 +59,19 @@ def wait_until(true: Callable[[], bool], seconds: float) -> bool:
 def test_every_task_gives_one_result(job: Callable[..., Any], count: int) -> None:
     want = [(task, task * task) for task in range(count)]
     assert sorted(processes(job("square"), range(count), 2)) == want
-    assert list(inline(job("square"), range(count))) == want
+    assert list(Inline(job("square")).run(range(count))) == want
+
+
+@pytest.mark.parametrize("came", [[], [0, 1, 2], [2, 1, 0], [1, 0, 3, 2]])
+def test_results_are_given_in_the_order_of_their_tasks(came: list[int]) -> None:
+    assert list(in_order((index, f"result {index}") for index in came)) == [f"result {at}" for at in range(len(came))]
+
+
+def test_a_result_is_given_as_soon_as_those_before_it_are() -> None:
+    came = iter([(0, "a"), (2, "c"), (1, "b")])
+    ordered = in_order(came)
+    assert next(ordered) == "a"
+    assert next(came) == (2, "c"), "nothing was drawn ahead"
 
 
 def test_two_tasks_keep_two_workers_busy(job: Callable[..., Any]) -> None:
@@ -208,9 +227,10 @@ def test_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
     script = (
         f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE.parents[1])!r}]\n"
         "import worker_jobs as jobs\n"
-        "from pipeline.workers import Job, processes\n"
+        "from pipeline.workers import Job, Processes\n"
         "if __name__ == '__main__':\n"
-        "    for _, (_, pid) in processes(Job(jobs.same, jobs.slowly, jobs.named, 0.2), range(1000), 1):\n"
+        "    team = Processes(Job(jobs.same, jobs.slowly, jobs.named, 0.2), 1)\n"
+        "    for _, (_, pid) in team.run(range(1000)):\n"
         "        sys.stdout.write(f'{pid}\\n'); sys.stdout.flush()\n"
     )
     path = tmp_path / "parent.py"

@@ -25,10 +25,11 @@ TINY = ROOT / "fixtures" / "tiny"
 # a chunk takes a moment longer than it would, so that what happens to the run happens in its middle
 RUNNER = """
 import sys, time
-from pipeline import engines, plan, tasks, workers
+from pipeline import engines, plan, workers
+from stages import encoding
 from stages.read import Limits
-run = tasks.run
-tasks.run = lambda state, task: (time.sleep(0.03), run(state, task))[1]
+run = encoding.run
+encoding.run = lambda state, task: (time.sleep(0.03), run(state, task))[1]
 engines.SMALL_INPUT_BYTES = 0
 plan.Limits = lambda: Limits(chunk_bytes=16 << 10)
 workers.Processes.__init__.__kwdefaults__["silence_s"] = 2.0

@@ -18,11 +18,13 @@ from typing import Any
 
 from registry.datasets import Fields
 from registry.rules import Policy
-from stages.batch import BatchSpec, SourceSpec, State, Task, run
+from stages.batch import Checker, run
+from stages.collector import FindingCollector, Place
 from stages.findings import Finding
 from stages.formats import FORMATS
 from stages.read import Chunk, scan
 from stages.setrules import SetState, SetView, set_findings
+from stages.specs import BatchSpec, SourceSpec, Task
 
 STAGES = {"sft": "sft", "pref": "dpo", "kto": "kto", "pt": "pt"}
 
@@ -59,7 +61,7 @@ def findings_of(path: Path) -> list[Finding]:
         views.append(SetView(name, form.id, fields, state, split, "columns" in expect))
         if name == path.name:
             found += said
-    return found + set_findings(views, policy)[0]
+    return found + set_findings(views, policy).findings
 
 
 def _fields(expect: dict[str, Any], default: Fields) -> Fields:
@@ -73,23 +75,19 @@ def _fields(expect: dict[str, Any], default: Fields) -> Fields:
 
 def _read(path: Path, spec: BatchSpec) -> tuple[list[Finding], SetState]:
     """Findings about a file and its records, and what the set-level rules remember of it."""
-    state = State(spec)
-    found: list[Finding] = []
+    checker = Checker(spec)
+    found = FindingCollector()
     whole = SetState(str(path), spec.sources[0].format)
     for item in scan(str(path), spec.limits):
         if isinstance(item, Chunk):
-            result = run(state, Task(0, str(path), item))
-            found += result.findings
+            result = run(checker, Task(0, str(path), item))
+            found.merge(result.findings, result.counts)
+            assert result.setstate is not None
             whole.merge(result.setstate)
         else:
             for note in item.notes:
-                severity = spec.policy.severity(note.rule)
-                found.append(
-                    Finding(
-                        note.rule, severity, str(path), -1, -1, -1, note.pointer, note.message, note.hint, note.value
-                    )
-                )
-    return found, whole
+                found.note(note, Place(str(path)), spec.policy)
+    return found.findings, whole
 
 
 def _is_tag(name: str) -> bool:

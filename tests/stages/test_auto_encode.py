@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from stages.auto_encode import WholeTexts, token_bytes
 from stages.encode import Encoded, encode
-from stages.render import Rendered
+from stages.segments import Rendered
 from stages.tokenize import FastokensEncoder, GigatokenEncoder, ReferenceEncoder
 
 TEXT = (Path(__file__).parents[2] / "fixtures" / "tiny" / "tokenizer.json").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from stages.autotemplate import AutoOptions, AutoTemplate
 from stages.conversation import Conversation, Message
 from stages.encode import encode
 from stages.findings import Note
-from stages.render import Half, Rendered
+from stages.segments import Half, Rendered
 from stages.tokenize import ReferenceEncoder
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

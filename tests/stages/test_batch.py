@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 from registry.rules import Policy, rules
 from registry.templates import load_template
-from stages.batch import BatchSpec, SourceSpec, State, Tally, Task, check_records
+from stages.batch import Checker, check_records
+from stages.collector import Tally
 from stages.findings import Note
 from stages.formats import FORMATS
 from stages.read import Chunk, Record, scan
 from stages.render import Renderer, RenderOptions
+from stages.specs import BatchSpec, SourceSpec, Task
 from stages.tokenizer_files import fit, load_tokenizer_files
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -67,13 +69,13 @@ def test_no_record_is_left_out_without_an_error(path: Path) -> None:
 
 
 def every_reject_has_an_error(path: Path, source: SourceSpec, policy: Policy, kind: str) -> None:
-    state = State(BatchSpec((source,), policy.stage, policy))
-    for item in scan(str(path), state.spec.limits):
+    checker = Checker(BatchSpec((source,), policy.stage, policy))
+    for item in scan(str(path), checker.spec.limits):
         if not isinstance(item, Chunk):
             continue
         for name, tool_format in TEMPLATES:
             render = renderer(name, tool_format, KINDS[kind]).render
-            tally, kept, _ = check_records(state, Task(0, str(path), item), item, render)
+            tally, kept, _ = check_records(checker, Task(0, str(path), item), item, render)
             assert tally.read == len(kept) + sum(tally.rejected.values())
             for reject in tally.rejects:
                 errors = [finding for finding in reject.findings if finding.severity == "error"]

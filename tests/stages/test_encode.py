@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from registry.templates import load_template
 from stages.encode import Encoded, encode, gather
-from stages.render import Rendered
+from stages.segments import Rendered
 from stages.tokenize import BACK_ENDS, Encoder, Ids, Offsets, ReferenceEncoder, load_encoder
 from stages.tokenizer_files import fit, load_tokenizer_files
 

@@ -21,7 +21,8 @@ from stages.autotemplate import AutoTemplate
 from stages.encode import encode
 from stages.findings import Note
 from stages.formats import FORMATS
-from stages.render import Rendered, Renderer, RenderOptions
+from stages.render import Renderer, RenderOptions
+from stages.segments import Rendered
 from stages.tokenize import ReferenceEncoder
 from stages.tokenizer_files import fit, load_tokenizer_files
 from stages.tools import FORMATS as TOOL_FORMATS

@@ -40,11 +40,11 @@ def qa(number: int) -> dict[str, object]:
 
 
 def said(*views: SetView) -> list[tuple[str, str, int]]:
-    return [(found.rule, found.path, found.line) for found in set_findings(views, Policy())[0]]
+    return [(found.rule, found.path, found.line) for found in set_findings(views, Policy()).findings]
 
 
 def test_a_copy_in_one_file_names_the_line_of_the_first() -> None:
-    (found,) = set_findings([view(state_of([qa(1), qa(2), qa(1)]))], Policy())[0]
+    (found,) = set_findings([view(state_of([qa(1), qa(2), qa(1)]))], Policy()).findings
     assert (found.rule, found.line, found.record) == ("set.duplicate", 3, 2)
     assert "line 1" in found.message
 
@@ -56,9 +56,9 @@ def test_a_copy_in_another_file_and_in_another_split() -> None:
 
 
 def test_counts_are_exact_when_findings_are_capped() -> None:
-    findings, counts = set_findings([view(state_of([qa(1)] * 500))], Policy())
-    assert counts["set.duplicate", "warning"] == 499
-    assert len(findings) == 100
+    found = set_findings([view(state_of([qa(1)] * 500))], Policy())
+    assert found.counts["set.duplicate", "warning"] == 499
+    assert len(found.findings) == 100
 
 
 @given(st.lists(st.integers(0, 6), max_size=30), st.lists(st.integers(1, 10), max_size=5))
@@ -99,7 +99,7 @@ def test_both_ways_of_finding_copies_agree(parts: list[list[int]]) -> None:
 
 def test_a_wrong_map_is_called_a_wrong_map_with_the_keys_and_a_guess() -> None:
     records: list[dict[str, object]] = [{"question": f"q{number}", "answer": "a"} for number in range(5)]
-    found = set_findings([view(state_of(records))], Policy())[0]
+    found = set_findings([view(state_of(records))], Policy()).findings
     wrong = next(item for item in found if item.rule == "mapping.empty-field")
     assert "mapping" in wrong.message
     assert "question, answer" in wrong.message
@@ -142,4 +142,5 @@ def test_a_hostile_file_of_ever_new_keys_keeps_the_memory_small() -> None:
 
 
 def test_findings_are_plain() -> None:
-    assert all(isinstance(found, Finding) for found in set_findings([view(state_of([qa(1), qa(1)]))], Policy())[0])
+    found = set_findings([view(state_of([qa(1), qa(1)]))], Policy()).findings
+    assert all(isinstance(item, Finding) for item in found)

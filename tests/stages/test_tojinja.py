@@ -11,7 +11,8 @@ from stages.auto_messages import Dialect, Prepared, prepare
 from stages.conversation import Conversation, Message, ToolCall
 from stages.findings import Note
 from stages.jinja_wall import Item, Outcome, Program, Wall
-from stages.render import Rendered, Renderer, RenderOptions, SpecialIds
+from stages.render import Renderer, RenderOptions, SpecialIds
+from stages.segments import Rendered
 from stages.templatecheck import CASES
 from stages.tojinja import to_jinja
 from stages.tojinja_tools import quoted, tool_calls

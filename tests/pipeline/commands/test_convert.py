@@ -223,7 +223,7 @@ def test_mixed_formats_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_the_bytes_do_not_depend_on_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One process or two: the same output and report, in input order."""
-    monkeypatch.setattr("pipeline.convert.SMALL_INPUT_BYTES", 0)
+    monkeypatch.setattr("pipeline.engines.SMALL_INPUT_BYTES", 0)
     monkeypatch.setattr("stages.read.Limits.__init__.__defaults__", (1 << 14, *_defaults()[1:]))
     source = write(
         tmp_path / "in.jsonl", [{**record, "id": number} for number in range(600) for record in (CHAT, TOOL)]

@@ -1,0 +1,38 @@
+"""Rendered records: the halves of an example, and what a renderer is to those that only use one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from .conversation import Conversation
+from .findings import Note
+from .read.chunks import Record
+
+Piece = str | int
+Half = list[Piece]
+
+HABITS = ("empty-thought", "thought-stripped", "default-system")
+
+
+class Rendered(NamedTuple):
+    """One example: its halves and, for each, 1 where it is trained. `label` is KTO's, 255 elsewhere. habits: what the
+    template added to the record or took from it, of HABITS."""
+
+    halves: list[Half]
+    trained: list[int]
+    label: int = 255
+    habits: tuple[str, ...] = ()
+
+
+class Rendering(Protocol):
+    """Whatever turns a record into halves, or says in a note why it cannot."""
+
+    def render(self, record: Conversation, notes: list[Note]) -> Rendered | None: ...
+
+
+Render = Callable[[Conversation, list[Note]], Rendered | None]  # as Rendering.render
+RenderPlain = Callable[[list[str], bool], Rendered]  # (texts of a record, whether the first is a system prompt)
+
+# a kept record, its conversation (None where the fast path took it) and its rendered form
+Kept = tuple[Record, Conversation | None, Rendered]
