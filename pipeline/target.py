@@ -17,6 +17,7 @@ from stages.shards import Shards
 from stages.tokentext import TokenTexts
 
 from .config import Config, parse_arguments
+from .config_from_words import CONFIG_SUFFIXES, EVERYWHERE, config_from_words
 from .fetch import open_folder
 from .keys import keys, renames
 from .manifest import NAME as MANIFEST
@@ -64,13 +65,12 @@ def opened(words: Sequence[str], say: Say, verb: click.Command) -> Iterator[Targ
         return
     if first is not None and not Path(first).exists() and Path(first).suffix not in (".yaml", ".yml", ".json"):
         raise UsageFault(f"{first}: there is no such output folder or configuration file")
-    from .commands.common import CONFIG_SUFFIXES, config_of
     from .prepare import prepare
 
     if first is not None and Path(first).is_file() and not first.endswith(CONFIG_SUFFIXES):
         _refuse_file(first, verb)
 
-    config = config_of(words, "pack", {})
+    config = config_from_words(words, "pack", {}, [*_options(verb), *EVERYWHERE])
     for note in config.notes:
         say(f"note: {note}")
     with tempfile.TemporaryDirectory(prefix="prep-") as folder:
@@ -94,7 +94,7 @@ def _refuse_file(path: str, verb: click.Command) -> None:
 
 
 def _mistyped(values: Mapping[str, object], verb: click.Command) -> None:
-    options = [name for option in verb.params for name in option.opts if name.startswith("--")]
+    options = _options(verb)
     settings = {*keys(), *renames()}
     problems = [
         f"there is no option --{name}{near}"
@@ -103,6 +103,10 @@ def _mistyped(values: Mapping[str, object], verb: click.Command) -> None:
     ]
     if problems:
         raise UsageFault(problems, hint=f"prep {verb.name} --help shows all")
+
+
+def _options(verb: click.Command) -> list[str]:
+    return [name for option in verb.params for name in option.opts if name.startswith("--")]
 
 
 def token_texts(shards: Shards, folder: str | None, say: Say) -> TokenTexts:

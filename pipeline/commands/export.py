@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stages.findings import as_json as json_text
+
 from .common import PASS_ON, config_of, say_notes
-from .common import as_json as json_text
 
 if TYPE_CHECKING:
     from pipeline.config import Config

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import PASS_ON, as_json
+from stages.findings import as_json
+
+from .common import PASS_ON
 
 if TYPE_CHECKING:
     from pipeline.select import Pick
