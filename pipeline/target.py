@@ -18,10 +18,9 @@ from stages.tokentext import TokenTexts
 
 from .config import Config, parse_arguments
 from .config_from_words import CONFIG_SUFFIXES, EVERYWHERE, config_from_words
-from .fetch import open_folder
 from .keys import keys, renames
-from .manifest import NAME as MANIFEST
-from .manifest import output_of, read_manifest
+from .manifest import MANIFEST
+from .open_output import open_folder, output_of, read_manifest
 from .store import is_store, local_folder
 
 Say = Callable[[str], None]
