@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from registry.errors import BusyFault, MachineFault
 from stages.findings import as_json as json_text
 
 from .config import Config
+from .job_from_config import job_from_config, predict_job_from_config
 
 if TYPE_CHECKING:
     from stages.train.job import TrainJob
@@ -27,16 +27,14 @@ Say = Callable[[str], None]
 def train_with(config: Config, say: Say, *, as_json: bool = False) -> int:
     """Prepare the data, launch the run and see it to its end; returns the exit code. as_json: a dry run is told as
     JSON. Raises a Fault."""
-    from stages.train.from_config import job_from_config
     from stages.train.model import check_start
 
-    values = config.public()
     # what can be wrong with the job is found before hours of packing
-    draft = job_from_config(values, Path(), config.given)
+    draft = job_from_config(config, Path())
     check_start(draft)
 
     def ready() -> TrainJob:
-        return job_from_config(values, shards(config, say, values), config.given)
+        return job_from_config(config, shards(config, say))
 
     return launch_job(draft, config, say, ready, as_json=as_json)
 
@@ -44,21 +42,19 @@ def train_with(config: Config, say: Say, *, as_json: bool = False) -> int:
 def predict_with(config: Config, say: Say, *, trained: bool = False, as_json: bool = False) -> int:
     """Prepare the prompts, generate, measure; returns the exit code. `trained`: with the model that this run has just
     trained. Raises a Fault."""
-    from stages.train.from_config import predict_job_from_config
     from stages.train.model import check_start
 
     config = _for_prediction(config, trained=trained)
-    values = config.public()
-    draft = predict_job_from_config(values, Path(), config.given)
+    draft = predict_job_from_config(config, Path())
     check_start(draft)
 
     def ready() -> TrainJob:
-        return predict_job_from_config(values, shards(config, say, values), config.given)
+        return predict_job_from_config(config, shards(config, say))
 
     code = launch_job(draft, config, say, ready, as_json=as_json)
     if config.flag("dry_run"):
         return code
-    results = Path(config.text("output_dir") or "") / "predict_results.json"
+    results = Path(str(config.get("output_dir"))) / "predict_results.json"
     if code == 0 and as_json and results.exists():
         click.echo(json.dumps(json.loads(results.read_text("utf-8")), indent=1, sort_keys=True))
     return code
@@ -67,14 +63,14 @@ def predict_with(config: Config, say: Say, *, trained: bool = False, as_json: bo
 def _for_prediction(config: Config, *, trained: bool) -> Config:
     """The configuration with prompts for data; after training, with the model that was trained."""
     changed: dict[str, object] = {"do_train": False, "do_predict": True}
-    output = config.text("output_dir") or "trainer_output"
+    output = str(config.get("output_dir"))
     if trained:
         changed["tokenized_path"] = str(Path(output) / "prompts")
-        if config.values["finetuning_type"] in ("lora", "oft"):
+        if config.get("finetuning_type") in ("lora", "oft"):
             changed["adapter_name_or_path"] = [output]
         else:
             changed["model_name_or_path"] = output
-    return dataclasses.replace(config, values={**config.values, **changed})
+    return config.with_values(**changed)
 
 
 def launch_job(
@@ -97,9 +93,9 @@ def launch_job(
         os.environ.update(launch.env)
         say(launch.why)
         launch = None
-    token = config.values.get("hf_hub_token") or config.values.get("hub_token")
+    token = config.text("hf_hub_token") or config.text("hub_token")
     if token:
-        os.environ.setdefault("HF_TOKEN", str(token))  # never in a file or a command line
+        os.environ.setdefault("HF_TOKEN", token)  # never in a file or a command line
     return _run(ready(), launch, say)
 
 
@@ -116,7 +112,7 @@ def dry_run(launch: Launch | None, output_dir: str) -> dict[str, object]:
     }
 
 
-def shards(config: Config, say: Say, values: Mapping[str, object]) -> Path:
+def shards(config: Config, say: Say) -> Path:
     """The folder of shards, packed if need be. Of several workers one packs, the others find it done."""
     from stages.train.launch import is_worker
 
@@ -126,9 +122,10 @@ def shards(config: Config, say: Say, values: Mapping[str, object]) -> Path:
     from stages.train.machine import machine
 
     before_torch()
-    wait_s = int(str(values.get("ddp_timeout") or 1800))
-    on_cpu = machine(bool(values.get("use_cpu"))).on_cpu
-    with_deepspeed = bool(values.get("deepspeed")) and bool(values.get("do_train"))
+    wait_s = config.whole("ddp_timeout")
+    assert wait_s is not None
+    on_cpu = machine(config.flag("use_cpu")).on_cpu
+    with_deepspeed = bool(config.get("deepspeed")) and config.flag("do_train")
     return in_turn(lambda: _prepare(config, say), on_cpu=on_cpu, deepspeed=with_deepspeed, timeout_s=wait_s)
 
 

@@ -42,12 +42,12 @@ def train(job: TrainJob, log: Say) -> dict[str, Any]:
     notes = list(job.notes)
     prepared = data.read_manifest(Path(job.data))
     _check_kind(job, prepared)
-    here = machine.machine(bool(job.arguments.get("use_cpu")))
+    here = machine.machine(job.flag("use_cpu"))
     distributed.quiet_libraries(on_cpu=here.on_cpu)
     deepspeed = deepspeed_config(job.run.deepspeed, notes)
     if deepspeed is not None:
         machine.require({"deepspeed": "deepspeed"}, "deepspeed")
-    timeout_s = min(int(float(str(job.arguments.get("ddp_timeout") or 1800))), 10**9)
+    timeout_s = min(job.whole("ddp_timeout"), 10**9)
     distributed.start_processes(on_cpu=here.on_cpu, deepspeed=deepspeed is not None, timeout_s=timeout_s)
     splits = _splits(job, prepared)
     if distributed.is_first():
@@ -92,7 +92,7 @@ def _check_kind(job: TrainJob, prepared: data.Prepared) -> None:
 
 def _splits(job: TrainJob, prepared: data.Prepared) -> list[str]:
     """train, and every validation split (one a data set with eval_on_each_dataset) when the run evaluates."""
-    evaluates = job.run.do_eval or str(job.arguments.get("eval_strategy") or "no") != "no"
+    evaluates = job.run.do_eval or job.arguments["eval_strategy"] != "no"
     if not evaluates:
         return ["train"]
     others = [name for name in prepared.splits if name != "train"]
@@ -134,7 +134,7 @@ def _train(setup: _Setup) -> dict[str, Any]:
     trainer, stop = _build(setup, fields, attention, mark)
     for note in setup.notes:
         say(f"note: {note}")
-    if job.arguments.get("print_param_status"):
+    if job.flag("print_param_status"):
         for name, parameter in trainer.model.named_parameters():
             state = "trained" if parameter.requires_grad else "frozen "
             say(f"{state}  {parameter.dtype}  {tuple(parameter.shape)}  {name}")
