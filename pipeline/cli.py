@@ -15,6 +15,7 @@ import click
 
 from registry.errors import NO_PERMISSION, Fault, MachineFault, did_you_mean
 
+from .installation import missing_package, prep_version
 from .usage import as_fault, plain_words
 
 VERBS = {  # verb -> (module, one line for the help page)
@@ -69,6 +70,12 @@ def _has(module: str) -> bool:
     return os.path.exists(os.path.join(os.path.dirname(__file__), "commands", f"{module}.py"))
 
 
+def _show_version(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"prep, version {prep_version()}")
+        ctx.exit()
+
+
 _FIRST_STEPS = """\b
 First steps:
   prep validate chats.jsonl     is every record good? where not, why not?
@@ -89,7 +96,14 @@ wrong, 3 the machine said no, 5 a worker was lost twice, 70 a bug of prep,
     epilog=_FIRST_STEPS,
     subcommand_metavar="VERB [ARGS]...",
 )
-@click.version_option(package_name="prep-llm", prog_name="prep")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def prep() -> None:
     """Prepare and prove fine-tuning data.
 
@@ -143,6 +157,14 @@ def _let_go_of_stdout() -> None:
 def run(argv: list[str] | None = None) -> int:
     """Runs a verb and returns its exit code; every error is said on stderr."""
     try:
+        return _run(argv)
+    except Exception as error:
+        return _unexplained(error)
+
+
+def _run(argv: list[str] | None) -> int:
+    """The same for errors that have an explanation; others are raised."""
+    try:
         code = prep.main(args=_spelled(sys.argv[1:] if argv is None else argv), prog_name="prep", standalone_mode=False)
         return int(code) if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
@@ -175,26 +197,20 @@ def run(argv: list[str] | None = None) -> int:
         # where something is written, that place says so: this was to be read
         show_fault(MachineFault(told.problems, hint=NO_PERMISSION) if isinstance(error, PermissionError) else told)
         return MachineFault.exit_code
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in OPTIONAL:
-            show_fault(missing_extra(error.name or ""))
-            return MachineFault.exit_code
-        return _bug()
-    except Exception:
-        return _bug()
 
 
-OPTIONAL = {
-    "torch": "train", "trl": "train", "transformers": "train", "datasets": "train", "accelerate": "train",
-    "peft": "train", "matplotlib": "train", "deepspeed": "deepspeed", "ray": "ray",
-}  # fmt: skip
-
-
-def missing_extra(module: str) -> MachineFault:
-    """The error for a library that an extra brings."""
-    name = module.split(".")[0]
-    extra = OPTIONAL.get(name, "train")
-    return MachineFault(f"{name} is not installed", hint=f'python -m pip install "prep-llm[{extra}]"')
+def _unexplained(error: Exception) -> int:
+    """The exit code for what is no Fault: a package that is not installed, else a bug of prep."""
+    fault = missing_package(error)
+    if fault is None:
+        click.echo(traceback.format_exc(), err=True)
+        click.echo("prep: this is a bug of prep. Please report it with the lines above.", err=True)
+        return 70
+    for line in fault.problems:  # `show_fault` itself needs packages
+        click.echo(f"prep: {line}", err=True)
+    if fault.hint:
+        click.echo(f"  hint: {fault.hint}", err=True)
+    return fault.exit_code
 
 
 def show_fault(fault: Fault) -> None:
@@ -213,12 +229,6 @@ def _spelled(argv: list[str]) -> list[str]:
         return [*argv[1:], "--help"]
     same = {"version": "--version", "-V": "--version", "env": "doctor"}
     return [same.get(argv[0], argv[0]), *argv[1:]] if argv else argv
-
-
-def _bug() -> int:
-    click.echo(traceback.format_exc(), err=True)
-    click.echo("prep: this is a bug of prep. Please report it with the lines above.", err=True)
-    return 70
 
 
 class Terminated(BaseException):

@@ -6,7 +6,6 @@ import platform
 import time
 from collections import Counter
 from dataclasses import asdict
-from importlib.metadata import version as installed_version
 from typing import Any
 
 from stages.read import public
@@ -14,6 +13,7 @@ from stages.read import public
 from .arrange import SourceLedger, total
 from .collect import Collected
 from .identity import CONTENT_KEYS, RECIPE_KEYS
+from .installation import DISTRIBUTION, prep_version, version_of
 from .manifest import SCHEMA_VERSION
 from .plan import Plan
 
@@ -145,7 +145,7 @@ def _counts(collected: Collected) -> dict[str, int]:
 
 
 def run_block(plan: Plan, started: float, workers: int, collected: Collected) -> dict[str, Any]:
-    names = ("prep-llm", "numpy", "pyarrow", "orjson", "tokenizers", "fastokens", "gigatoken", "jsonschema-rs")
+    names = ("numpy", "pyarrow", "orjson", "tokenizers", "fastokens", "gigatoken", "jsonschema-rs")
     return {
         "config": plan.config.path,
         "model_name_or_path": plan.config.text("model_name_or_path"),
@@ -155,12 +155,5 @@ def run_block(plan: Plan, started: float, workers: int, collected: Collected) ->
         "chunks": len(collected.chunks),
         "chunks_reused": collected.reused,
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in names},
+        "versions": {DISTRIBUTION: prep_version(), **{name: version_of(name) or "unknown" for name in names}},
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return installed_version(name)
-    except Exception:  # a source tree that is not installed has no metadata; the run is no worse for it
-        return "unknown"

@@ -16,7 +16,7 @@ from typing import Any
 from registry.datasets import INFO_NAME
 from registry.errors import UsageFault
 
-from .publish import is_output
+from .manifest import is_output
 from .store import is_store, local_folder
 
 _PathLike = str | os.PathLike[str]

@@ -20,11 +20,10 @@ from stages.pack import VERSION as PACK_VERSION
 from stages.read import identity, is_url, public
 from stages.write import VERSION as WRITE_VERSION
 
-from .manifest import NAME as MANIFEST
-from .manifest import read_manifest
+from .manifest import CACHE, KEYS, MANIFEST, is_ours, listed_files
+from .open_output import read_manifest
 from .plan import Plan
-from .publish import CACHE, KEYS, is_ours
-from .verify import file_sha256, listed_files
+from .verify import file_sha256
 
 CONTENT_KEYS = (  # configuration keys that the rows depend on, beside the data and the tokenizer
     "stage", "template", "cutoff_len", "overlong", "packing", "packing_strategy", "train_on_prompt", "mask_history",

@@ -37,19 +37,18 @@ from .config import Config, worker_count
 from .documents import make_manifest, run_block, source_names
 from .engines import Engine, is_inline, open_engine, team_size
 from .identity import NEW_OUTPUT, digest_inputs, input_digest, reasons_to_build, run_key
-from .manifest import NAME as MANIFEST
-from .manifest import dump, read_manifest
+from .manifest import CACHE, KEYS, MANIFEST, dump, self_digest
+from .open_output import local_copy, read_manifest
 from .plan import Plan, make_plan
 from .progress import Progress
 from .proof import Proof, note_proof
-from .publish import CACHE, KEYS, clean, locked, new_build, open_output, publish
+from .publish import clean, locked, new_build, open_output, publish
 from .rejects import RejectWriter
 from .rows import make_rows
 from .setcheck import check_habits, check_set, check_split, stop_on_mapping
 from .store import is_store, local_folder
 from .summary import validation_report
 from .tasks import Release, chunk_job
-from .verify import self_digest
 from .writesplits import write_splits
 
 if TYPE_CHECKING:
@@ -111,8 +110,6 @@ def ensure_prepared(config: Config, log: Log) -> Path:
 def open_output_of(given: str, log: Log) -> Path:
     """A finished output that is only to be read: its folder, or a local copy of what is behind a URL."""
     if is_store(given):
-        from .fetch import local_copy
-
         return local_copy(given, log)
     read_manifest(given)
     return local_folder(given)

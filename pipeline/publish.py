@@ -17,26 +17,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from registry.errors import BusyFault, MachineFault, UsageFault
 from stages import files
 from stages.files import machine_fault, make_folder, remove_tree, sweep, sync_folder
 
-MANIFEST = "manifest.json"
-CACHE = ".cache"
-LOCK = "lock"
-OWNER = "prep-output"  # marks a folder as ours, complete or not
-KEYS = "keys.json"
-BUILD = "build."
+from .manifest import BUILD, CACHE, KEYS, LOCK, MANIFEST, OWNER, is_ours, is_output, splits_of
+
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/")  # two letters at least: C:/ is a folder
-_TOP = frozenset({MANIFEST, CACHE, "README.md", "dataset_dict.json", "report.json", "lineage", "rejects", "train"})
 # what a file system says that has no exchange, no hard links, or another device at this place
 _NOT_HERE = frozenset(
     {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV, errno.EBUSY, errno.EPERM, errno.EACCES, errno.EMLINK,
@@ -58,30 +51,6 @@ def open_output(out: Path) -> None:
                 hint="give another folder with -o, or empty this one",
             )
     make_folder(out / CACHE)
-
-
-def is_ours(out: Path) -> bool:
-    """Whether a folder holds an output of ours, finished or not."""
-    cache = out / CACHE
-    if (cache / OWNER).is_file():
-        return True
-    document = _manifest(out)
-    if "schema_version" in document and "kind" in document:
-        return True
-    # a run that ended between its first two steps
-    return (
-        {entry.name for entry in out.iterdir()} == {CACHE}
-        and cache.is_dir()
-        and all(entry.name == LOCK or entry.name.startswith(OWNER) for entry in cache.iterdir())
-    )
-
-
-def _manifest(out: Path) -> dict[str, Any]:
-    try:
-        document = json.loads((out / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 @contextlib.contextmanager
@@ -168,22 +137,12 @@ def _beside(out: Path) -> Path:
     return whole.parent / f".{whole.name}{files.TEMPORARY}"
 
 
-def is_output(name: str, splits: frozenset[str] = frozenset()) -> bool:
-    """Whether an entry of OUT with this name is written by prep. splits: further names, of its splits."""
-    return name in _TOP or name in splits or name.startswith("validation")
-
-
-def _splits(tree: Path) -> frozenset[str]:
-    splits = _manifest(tree).get("splits")
-    return frozenset(splits) if isinstance(splits, dict) else frozenset()
-
-
 def _merge(beside: Path, out: Path) -> None:
     """What goes from the old tree to the new one: the cache and files that are not ours. Then the old tree goes away.
 
     Also right when the two have not changed places yet: the tree beside then has nothing that OUT lacks.
     """
-    splits = _splits(beside)
+    splits = splits_of(beside)
     old_cache = beside / CACHE
     moves = [
         (entry, out / CACHE / entry.name)
@@ -224,7 +183,7 @@ def publish(build: Path, out: Path) -> str:
 
 
 def _replace(build: Path, out: Path) -> None:
-    splits = _splits(out)
+    splits = splits_of(out)
     old = out / MANIFEST
     if old.exists():
         files.operations.unlink(os.fspath(old))

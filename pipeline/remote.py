@@ -34,12 +34,11 @@ from stages import files
 from stages.files import TEMPORARY, machine_fault, remove_tree, write_whole
 from stages.findings import clean
 
-from .fetch import JOURNAL, MANIFEST_BYTES_MOST, STAGING, checked_manifest, digest_of
-from .manifest import NAME as MANIFEST
-from .manifest import read_manifest
-from .publish import CACHE, is_output
-from .store import Held, Store, cache_folder
-from .verify import file_sha256, lies_outside, listed_files, self_digest
+from .fetch import JOURNAL, MANIFEST_BYTES_MOST, checked_manifest, digest_of
+from .manifest import CACHE, MANIFEST, is_output, lies_outside, listed_files, self_digest
+from .open_output import read_manifest
+from .store import STAGING, Held, Store, cache_folder
+from .verify import file_sha256
 
 SENT = "sent.json"  # in the staging folder's cache: what this machine has sent, and the tag it had then
 _READ_MOST = 1 << 20  # an object that is small enough to be read rather than sent again

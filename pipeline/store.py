@@ -26,6 +26,7 @@ from stages.read.remote import DIGESTS, filesystem, local_path
 TRIES = 3
 PAUSES_S = (1.0, 4.0)  # between tries; the stores' own libraries have waited for short troubles before
 BLOCK_BYTES = 4 << 20
+STAGING, COPY = "", ".copy"  # endings of cache folders: where an output is built, and where one is copied to
 READ_ONLY = {
     "http": "a web server takes no files",
     "https": "a web server takes no files",

@@ -17,10 +17,10 @@ from stages.shards import Shards
 from stages.tokentext import TokenTexts
 
 from .config import Config, parse_arguments
-from .fetch import open_folder
+from .config_from_words import CONFIG_SUFFIXES, EVERYWHERE, config_from_words
 from .keys import keys, renames
-from .manifest import NAME as MANIFEST
-from .manifest import output_of, read_manifest
+from .manifest import MANIFEST
+from .open_output import open_folder, output_of, read_manifest
 from .store import is_store, local_folder
 
 Say = Callable[[str], None]
@@ -64,13 +64,12 @@ def opened(words: Sequence[str], say: Say, verb: click.Command) -> Iterator[Targ
         return
     if first is not None and not Path(first).exists() and Path(first).suffix not in (".yaml", ".yml", ".json"):
         raise UsageFault(f"{first}: there is no such output folder or configuration file")
-    from .commands.common import CONFIG_SUFFIXES, config_of
     from .prepare import prepare
 
     if first is not None and Path(first).is_file() and not first.endswith(CONFIG_SUFFIXES):
         _refuse_file(first, verb)
 
-    config = config_of(words, "pack", {})
+    config = config_from_words(words, "pack", {}, [*_options(verb), *EVERYWHERE])
     for note in config.notes:
         say(f"note: {note}")
     with tempfile.TemporaryDirectory(prefix="prep-") as folder:
@@ -94,7 +93,7 @@ def _refuse_file(path: str, verb: click.Command) -> None:
 
 
 def _mistyped(values: Mapping[str, object], verb: click.Command) -> None:
-    options = [name for option in verb.params for name in option.opts if name.startswith("--")]
+    options = _options(verb)
     settings = {*keys(), *renames()}
     problems = [
         f"there is no option --{name}{near}"
@@ -103,6 +102,10 @@ def _mistyped(values: Mapping[str, object], verb: click.Command) -> None:
     ]
     if problems:
         raise UsageFault(problems, hint=f"prep {verb.name} --help shows all")
+
+
+def _options(verb: click.Command) -> list[str]:
+    return [name for option in verb.params for name in option.opts if name.startswith("--")]
 
 
 def token_texts(shards: Shards, folder: str | None, say: Say) -> TokenTexts:

@@ -8,13 +8,9 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
-import pyarrow as pa
+from .manifest import lies_outside, listed_files, self_digest
 
-from registry.errors import DataFault
-from stages.read import public
-
-from .manifest import read_manifest
-from .store import is_store, local_folder
+HINT = "delete what is damaged and run `prep pack` again: it makes anew what is missing or was changed"
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -23,31 +19,22 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def listed_files(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Relative path -> what the manifest says of it, for every file that it names."""
-    named: dict[str, dict[str, Any]] = {}
-    for split in manifest["splits"].values():
-        for shard in split["shards"]:
-            named[shard["file"]] = shard
-            named[shard["lineage"]["file"]] = shard["lineage"]
-    for entry in manifest.get("files", ()):
-        named[entry["file"]] = entry
-    return named
-
-
 class Files(Protocol):
-    """Where an output's files lie: a folder, or a store."""
+    """The files of an output and what they should be: a folder, or the objects of a store."""
 
+    @property
+    def manifest(self) -> dict[str, Any]: ...
     def size(self, name: str) -> int | None: ...
     def content(self, name: str, *, rows: bool) -> tuple[str, int]: ...
     def names(self, folder: str) -> list[str]: ...
 
 
-class _Folder:
+class FolderFiles:
     """The files of a local output."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, manifest: dict[str, Any]) -> None:
         self.root = root
+        self.manifest = manifest
 
     def size(self, name: str) -> int | None:
         """Bytes of a file, None when there is none."""
@@ -66,21 +53,22 @@ class _Folder:
         return sorted(entry.name for entry in place.iterdir()) if place.is_dir() else []
 
 
-def problems(out: str | os.PathLike[str]) -> list[str]:
-    """Everything that is not as the manifest says, one line each; empty when the output is whole. OUT: folder or URL.
+def _rows(path: Path) -> int:
+    import pyarrow as pa  # a folder can be opened without
 
-    Raises UsageFault or DataFault when there is no readable manifest, MachineFault when a store cannot be read.
+    try:
+        with pa.memory_map(os.fspath(path)) as source:
+            return sum(batch.num_rows for batch in pa.ipc.open_stream(source))
+    except pa.ArrowInvalid:
+        return -1
+
+
+def problems(held: Files) -> list[str]:
+    """Everything in which an output's files are not as its manifest says, one line each; empty when it is whole.
+
+    Raises MachineFault when a store cannot be read.
     """
-    manifest = read_manifest(out)
-    if not is_store(out):
-        return differences(manifest, _Folder(local_folder(out)))
-    from .fetch import StoreFiles
-
-    return differences(manifest, StoreFiles(os.fspath(out), manifest))
-
-
-def differences(manifest: dict[str, Any], held: Files) -> list[str]:
-    """Everything in which files are not as a manifest says, one line each."""
+    manifest = held.manifest
     wrong = [] if manifest.get("sha256") in (None, self_digest(manifest)) else ["manifest.json: has been changed"]
     named = listed_files(manifest)
     for name, about in sorted(named.items()):
@@ -110,35 +98,3 @@ def differences(manifest: dict[str, Any], held: Files) -> list[str]:
             if summed != split[key]:
                 wrong.append(f"manifest.json: {name}: shards have {summed} {key}, the split says {split[key]}")
     return wrong
-
-
-def lies_outside(name: str) -> bool:
-    """Whether a file that a manifest names would not lie in its output."""
-    return os.path.isabs(name) or ".." in Path(name).parts
-
-
-def self_digest(manifest: dict[str, Any]) -> str:
-    """Digest of a manifest without its `run` block and without the digest itself."""
-    from .manifest import dump
-
-    content = {key: value for key, value in manifest.items() if key not in ("run", "sha256")}
-    return hashlib.sha256(dump(content)).hexdigest()
-
-
-def _rows(path: Path) -> int:
-    try:
-        with pa.memory_map(os.fspath(path)) as source:
-            return sum(batch.num_rows for batch in pa.ipc.open_stream(source))
-    except pa.ArrowInvalid:
-        return -1
-
-
-MEND = "delete what is damaged and run `prep pack` again: it makes anew what is missing or was changed"
-
-
-def verify(out: str | os.PathLike[str]) -> dict[str, Any]:
-    """Checks an output and returns its manifest. Raises DataFault that names every file that is wrong."""
-    wrong = problems(out)
-    if wrong:
-        raise DataFault([f"{public(os.fspath(out))}/{line}" for line in wrong], hint=MEND)
-    return read_manifest(out)

@@ -6,6 +6,7 @@ so that one rule table and one policy decide what is an error.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import NamedTuple
 
@@ -99,3 +100,8 @@ def _json(value: object, limit_chars: int) -> str:
 def pointer(*parts: str | int) -> str:
     """A JSON Pointer (RFC 6901) from its unescaped parts; `pointer()` is the whole document."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def as_json(document: object) -> str:
+    """A document for stdout: JSON in printable ASCII, since texts and paths in it are untrusted."""
+    return json.dumps(document).replace("\x7f", "\\u007f")

@@ -13,28 +13,8 @@ from typing import Any
 
 import click
 
-CORE = (
-    "click",
-    "fastokens",
-    "gigatoken",
-    "jinja2",
-    "jsonschema-rs",
-    "numpy",
-    "orjson",
-    "pyarrow",
-    "pyyaml",
-    "tokenizers",
-    "xxhash",
-    "zstandard",
-    "fsspec",
-    "rich",
-)
-EXTRAS = {
-    "train": ("torch", "trl", "transformers", "datasets", "accelerate", "peft", "matplotlib"),
-    "deepspeed": ("deepspeed",),
-    "metrics": ("jieba", "nltk", "rouge-score"),
-    "ray": ("ray",),
-}
+from ..installation import CORE, DISTRIBUTION, EXTRAS, HOME, prep_version, version_of
+
 OURS = ("pipeline", "registry", "schemas", "stages")
 
 
@@ -64,23 +44,23 @@ def _versions(part: str, parts: dict[str, str]) -> list[str]:
     missing = [name for name, version in parts.items() if not version]
     lines = textwrap.wrap(", ".join(have), 69, break_on_hyphens=False)
     if missing:
-        extra = "prep-llm" if part == "core" else f'"prep-llm[{part}]"'
+        extra = DISTRIBUTION if part == "core" else f'"{DISTRIBUTION}[{part}]"'
         lines += [f"missing: {', '.join(missing)}", f"  python -m pip install {extra}"]
     return [f"{part if at == 0 else '':<11}{line}" for at, line in enumerate(lines)]
 
 
 def examine() -> dict[str, Any]:
     """What `prep doctor` reports, as plain data."""
-    core = {name: _version(name) for name in CORE}
-    problems = [f"{name} is not installed: python -m pip install prep-llm" for name, have in core.items() if not have]
-    problems += clashes()
+    core = {name: version_of(name) for name in CORE.values()}
+    lacking = [name for name, version in core.items() if not version]
+    problems = [f"{name} is not installed: python -m pip install {DISTRIBUTION}" for name in lacking] + clashes()
     return {
-        "prep": _version("prep-llm") or "not installed",
+        "prep": prep_version(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count() or 1,
         "core": core,
-        "extras": {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()},
+        "extras": {extra: {name: version_of(name) for name in names} for extra, names in EXTRAS.items()},
         "devices": devices(),
         "free_gib": shutil.disk_usage(".").free / (1 << 30),
         "problems": problems,
@@ -92,12 +72,12 @@ def clashes() -> list[str]:
     owners = importlib.metadata.packages_distributions()
     wrong = []
     for name in OURS:
-        others = sorted({owner for owner in owners.get(name, ()) if owner != "prep-llm"})
+        others = sorted({owner for owner in owners.get(name, ()) if owner != DISTRIBUTION})
         if others:
             wrong.append(
                 f"the package {name!r} is also installed by {', '.join(others)}: use an environment of its own"
             )
-        if (Path.cwd() / name / "__init__.py").is_file() and Path.cwd() / name != Path(__file__).parents[2] / name:
+        if (Path.cwd() / name / "__init__.py").is_file() and Path.cwd() / name != HOME / name:
             wrong.append(f"a folder {name!r} here hides prep's own under `python -m`: set PYTHONSAFEPATH=1")
     return wrong
 
@@ -111,10 +91,3 @@ def devices() -> str:
         return "no accelerator found; training runs on the CPU"
     count = len(os.listdir(cards[0]))
     return f"{count} {'NVIDIA' if 'nvidia' in cards[0] else 'AMD'} device(s)"
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

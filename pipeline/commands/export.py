@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stages.findings import as_json as json_text
+
 from .common import PASS_ON, config_of, say_notes
-from .common import as_json as json_text
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -57,12 +58,10 @@ def exported(folder: Path, job: ExportJob) -> dict[str, object]:
 def export_job(config: Config) -> ExportJob:
     """The export that a configuration asks for. Raises UsageFault."""
     from stages.train.export import ExportJob
-    from stages.train.from_config import predict_job_from_config
 
-    values = {**config.public(), "stage": "sft"}
-    if values.get("finetuning_type") != "lora" and values.get("adapter_name_or_path"):
-        values["finetuning_type"] = "lora"  # whatever trained the adapter, it is merged the same way
-    draft = predict_job_from_config(values, Path(), config.given)
+    from ..job_from_config import predict_job_from_config
+
+    draft = predict_job_from_config(config.with_values(stage="sft"), Path())
     chat: dict[str, object] = {}
     name = config.text("template")
     if name and name != "auto":
@@ -71,7 +70,7 @@ def export_job(config: Config) -> ExportJob:
     return ExportJob(
         model=draft.model,
         folder=str(config.text("export_dir")),
-        file_gb=config.whole("export_size") or 5,
+        file_gb=int(str(config.get("export_size"))),
         device=str(config.values["export_device"]),
         dtype=draft.generation.dtype,
         reward=config.values["stage"] == "rm",

@@ -7,11 +7,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from .common import PASS_ON, as_json
+from stages.findings import as_json
+
+from .common import PASS_ON
 
 if TYPE_CHECKING:
     from pipeline.select import Pick
@@ -72,7 +74,7 @@ def command(
         raise UsageFault("--row, --find, --rule and --worst choose rows in different ways", hint="give one of them")
     with opened(target, say, command) as found:
         texts = token_texts(found.shards, tokenizer, say)
-        chosen, told = _choose(found.shards, texts, rows, split, find, rule, worst, limit)
+        chosen, told = _choose(found.shards, texts, _Wanted(rows, split, find, rule, worst, limit))
         for line in told:
             say(line)
         viewer = Viewer(found.shards, texts)
@@ -84,19 +86,22 @@ def command(
     return 0 if chosen or not (find or rule or worst) else 1
 
 
-def _choose(
-    shards: Shards,
-    texts: TokenTexts,
-    rows: tuple[int, ...],
-    split: str | None,
-    find: str | None,
-    rule: str | None,
-    worst: str | None,
-    limit: int,
-) -> tuple[list[Pick], list[str]]:
+class _Wanted(NamedTuple):
+    """Which rows are asked for: one of rows, find, rule and worst, or none of them for the first ones."""
+
+    rows: tuple[int, ...]
+    split: str | None
+    find: str | None
+    rule: str | None
+    worst: str | None
+    limit: int
+
+
+def _choose(shards: Shards, texts: TokenTexts, wanted: _Wanted) -> tuple[list[Pick], list[str]]:
     """What to show, and what to say about it."""
     from pipeline import select
 
+    rows, split, find, rule, worst, limit = wanted
     splits = [split] if split else shards.splits
     for name in splits:
         shards.shards(name)  # a split that is not there is named before anything is read

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from ..train_launch import predict_with
 from .common import PASS_ON, config_of, say_notes
-from .train import Say, launch_job, shards
-
-if TYPE_CHECKING:
-    from pipeline.config import Config
-    from stages.train.job import TrainJob
 
 
 @click.command(context_settings=PASS_ON)
@@ -59,39 +51,3 @@ def command(
 
     say_notes(config, quiet or not speaks)
     return predict_with(config, say, as_json=as_json)
-
-
-def predict_with(config: Config, say: Say, *, trained: bool = False, as_json: bool = False) -> int:
-    """Prepare the prompts, generate, measure; returns the exit code. `trained`: with the model that this run has just
-    trained. Raises a Fault."""
-    from stages.train.from_config import predict_job_from_config
-    from stages.train.model import check_start
-
-    config = _for_prediction(config, trained=trained)
-    values = config.public()
-    draft = predict_job_from_config(values, Path(), config.given)
-    check_start(draft)
-
-    def ready() -> TrainJob:
-        return predict_job_from_config(values, shards(config, say, values), config.given)
-
-    code = launch_job(draft, config, say, ready, as_json=as_json)
-    if config.flag("dry_run"):
-        return code
-    results = Path(config.text("output_dir") or "") / "predict_results.json"
-    if code == 0 and as_json and results.exists():
-        click.echo(json.dumps(json.loads(results.read_text("utf-8")), indent=1, sort_keys=True))
-    return code
-
-
-def _for_prediction(config: Config, *, trained: bool) -> Config:
-    """The configuration with prompts for data; after training, with the model that was trained."""
-    changed: dict[str, object] = {"do_train": False, "do_predict": True}
-    output = config.text("output_dir") or "trainer_output"
-    if trained:
-        changed["tokenized_path"] = str(Path(output) / "prompts")
-        if config.values["finetuning_type"] in ("lora", "oft"):
-            changed["adapter_name_or_path"] = [output]
-        else:
-            changed["model_name_or_path"] = output
-    return dataclasses.replace(config, values={**config.values, **changed})

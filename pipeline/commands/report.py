@@ -26,9 +26,7 @@ def command(out: str, output: str | None, tokenizer: str | None, quiet: bool, wa
     from pipeline.target import open_shards, token_texts
     from registry.errors import UsageFault
     from stages.files import make_folder, write_whole
-    from stages.findings import clean
-
-    from .common import as_json
+    from stages.findings import as_json, clean
 
     def say(line: str) -> None:
         if not quiet:

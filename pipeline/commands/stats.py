@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
-from .common import PASS_ON, as_json
+from stages.findings import as_json
+
+from .common import PASS_ON
 
 
 @click.command("stats", context_settings=PASS_ON)

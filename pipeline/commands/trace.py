@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .common import as_json
+from stages.findings import as_json
 
 
 @click.command("trace")

@@ -12,7 +12,8 @@ import click
 
 from registry.errors import UsageFault, near_file
 
-from .common import CONFIG_SUFFIXES, PASS_ON, check_config_file, is_json_config, option_names, say_notes
+from ..config_from_words import CONFIG_SUFFIXES, check_config_file, is_json_config
+from .common import PASS_ON, option_names, say_notes
 
 if TYPE_CHECKING:
     from pipeline.config import Config

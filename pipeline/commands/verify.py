@@ -13,20 +13,22 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 def command(out: str, quiet: bool, as_json: bool) -> int:
     """Check every shard and lineage file of OUT, a folder or URL, against its manifest: size, rows and sha256."""
-    from pipeline.manifest import read_manifest
-    from pipeline.verify import MEND, listed_files, problems
+    from pipeline.manifest import listed_files
+    from pipeline.open_output import open_files
+    from pipeline.verify import HINT, problems
     from stages.findings import clean
     from stages.read import public
 
-    wrong = problems(out)
+    held = open_files(out)
+    wrong = problems(held)
     shown = public(out)
-    count = len(listed_files(read_manifest(out)))
+    count = len(listed_files(held.manifest))
     if as_json:
         click.echo(json.dumps({"out": shown, "files": count, "problems": wrong}, ensure_ascii=False))
     elif wrong:
         for line in wrong:
             click.echo(f"prep: {shown}/{clean(line)}", err=True)
-        click.echo(f"  hint: {MEND}", err=True)
+        click.echo(f"  hint: {HINT}", err=True)
     elif not quiet:
         click.echo(f"{shown}: all {count} files are as the manifest says")
     return 1 if wrong else 0

@@ -6,7 +6,6 @@ property. Set-level findings have a file and no region.
 
 from __future__ import annotations
 
-import importlib.metadata
 from pathlib import PurePath
 from urllib.parse import quote
 
@@ -15,6 +14,7 @@ import orjson
 from registry.rules import rules
 from stages.findings import Finding, clean
 
+from ..installation import prep_version
 from .model import ValidationReport
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -42,11 +42,7 @@ def write(report: ValidationReport) -> str:
 
 
 def _driver() -> dict[str, object]:
-    try:
-        version = importlib.metadata.version("prep-llm")
-    except importlib.metadata.PackageNotFoundError:  # run from a source tree
-        version = "0"
-    return {"name": "prep", "semanticVersion": version}
+    return {"name": "prep", "semanticVersion": prep_version()}
 
 
 def _rule(rule_id: str, report: ValidationReport) -> dict[str, object]:

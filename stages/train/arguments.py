@@ -10,8 +10,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from registry.errors import UsageFault
-
 from .job import TrainJob
 from .machine import Machine, Precision, liger, reporters
 
@@ -39,17 +37,14 @@ def trainer_arguments(
 ) -> dict[str, Any]:
     """Every field of transformers' TrainingArguments with its value for this run.
 
-    Raises UsageFault for values that do not have their field's type, MachineFault for a missing reporter.
+    Raises MachineFault for a missing reporter.
     """
     defaults = transformers_defaults()
-    problems: list[str] = []
     asked = {
-        name: _typed(name, job.arguments[name], defaults[name], problems)
+        name: job.arguments[name]
         for name in defaults
         if job.arguments.get(name) is not None and name not in _DECIDED_HERE
     }
-    if problems:
-        raise UsageFault(problems)
     fields = {
         **defaults,
         **{name: value for name, value in _OURS.items() if name in defaults},
@@ -77,12 +72,11 @@ def trainer_arguments(
 def _checkpointing(job: TrainJob, fields: dict[str, Any]) -> dict[str, Any]:
     """Gradient checkpointing as in LLaMA-Factory: on unless it is disabled. transformers is renaming it, so both names
     are set where both exist."""
-    on = job.arguments.get("gradient_checkpointing", job.arguments.get("activation_checkpointing"))
-    if on is None:
-        on = not job.arguments.get("disable_gradient_checkpointing")
+    both = [job.arguments.get(name) for name in ("gradient_checkpointing", "activation_checkpointing")]
+    on = next((given for given in both if given is not None), not job.flag("disable_gradient_checkpointing"))
     given = job.arguments.get("gradient_checkpointing_kwargs") or job.arguments.get("activation_checkpointing_kwargs")
     # the reentrant kind needs inputs with gradients and forgets keyword arguments
-    keywords = given or ({"use_reentrant": bool(job.arguments.get("use_reentrant_gc", False))} if on else None)
+    keywords = given or ({"use_reentrant": job.flag("use_reentrant_gc")} if on else None)
     values = {"": bool(on), "_kwargs": keywords}
     names = ("gradient_checkpointing", "activation_checkpointing")
     return {name + end: value for name in names for end, value in values.items() if name + end in fields}
@@ -109,22 +103,3 @@ def unflattened(fields: dict[str, Any], rows_at_once: int, accumulation: int) ->
         "per_device_eval_batch_size": rows_at_once,
         "gradient_accumulation_steps": accumulation,
     }
-
-
-def _typed(name: str, value: object, default: object, problems: list[str]) -> object:
-    """Text as the number or truth value that the field holds; YAML 1.1 reads `1e-4` as text."""
-    if not isinstance(value, str) or isinstance(default, str) or default is None:
-        return value
-    word = value.strip().lower()
-    try:
-        if isinstance(default, bool):
-            return {"true": True, "false": False}[word]
-        if isinstance(default, int) and not isinstance(default, bool):
-            number = float(word)
-            return int(number) if number.is_integer() else number
-        if isinstance(default, float):
-            return float(word)
-    except (ValueError, KeyError):
-        kind = "true or false" if isinstance(default, bool) else "a number"
-        problems.append(f'{name}: "{value}" is not {kind}')
-    return value

@@ -20,7 +20,37 @@ from typing import Any
 
 from registry.errors import UsageFault
 
+from .setup import Setup
+
 _DOCUMENT_TOKENS = 12
+
+
+def prove(setup: Setup, trainer: Any, own: Sequence[tuple[Any, Callable[..., Any]]]) -> None:
+    """Both proofs, as far as the run needs them.
+
+    Args:
+        setup: The run; takes a note when TRL's output layer had to be replaced.
+        trainer: The trainer, ready to train.
+        own: The models that TRL patched, each with the forward it had before.
+
+    Raises:
+        UsageFault: Packed examples see each other.
+    """
+    documents = sample_documents(trainer.train_dataset, vocabulary(trainer))
+    if setup.zero_stage == 3:
+        # the weights are in pieces until the engine runs
+        if setup.job.model.trust_remote_code:
+            _plain_heads(own)
+        if setup.prepared.packed:
+            trainer.add_callback(_late_proof(trainer, documents))
+        return
+    if head_gap(trainer, trainer.model, documents[0]) > tolerance(trainer.model) * 100:
+        _plain_heads(own)
+        setup.notes.append(
+            "this model's logits are not its output layer's alone, so the loss is taken from full logits"
+        )
+    if setup.prepared.packed:
+        check_isolation(trainer, trainer.model, documents)
 
 
 def sample_documents(rows: Any, ids: int) -> list[list[int]]:
@@ -129,6 +159,21 @@ def plain_head(model: Any, own_forward: Callable[..., Any]) -> None:
         )
 
     model.forward = types.MethodType(forward, model)
+
+
+def _plain_heads(own: Sequence[tuple[Any, Callable[..., Any]]]) -> None:
+    for model, forward in own:
+        plain_head(model, forward)
+
+
+def _late_proof(trainer: Any, documents: list[list[int]]) -> Any:
+    import transformers
+
+    class Proof(transformers.TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            check_isolation(trainer, trainer.model_wrapped, documents)
+
+    return Proof()
 
 
 def _scorer(trainer: Any, model: Any) -> Callable[[dict[str, Any]], Any]:

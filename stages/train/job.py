@@ -1,6 +1,6 @@
 """One training run as plain data: what the parent decides, writes to `prep_job.json`, and every worker reads.
 
-    config (LLaMA-Factory's keys) ── from_config.py ──> TrainJob ── to_json ──> prep_job.json ── from_json ──> worker
+    config (LLaMA-Factory's keys) ── job_from_config ──> TrainJob ── to_json ──> prep_job.json ── from_json ──> worker
 
 Nothing here imports torch, so that the command line can plan a launch without it. What is the trainer library's own
 business (learning rate, batch sizes, schedules, ...) travels untouched in `arguments` and is sorted out by
@@ -159,6 +159,17 @@ class TrainJob:
         if self.stage == "dpo" and self.preference.loss in ("orpo", "simpo"):
             return self.preference.loss
         return self.stage
+
+
+    def flag(self, key: str) -> bool:
+        """Whether a switch among the arguments is on."""
+        return bool(self.arguments.get(key))
+
+    def whole(self, key: str) -> int:
+        """A whole number among the arguments."""
+        value = self.arguments[key]
+        assert isinstance(value, int), key
+        return value
 
 
 def to_json(job: TrainJob) -> str:

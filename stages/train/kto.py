@@ -119,7 +119,7 @@ def config(parts: Parts) -> Any:
         beta=preference.beta,
         desirable_weight=preference.chosen_weight,
         undesirable_weight=preference.rejected_weight,
-        activation_offloading=bool(parts.job.arguments.get("activation_offloading")),
+        activation_offloading=parts.job.flag("activation_offloading"),
         sync_ref_model=False,
         ref_model_mixup_alpha=0.6,
         ref_model_sync_steps=512,

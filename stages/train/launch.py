@@ -119,7 +119,7 @@ def _worker_env(job: TrainJob, environ: Mapping[str, str], workers: int) -> dict
     if "OMP_NUM_THREADS" not in environ:
         # torchrun would set 1 and warn
         env["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
-    on_cpu = bool(job.arguments.get("use_cpu")) or not visible_devices(environ)
+    on_cpu = job.flag("use_cpu") or not visible_devices(environ)
     if on_cpu and job.run.deepspeed:
         env["DS_ACCELERATOR"] = "cpu"
     elif not on_cpu and environ.get("OPTIM_TORCH", "1") not in ("0", "false"):
@@ -134,7 +134,7 @@ def _workers_per_node(job: TrainJob, environ: Mapping[str, str]) -> int:
         if count < 1:
             raise UsageFault(f"NPROC_PER_NODE is {count}; it must be at least 1")
         return count
-    return 1 if job.arguments.get("use_cpu") else max(1, visible_devices(environ))
+    return 1 if job.flag("use_cpu") else max(1, visible_devices(environ))
 
 
 def visible_devices(environ: Mapping[str, str], dev: Path = Path("/dev")) -> int:

@@ -76,7 +76,7 @@ def precision(job: TrainJob, here: Machine, notes: list[str]) -> Precision:
     Full and freeze training keeps its weights in float32 under mixed precision (bfloat16 alone loses small updates);
     LoRA's frozen base, DeepSpeed's working copy and `pure_bf16` are loaded in the half format.
     """
-    asked = {name: bool(job.arguments.get(name)) for name in ("bf16", "fp16")}
+    asked = {name: job.flag(name) for name in ("bf16", "fp16")}
     if here.on_cpu or here.device == "mps":
         dropped = [name for name, on in {**asked, "pure_bf16": job.model.pure_bf16}.items() if on]
         if dropped:
@@ -109,7 +109,7 @@ def attention(job: TrainJob, here: Machine, notes: list[str]) -> str:
 
 def liger(job: TrainJob, here: Machine, notes: list[str]) -> bool:
     """Whether Liger's layer kernels are used."""
-    if not job.arguments.get("use_liger_kernel"):
+    if not job.flag("use_liger_kernel"):
         return False
     if here.device != "cuda":
         notes.append("use_liger_kernel off: its kernels need a GPU")
@@ -149,7 +149,7 @@ def check_disk(folder: Path, model: Footprint, job: TrainJob, notes: list[str]) 
     do not.
     """
     saved = model.weight_bytes * (model.trained / max(model.parameters, 1) if job.tuning.adapter else 1.0)
-    state = 0 if job.arguments.get("save_only_model") else 12 * model.trained
+    state = 0 if job.flag("save_only_model") else 12 * model.trained
     one = saved + state
     free = shutil.disk_usage(folder).free
     if free < one:
@@ -158,7 +158,7 @@ def check_disk(folder: Path, model: Footprint, job: TrainJob, notes: list[str]) 
             hint="free some space, choose another output_dir, or set save_only_model: true",
         )
     limit = job.arguments.get("save_total_limit")
-    if str(job.arguments.get("save_strategy", "steps")) != "no" and not limit and free < 5 * one:
+    if job.arguments["save_strategy"] != "no" and not limit and free < 5 * one:
         notes.append(
             f"{folder} has {free / GIB:.1f} GiB free and each checkpoint takes about {one / GIB:.1f} GiB: "
             "set save_total_limit"

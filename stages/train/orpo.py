@@ -21,7 +21,7 @@ def config(parts: Parts) -> Any:
     preference = parts.job.preference
     return ORPOConfig(
         **parts.fields,
-        max_length=int(parts.job.arguments.get("cutoff_len") or 2048),  # type: ignore[call-overload]  # rows are cut already
+        max_length=parts.job.whole("cutoff_len"),  # rows are cut already
         max_completion_length=None,
         beta=preference.beta,
         disable_dropout=not preference.keep_dropout,

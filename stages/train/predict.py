@@ -32,7 +32,7 @@ def predict(job: TrainJob, log: Say) -> dict[str, Any]:
     prepared = data.read_manifest(Path(job.data))
     if prepared.kind != "prompt":
         raise UsageFault(f"{prepared.root} holds {prepared.kind} shards; prediction needs prompts")
-    here = machine.machine(bool(job.arguments.get("use_cpu")))
+    here = machine.machine(job.flag("use_cpu"))
     distributed.quiet_libraries(on_cpu=here.on_cpu)
     distributed.start_processes(on_cpu=here.on_cpu, deepspeed=False)
     splits = [name for name in prepared.splits if name != "train"] or list(prepared.splits)
@@ -84,11 +84,9 @@ def _with_transformers(
     model, tokenizer = load_for_answers(job, prepared, here)
     stops = chat.stop_ids(prepared.manifest, tokenizer)
     settings = generation_config(job.generation, stops, tokenizer.pad_token_id)
-    seed = int(str(job.arguments.get("seed") or 42))
-    rows_at_once = int(str(job.arguments.get("per_device_eval_batch_size") or 8))
-    groups = batches([len(prompt) for prompt in prompts], rows_at_once)
+    groups = batches([len(prompt) for prompt in prompts], job.whole("per_device_eval_batch_size"))
     mine = groups[distributed.process_number() :: distributed.process_count()]
-    transformers.set_seed(seed)
+    transformers.set_seed(job.whole("seed"))
     done = 0
     for group in mine:
         wide = max(len(prompts[number]) for number in group)

@@ -49,7 +49,7 @@ def config(parts: Parts) -> Any:
         max_length=None,
         pad_to_multiple_of=None,
         center_rewards_coefficient=None,
-        activation_offloading=bool(parts.job.arguments.get("activation_offloading")),
+        activation_offloading=parts.job.flag("activation_offloading"),
         pad_token=None,
     )
 

@@ -23,12 +23,12 @@ def generate_with_vllm(job: TrainJob, prepared: data.Prepared, prompts: list[lis
         "revision": job.model.revision,
         "trust_remote_code": job.model.trust_remote_code,
         "dtype": wanted.dtype,
-        "max_model_len": settings.pop("maxlen", None),
-        "gpu_memory_utilization": settings.pop("gpu_util", 0.9),
-        "enforce_eager": settings.pop("enforce_eager", False),
-        "seed": int(str(job.arguments.get("seed") or 42)),
+        "max_model_len": settings.pop("maxlen"),
+        "gpu_memory_utilization": settings.pop("gpu_util"),
+        "enforce_eager": settings.pop("enforce_eager"),
+        "seed": job.whole("seed"),
     }
-    rank = settings.pop("max_lora_rank", 32)
+    rank = settings.pop("max_lora_rank")
     if lora is not None:
         known.update({"enable_lora": True, "max_lora_rank": rank})
     engine = vllm.LLM(**{**known, **settings})

@@ -21,7 +21,7 @@ import pyarrow as pa
 import tokenizers
 
 from pipeline.config import load_config
-from pipeline.manifest import read_manifest
+from pipeline.open_output import read_manifest
 from pipeline.prepare import prepare
 from registry.errors import Fault
 from stages.findings import clean

@@ -14,8 +14,8 @@ from typing import Any
 from pipeline import plan as planning
 from pipeline import proof
 from pipeline.config import load_config
+from pipeline.manifest import BUILD, CACHE
 from pipeline.prepare import Outcome, prepare
-from pipeline.publish import BUILD, CACHE
 from stages import files
 from stages.files import TEMPORARY
 from stages.read import Limits

@@ -14,6 +14,7 @@ from pipeline import plan as planning
 from pipeline import proof, store
 from pipeline.config import load_config
 from pipeline.fetch import JOURNAL, fetch_manifest
+from pipeline.open_output import open_files
 from pipeline.prepare import Outcome, prepare_output
 from pipeline.verify import problems
 from registry.errors import Fault
@@ -162,7 +163,7 @@ def readable(url: str) -> str | None:
 
 def is_whole(url: str) -> bool:
     """What `prep verify` says of the files that the manifest names; leftovers beside them are another matter."""
-    return not [line for line in problems(url) if not line.endswith("is not in the manifest")]
+    return not [line for line in problems(open_files(url)) if not line.endswith("is not in the manifest")]
 
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli import run
-from pipeline.manifest import read_manifest
+from pipeline.open_output import read_manifest
 
 ROOT = Path(__file__).parents[2]
 

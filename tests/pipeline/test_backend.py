@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from faults import small_pack
 
 from pipeline import backend
-from pipeline.publish import CACHE
+from pipeline.manifest import CACHE
 from stages import tokenize
 from stages.specs import PROVEN
 from stages.tokenize import load_encoder

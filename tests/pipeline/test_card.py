@@ -13,7 +13,7 @@ import yaml
 
 from pipeline.card import data_card
 from pipeline.config import load_config
-from pipeline.manifest import read_manifest
+from pipeline.open_output import open_files, read_manifest
 from pipeline.prepare import prepare
 from pipeline.recipe import rebuild_command
 from pipeline.verify import problems
@@ -36,7 +36,7 @@ def test_the_card_stands_in_the_output_and_is_verified(tmp_path: Path) -> None:
     manifest = pack(tmp_path / "out", *BASE, "packing=true", "cutoff_len=100", "val_size=0.2")
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert any(entry["file"] == "README.md" for entry in manifest["files"])
-    assert problems(tmp_path / "out") == []
+    assert problems(open_files(tmp_path / "out")) == []
     front = yaml.safe_load(text.split("---\n")[1])
     assert front["size_categories"] == ["n<1K"]
     assert {entry["split"] for entry in front["configs"][0]["data_files"]} == {"train", "validation"}

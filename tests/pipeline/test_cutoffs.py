@@ -12,7 +12,7 @@ import pytest
 from pipeline.config import load_config
 from pipeline.cutoffs import CUTOFFS, Cost, cost, cutoff_table, suggest
 from pipeline.history import load_history
-from pipeline.manifest import read_manifest
+from pipeline.open_output import read_manifest
 from pipeline.prepare import prepare
 from stages.shards import Shards
 

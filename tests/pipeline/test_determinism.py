@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.manifest import dump, read_manifest
-from pipeline.publish import CACHE
+from pipeline.manifest import CACHE, dump
+from pipeline.open_output import read_manifest
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "fixtures" / "tiny"

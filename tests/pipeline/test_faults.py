@@ -22,7 +22,8 @@ import faults
 from faults import Faulty, Killed, leftovers, small_pack
 
 from pipeline.cli import run
-from pipeline.publish import CACHE
+from pipeline.manifest import CACHE
+from pipeline.open_output import open_files
 from pipeline.verify import problems
 from registry.errors import Fault, MachineFault
 from stages import files, tokenize
@@ -67,7 +68,7 @@ def digest(out: Path) -> str:
 def is_complete(out: Path) -> bool:
     """What `prep verify` says."""
     try:
-        return not problems(out)
+        return not problems(open_files(out))
     except Fault:
         return False
 

@@ -19,11 +19,13 @@ from remote_outputs import chats, objects, pack
 from pipeline import store
 from pipeline.cli import run
 from pipeline.config import load_config
-from pipeline.fetch import COPY, fetch_manifest, local_copy, open_folder
+from pipeline.fetch import fetch_manifest
+from pipeline.manifest import self_digest
+from pipeline.open_output import local_copy, open_files, open_folder
 from pipeline.prepare import ensure_prepared
 from pipeline.publish import locked
-from pipeline.store import cache_folder
-from pipeline.verify import problems, self_digest
+from pipeline.store import COPY, cache_folder
+from pipeline.verify import problems
 from registry.errors import BusyFault, DataFault, MachineFault, UsageFault
 from stages.train.data import read_manifest as read_for_training
 from stages.train.data import verify as verify_for_training
@@ -84,12 +86,12 @@ def test_verify_says_of_a_url_what_it_says_of_a_folder(published: Path, capsys: 
     }
     for data, words in said.items():
         change(name, data)
-        assert [line for line in problems(URL) if line.startswith(f"{name}: {words}")]
+        assert [line for line in problems(open_files(URL)) if line.startswith(f"{name}: {words}")]
     change(name, whole)
     change("train/data-00009-of-00009.arrow", b"")
-    assert problems(URL) == ["train/data-00009-of-00009.arrow: is not in the manifest"]
+    assert problems(open_files(URL)) == ["train/data-00009-of-00009.arrow: is not in the manifest"]
     del MemoryFileSystem.store[f"{ROOT}/{name}"]
-    assert f"{name}: is missing" in problems(URL)
+    assert f"{name}: is missing" in problems(open_files(URL))
     assert run(["verify", URL]) == 1
     assert f"prep: {URL}/{name}: is missing" in capsys.readouterr().err
 
@@ -102,7 +104,8 @@ def test_verify_counts_rows(published: Path) -> None:
     document["sha256"] = self_digest(document)
     change("manifest.json", json.dumps(document).encode())
     rows = document["splits"]["train"]["shards"][0]["rows"]
-    assert problems(URL) == [f"{document['splits']['train']['shards'][0]['file']}: {rows - 1} rows instead of {rows}"]
+    shard = document["splits"]["train"]["shards"][0]["file"]
+    assert problems(open_files(URL)) == [f"{shard}: {rows - 1} rows instead of {rows}"]
 
 
 def test_why_shows_the_parts_where_it_was_made(
@@ -139,7 +142,7 @@ def test_training_takes_a_url(published: Path) -> None:
     said: list[str] = []
     folder = ensure_prepared(load_config(None, [f"tokenized_path={URL}"]), said.append)
     verify_for_training(read_for_training(folder), ["train"])
-    assert problems(folder) == []
+    assert problems(open_files(folder)) == []
     assert said[0].startswith("fetching ")
 
 
@@ -165,7 +168,7 @@ def test_only_what_has_changed_is_fetched(published: Path, opened: list[str]) ->
     assert local_copy(URL) == folder
     assert shard() in opened
     assert not any("rejects" in name for name in opened)
-    assert problems(folder) == []
+    assert problems(open_files(folder)) == []
 
 
 def test_a_fetch_that_was_interrupted_goes_on(
@@ -185,7 +188,7 @@ def test_a_fetch_that_was_interrupted_goes_on(
         local_copy(URL)
     assert not (cache_folder(URL, COPY) / "manifest.json").exists()
     opened.clear()
-    assert problems(local_copy(URL)) == []
+    assert problems(open_files(local_copy(URL))) == []
     assert not set(calls[:2]) & set(opened)
 
 
@@ -217,7 +220,7 @@ def test_reading_that_breaks_off_is_tried_again(published: Path, monkeypatch: py
 
     monkeypatch.setattr(MemoryFileSystem, "_open", broken)
     folder = local_copy(URL)
-    assert problems(folder) == []
+    assert problems(open_files(folder)) == []
     shutil.rmtree(folder)
     left[0] = 1000
     with pytest.raises(MachineFault, match=r"\.arrow: cannot be read \(ConnectionResetError\)") as caught:
@@ -236,7 +239,7 @@ def test_a_damaged_object_never_becomes_a_copy(published: Path, damage: str) -> 
     folder = cache_folder(URL, COPY)
     assert not (folder / "manifest.json").exists()
     change(name, whole)
-    assert problems(local_copy(URL)) == []
+    assert problems(open_files(local_copy(URL))) == []
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "train/../../evil"])
@@ -248,7 +251,7 @@ def test_a_manifest_that_leads_outside_is_refused(published: Path, tmp_path: Pat
     with pytest.raises(DataFault, match="lies outside the output"):
         local_copy(URL)
     assert not list(tmp_path.rglob("evil"))
-    assert any("lies outside" in line for line in problems(URL))
+    assert any("lies outside" in line for line in problems(open_files(URL)))
 
 
 @pytest.mark.parametrize(
@@ -297,5 +300,5 @@ def test_other_verbs_show_what_a_folder_shows(
 def test_a_file_url_is_a_folder(published: Path, tmp_path: Path) -> None:
     folder = tmp_path / "local"
     pack(published, f"file://{folder}")
-    assert problems(f"file://{folder}") == problems(folder) == []
+    assert problems(open_files(f"file://{folder}")) == problems(open_files(folder)) == []
     assert open_folder(f"file://{folder}") == folder

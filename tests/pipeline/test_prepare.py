@@ -18,10 +18,11 @@ from pipeline import plan
 from pipeline.arrange import SourceLedger
 from pipeline.cli import run
 from pipeline.config import load_config
-from pipeline.manifest import read_manifest
+from pipeline.manifest import listed_files
+from pipeline.open_output import open_files, read_manifest
 from pipeline.prepare import Outcome, prepare
 from pipeline.publish import locked, open_output
-from pipeline.verify import MEND, listed_files, problems
+from pipeline.verify import HINT, problems
 from stages import write
 from stages.read import Limits
 from stages.spool import Spool
@@ -88,7 +89,7 @@ def test_demo_packs_and_verifies(tmp_path: Path) -> None:
     assert run(["pack", str(DEMO), "-o", str(out), "--quiet"]) == 0
     manifest = read_manifest(out)
     assert manifest["ledger"]["read"] == manifest["ledger"]["examples"] == 26
-    assert problems(out) == []
+    assert problems(open_files(out)) == []
     assert run(["verify", str(out), "--quiet"]) == 0
 
 
@@ -177,18 +178,18 @@ def test_what_verify_finds_is_mended_as_its_hint_says(chats: Path, tmp_path: Pat
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    assert problems(out)
+    assert problems(open_files(out))
     again = pack(chats, out)
     assert (again.state, again.reasons) == ("written", [f"rebuilding: {shard.relative_to(out)} is damaged"])
-    assert tree(out) == before and not problems(out)
+    assert tree(out) == before and not problems(open_files(out))
 
     kept = shard.stat()
     shard.write_bytes(content)
     os.utime(shard, ns=(kept.st_atime_ns, kept.st_mtime_ns))
-    assert problems(out) and "delete what is damaged" in MEND
+    assert problems(open_files(out)) and "delete what is damaged" in HINT
     shard.unlink()
     pack(chats, out)
-    assert tree(out) == before and not problems(out)
+    assert tree(out) == before and not problems(open_files(out))
 
 
 def test_a_copy_of_an_output_is_up_to_date(chats: Path, tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_a_missing_an_extra_and_a_cut_shard_are_found(chats: Path, tmp_path: Pat
     with (out / shards[1]).open("r+b") as handle:
         handle.truncate(1000)
     shutil.copy(out / shards[2], out / "train" / "data-99999-of-99999.arrow")
-    wrong = " ".join(problems(out))
+    wrong = " ".join(problems(open_files(out)))
     assert shards[0] in wrong
     assert shards[1] in wrong
     assert "data-99999" in wrong
@@ -268,7 +269,7 @@ def test_a_changed_manifest_is_found(chats: Path, tmp_path: Path) -> None:
     out = pack(chats, tmp_path / "out").out
     path = out / "manifest.json"
     path.write_text(path.read_text().replace('"cutoff_len": 256', '"cutoff_len": 512', 1))
-    assert problems(out)
+    assert problems(open_files(out))
 
 
 def test_datasets_loads_it(chats: Path, tmp_path: Path) -> None:
@@ -327,7 +328,7 @@ def test_no_cache_leaves_none(chats: Path, tmp_path: Path) -> None:
     words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default", "--no-cache"]
     assert run(["pack", *words, "-o", str(tmp_path / "out"), "--quiet"]) == 0
     assert not (tmp_path / "out" / ".cache").exists()
-    assert problems(tmp_path / "out") == []
+    assert problems(open_files(tmp_path / "out")) == []
 
 
 def test_the_input_is_never_touched(chats: Path, tmp_path: Path) -> None:

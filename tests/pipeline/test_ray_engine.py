@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import load_config
-from pipeline.manifest import read_manifest
+from pipeline.open_output import read_manifest
 from pipeline.prepare import prepare
 from registry.errors import MachineFault
 

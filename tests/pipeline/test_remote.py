@@ -37,7 +37,9 @@ from remote_outputs import (
 
 from pipeline import store
 from pipeline.cli import run
-from pipeline.publish import CACHE, locked
+from pipeline.manifest import CACHE
+from pipeline.open_output import open_files
+from pipeline.publish import locked
 from pipeline.remote import SENT, RemoteOutput
 from pipeline.store import cache_folder
 from pipeline.verify import problems
@@ -78,7 +80,7 @@ def test_the_bytes_are_those_of_a_local_run(data: Path, tmp_path: Path) -> None:
     assert pack(data, URL, "val_size=5", log=log.append).state == "written"
     pack(data, str(tmp_path / "local"), "val_size=5")
     assert objects(URL) == folder_objects(tmp_path / "local")
-    assert problems(URL) == []
+    assert problems(open_files(URL)) == []
     assert log[0] == f"prepared in {cache_folder(URL, '')}, then published to {URL}"
     assert log[1].startswith("publishing ")
 
@@ -178,7 +180,7 @@ def test_a_short_trouble_is_waited_for(data: Path) -> None:
     store.operations = faulty = Faulty("once", 3)
     pack(data, URL)
     assert faulty.done[3] == faulty.done[4]
-    assert problems(URL) == []
+    assert problems(open_files(URL)) == []
 
 
 def test_a_lasting_trouble_names_the_object_and_no_secret(data: Path) -> None:
@@ -225,7 +227,7 @@ def test_a_changed_staging_folder_is_not_published(data: Path) -> None:
         pack(data, URL)
     assert readable(URL) is None
     pack(data, URL)
-    assert problems(URL) == []
+    assert problems(open_files(URL)) == []
 
 
 def test_a_folder_behind_another_file_system(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,7 +399,7 @@ def test_two_machines_at_once_are_found_before_the_manifest(outputs: Outputs, ki
     remote.folder = outputs.folders[0]
     if kind == "plain":
         remote.publish()
-        assert problems(URL) == [f"{shard}: its content has changed (sha256 differs)"]
+        assert problems(open_files(URL)) == [f"{shard}: its content has changed (sha256 differs)"]
         return
     with pytest.raises(MachineFault, match="was changed while this run was publishing"):
         remote.publish()

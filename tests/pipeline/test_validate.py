@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.cli import run
 from pipeline.config import load_config
-from pipeline.manifest import read_manifest
+from pipeline.open_output import read_manifest
 from pipeline.plan import make_plan
 from pipeline.prepare import prepare
 from pipeline.validate import validate

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.manifest import dump, read_manifest
-from pipeline.publish import BUILD, CACHE
+from pipeline.manifest import BUILD, CACHE, dump
+from pipeline.open_output import open_files, read_manifest
 from pipeline.verify import problems
 from stages.files import TEMPORARY
 
@@ -200,7 +200,7 @@ def test_a_killed_parent_leaves_nobody(many: Path, tmp_path: Path, rounds: int) 
         os.kill(run.pid, signal.SIGKILL)
         code, said = Running(many, out).end(60)
         assert code == 0, said
-        assert problems(out) == []
+        assert problems(open_files(out)) == []
         assert not leftovers(out)
         assert gone(children, 10)
         run.end(1)

@@ -11,7 +11,7 @@ import jsonschema_rs
 import pytest
 
 from pipeline.cli import run
-from pipeline.manifest import read_manifest
+from pipeline.open_output import read_manifest
 from schemas import load
 
 ROOT = Path(__file__).parents[2]

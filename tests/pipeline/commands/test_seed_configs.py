@@ -36,12 +36,12 @@ ENVIRON = {"SEED": "3", "DATASET": "records", "DATA_SETTING": "records", "CUDA_V
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
 def test_each_becomes_a_job(path: Path) -> None:
-    from stages.train.from_config import job_from_config, predict_job_from_config
+    from pipeline.job_from_config import job_from_config, predict_job_from_config
     from stages.train.job import from_json, to_json
 
     config = load_config(str(path), environ=ENVIRON)
     make = predict_job_from_config if config.flag("do_predict") else job_from_config
-    job = make(config.public(), Path("prepared"), config.given)
+    job = make(config, Path("prepared"))
     raw: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
     assert job.stage == raw.get("stage", "sft")
     assert job.tuning.kind == raw.get("finetuning_type", "lora") or job.task == "predict"

@@ -185,8 +185,8 @@ def run_job(tiny_model: Path) -> Callable[..., tuple[dict[str, Any], list[str]]]
     """Train in this process with small, fast settings; gives the result and the lines it said."""
 
     def run(data: Path, output: Path, **keys: object) -> tuple[dict[str, Any], list[str]]:
-        from stages.train.from_config import job_from_config
         from stages.train.run import train
+        from tests.support.jobs import train_job
 
         values: dict[str, object] = {
             "model_name_or_path": str(tiny_model),
@@ -202,6 +202,6 @@ def run_job(tiny_model: Path) -> Callable[..., tuple[dict[str, Any], list[str]]]
             **keys,
         }
         said: list[str] = []
-        return train(job_from_config(values, data), said.append), said
+        return train(train_job(values, data), said.append), said
 
     return run

@@ -164,8 +164,8 @@ def test_only_the_newest_checkpoints_are_kept_and_the_best_is_loaded(data: Path,
 
 
 def test_sigterm_saves_and_leaves_with_143(data: Path, tmp_path: Path, tiny_model: Path) -> None:
-    from stages.train.from_config import job_from_config
     from stages.train.job import to_json
+    from tests.support.jobs import train_job
 
     output = tmp_path / "o"
     output.mkdir()
@@ -174,7 +174,7 @@ def test_sigterm_saves_and_leaves_with_143(data: Path, tmp_path: Path, tiny_mode
         "logging_steps": 1, "save_strategy": "no", "use_cpu": True,
     }  # fmt: skip
     path = output / "prep_job.json"
-    path.write_text(to_json(job_from_config(values, data)))
+    path.write_text(to_json(train_job(values, data)))
     worker = subprocess.Popen(
         [sys.executable, "-m", "stages.train", str(path)], stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

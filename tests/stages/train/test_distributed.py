@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from registry.errors import UsageFault
-from stages.train.from_config import job_from_config, predict_job_from_config
 from stages.train.job import to_json
 from stages.train.launch import Launch, free_port, plan_launch
 from stages.train.supervise import run_launch
+from tests.support.jobs import predict_job, train_job
 
 pytestmark = pytest.mark.train
 pytest.importorskip("trl")
@@ -71,7 +71,7 @@ def values(model: Path, output: Path, stage: str, **keys: Any) -> dict[str, Any]
 
 def launched(data: Path, settings: dict[str, Any], **environ: str) -> tuple[int, list[str]]:
     """Run a job the way `prep train` does, with two workers; gives the exit code and what was said."""
-    job = job_from_config(settings, data)
+    job = train_job(settings, data)
     launch = plan_launch(job, {**ALONE, "NPROC_PER_NODE": "2", "OMP_NUM_THREADS": "1", **environ})
     assert launch is not None
     output = Path(job.run.output_dir)
@@ -133,14 +133,14 @@ def test_two_processes_have_the_losses_of_one(
     runs["resumed"] = ("sft", {"deepspeed": deepspeed, "resume_from_checkpoint": half})
     paths = []
     for name, (stage, keys) in runs.items():
-        job = job_from_config(settings_of(stage, tiny_model, tmp_path / name, **keys), folders[stage])
+        job = train_job(settings_of(stage, tiny_model, tmp_path / name, **keys), folders[stage])
         paths.append(tmp_path / f"{name}.json")
         paths[-1].write_text(to_json(job))
     if mode != "z3":  # the engine's way of loading weights in pieces outlives the run
-        predict(predict_job_from_config(answers(tiny_model, tmp_path / "one"), folders["prompts"]), lambda _: None)
+        predict(predict_job(answers(tiny_model, tmp_path / "one"), folders["prompts"]), lambda _: None)
         paths.append(tmp_path / "predict.json")
         paths[-1].write_text(
-            to_json(predict_job_from_config(answers(tiny_model, tmp_path / "two"), folders["prompts"]))
+            to_json(predict_job(answers(tiny_model, tmp_path / "two"), folders["prompts"]))
         )
     argv = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
     argv += [str(Path(__file__).with_name("several_jobs.py")), *map(str, paths)]

@@ -128,8 +128,8 @@ def test_the_command_can_be_pasted_into_a_shell() -> None:
 def test_planning_imports_no_torch() -> None:
     code = (
         "import json, sys; from pathlib import Path; from stages.train.launch import plan_launch;"
-        "from stages.train.from_config import job_from_config;"
-        "j = job_from_config({'model_name_or_path': 'm', 'output_dir': 'o', 'deepspeed': 'z2'}, Path('d'));"
+        "from tests.support.jobs import train_job;"
+        "j = train_job({'model_name_or_path': 'm', 'output_dir': 'o', 'deepspeed': 'z2'}, Path('d'));"
         "plan_launch(j, {});"
         "print(json.dumps([m for m in ('torch', 'numpy', 'pyarrow', 'transformers') if m in sys.modules]))"
     )

@@ -8,15 +8,15 @@ import pytest
 
 from registry.errors import MachineFault
 from stages.train import machine
-from stages.train.from_config import job_from_config
 from stages.train.job import TrainJob
 from stages.train.machine import Footprint, Machine
+from tests.support.jobs import train_job
 
 GPU, CPU, OLD = Machine("cuda", True), Machine("cpu", True), Machine("cuda", False)
 
 
 def job(**keys: object) -> TrainJob:
-    return job_from_config({"model_name_or_path": "m", "output_dir": "o", **keys}, Path("d"))
+    return train_job({"model_name_or_path": "m", "output_dir": "o", **keys}, Path("d"))
 
 
 def test_half_precision_is_off_on_a_cpu_and_told() -> None:

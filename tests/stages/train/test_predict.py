@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.errors import MachineFault, UsageFault
-from stages.train.from_config import predict_job_from_config
 from stages.train.job import Generation, from_json, to_json
 from stages.train.metrics import nested
 from stages.train.predict import batches, until_stop
+from tests.support.jobs import predict_job
 
 pytestmark = pytest.mark.train
 Run = Callable[..., tuple[dict[str, Any], list[str]]]
@@ -53,7 +53,7 @@ def predict_with(model: Path, data: Path, output: Path, **keys: Any) -> tuple[di
         "per_device_eval_batch_size": 4,
         **keys,
     }
-    return predict(predict_job_from_config(values, data), said.append), said
+    return predict(predict_job(values, data), said.append), said
 
 
 def test_a_trained_model_answers_by_its_rule(trained: Path, prompts: Path, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_an_answer_ends_at_its_first_stop() -> None:
 
 
 def test_a_prediction_survives_its_file() -> None:
-    job = predict_job_from_config({"model_name_or_path": "m", "output_dir": "o", "split": "。"}, Path("d"))
+    job = predict_job({"model_name_or_path": "m", "output_dir": "o", "split": "。"}, Path("d"))
     assert from_json(to_json(job)) == job
 
 
@@ -207,7 +207,7 @@ def test_settings_become_transformers_own() -> None:
 
 def test_a_reward_model_does_not_answer() -> None:
     with pytest.raises(UsageFault, match="stage"):
-        predict_job_from_config({"model_name_or_path": "m", "output_dir": "o", "stage": "rm"}, Path("d"))
+        predict_job({"model_name_or_path": "m", "output_dir": "o", "stage": "rm"}, Path("d"))
 
 
 def test_a_prediction_that_fails_leaves_no_file(

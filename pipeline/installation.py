@@ -1,0 +1,78 @@
+"""What prep is installed with: its own version, the packages that it cannot do without, and those of its extras.
+
+Nothing here imports more than the standard library, so that a missing package can be named whichever it is.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+from registry.errors import MachineFault
+
+DISTRIBUTION = "prep-llm"
+# module -> distribution
+CORE = {
+    "click": "click",
+    "fastokens": "fastokens",
+    "gigatoken": "gigatoken",
+    "jinja2": "jinja2",
+    "jsonschema_rs": "jsonschema-rs",
+    "numpy": "numpy",
+    "orjson": "orjson",
+    "pyarrow": "pyarrow",
+    "yaml": "pyyaml",
+    "tokenizers": "tokenizers",
+    "xxhash": "xxhash",
+    "zstandard": "zstandard",
+    "fsspec": "fsspec",
+    "rich": "rich",
+}
+# extra -> distributions
+EXTRAS = {
+    "train": ("torch", "trl", "transformers", "datasets", "accelerate", "peft", "matplotlib"),
+    "deepspeed": ("deepspeed",),
+    "metrics": ("jieba", "nltk", "rouge-score"),
+    "ray": ("ray",),
+}
+HOME = Path(__file__).resolve().parents[1]  # the folder of the four packages
+_NOT_FOUND = re.compile(r"^ModuleNotFoundError: No module named '([A-Za-z0-9_.]+)'", re.MULTILINE)
+
+
+def version_of(distribution: str) -> str:
+    """The installed version of a distribution, an empty string when it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def prep_version() -> str:
+    """prep's own version; in a source tree that is not installed, the one of its pyproject.toml."""
+    if installed := version_of(DISTRIBUTION):
+        return installed
+    try:
+        return str(tomllib.loads((HOME / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+    except (OSError, ValueError, KeyError):
+        return "unknown"
+
+
+def missing_package(error: Exception) -> MachineFault | None:
+    """The fault for a package that is not installed, None when the error is about something else.
+
+    error: a ModuleNotFoundError, or what carries the traceback of one as text (a worker's).
+    """
+    if isinstance(error, ModuleNotFoundError):
+        name = error.name or ""
+    else:
+        found = _NOT_FOUND.search(str(error))
+        name = found[1] if found else ""
+    name = name.partition(".")[0]
+    if name in CORE:
+        return MachineFault(f"{CORE[name]} is not installed, and prep needs it: python -m pip install {CORE[name]}")
+    for extra, distributions in EXTRAS.items():
+        if name.replace("_", "-") in distributions:
+            return MachineFault(f"{name} is not installed", hint=f'python -m pip install "{DISTRIBUTION}[{extra}]"')
+    return None

@@ -1,0 +1,157 @@
+"""What is settled before there is a model: the data, the machine, the processes of the run, the size of a batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry.errors import MachineFault, UsageFault
+
+from . import data, distributed, machine
+from .arguments import trainer_arguments, unflattened
+from .checkpoints import Mark
+from .deepspeed_config import deepspeed_config, zero_stage
+from .job import KINDS, TrainJob
+
+Say = Callable[[str], None]
+
+_BATCH_KEYS = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
+_LONGEST_S = 10**9
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One process's view of a run. splits: those that are read; notes: sentences to show before the start; say: takes a
+    line on the first process only; shout: on every process."""
+
+    job: TrainJob
+    prepared: data.Prepared
+    here: machine.Machine
+    deepspeed: dict[str, Any] | None
+    splits: list[str]
+    notes: list[str]
+    say: Say
+    shout: Say
+
+    @property
+    def output(self) -> Path:
+        """Where the run writes."""
+        return Path(self.job.run.output_dir)
+
+    @property
+    def zero_stage(self) -> int:
+        """How much DeepSpeed splits; 0 without it."""
+        return zero_stage(self.deepspeed)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the trainer is to be built. fields: every field of transformers' TrainingArguments; attention: transformers'
+    name of the back end, "" lets it choose; mark: what a checkpoint of this run says of it."""
+
+    fields: dict[str, Any]
+    numbers: machine.Precision
+    attention: str
+    mark: Mark
+
+
+def start(job: TrainJob, log: Say) -> Setup:
+    """Checks data and machine and starts the processes; the first one has then read every shard.
+
+    Raises UsageFault when the data is not what the job trains from, MachineFault when something is not installed.
+    """
+    distributed.before_torch()
+    notes = list(job.notes)
+    prepared = data.read_manifest(Path(job.data))
+    _check_kind(job, prepared)
+    here = machine.machine(job.flag("use_cpu"))
+    distributed.quiet_libraries(on_cpu=here.on_cpu)
+    deepspeed = deepspeed_config(job.run.deepspeed, notes)
+    if deepspeed is not None:
+        machine.require({"deepspeed": "deepspeed"}, "deepspeed")
+    timeout_s = min(job.whole("ddp_timeout"), _LONGEST_S)
+    distributed.start_processes(on_cpu=here.on_cpu, deepspeed=deepspeed is not None, timeout_s=timeout_s)
+    splits = _splits(job, prepared)
+    if distributed.is_first():
+        checked = data.verify(prepared, splits)
+        log(f"{prepared.root}: {len(splits)} split(s), {checked / 2**20:,.1f} MiB as packed")
+    distributed.everyone_here()
+    say = log if distributed.is_first() else _nothing
+    return Setup(job, prepared, here, deepspeed, splits, notes, say, log)
+
+
+def plan(setup: Setup) -> Plan:
+    """The trainer's arguments and the mark of its checkpoints. Raises MachineFault for what is not possible here."""
+    job = setup.job
+    _make_folder(setup.output)
+    numbers = machine.precision(job, setup.here, setup.notes)
+    fields = trainer_arguments(job, setup.here, numbers, setup.deepspeed, setup.notes)
+    attention = machine.attention(job, setup.here, setup.notes)
+    fields = _row_by_row(setup, fields, attention)
+    processes = distributed.process_count()
+    rows = int(fields["per_device_train_batch_size"]) * int(fields["gradient_accumulation_steps"]) * processes
+    mark = Mark(
+        step=0,
+        data=data.manifest_digest(setup.prepared),
+        processes=processes,
+        zero_stage=setup.zero_stage,
+        round_robin=bool((setup.deepspeed or {}).get("zero_optimization", {}).get("round_robin_gradients")),
+        rows_a_step=rows,
+    )
+    return Plan(fields, numbers, attention, mark)
+
+
+def _nothing(_: str) -> None:
+    return
+
+
+def _check_kind(job: TrainJob, prepared: data.Prepared) -> None:
+    wanted = KINDS[job.stage]
+    if prepared.kind != wanted:
+        raise UsageFault(
+            f"{prepared.root} holds {prepared.kind} shards (stage {prepared.manifest.get('stage')}); "
+            f"stage: {job.stage} trains from {wanted} shards",
+            hint="pack the data again with this stage",
+        )
+    if job.run.do_train and "train" not in prepared.splits:
+        raise UsageFault(f"{prepared.root}: its train split is empty, so there is nothing to train on")
+
+
+def _splits(job: TrainJob, prepared: data.Prepared) -> list[str]:
+    """train, and every validation split (one a data set with eval_on_each_dataset) when the run evaluates."""
+    evaluates = job.run.do_eval or job.arguments["eval_strategy"] != "no"
+    if not evaluates:
+        return ["train"]
+    others = [name for name in prepared.splits if name != "train"]
+    if not others:
+        raise UsageFault(
+            "do_eval/eval_strategy: the packed data has no validation split",
+            hint="set val_size or eval_dataset and pack again, or eval_strategy: no",
+        )
+    return ["train", *others] if job.run.do_train else others
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineFault(f"output_dir: {output}: {error.strerror}") from None
+    if not os.access(output, os.W_OK):
+        raise MachineFault(f"output_dir: {output} is not writable")
+
+
+def _row_by_row(setup: Setup, fields: dict[str, Any], attention: str) -> dict[str, Any]:
+    """Without flash attention a flattened batch of packed rows costs (rows x cutoff)^2 of attention mask, so rows go
+    one at a time and accumulate to the same step."""
+    rows = int(fields["per_device_train_batch_size"])
+    if not setup.prepared.packed or attention.startswith("flash") or rows == 1:
+        return fields
+    fixed = {(setup.deepspeed or {}).get(key, "auto") for key in _BATCH_KEYS}
+    if fixed != {"auto"}:
+        return fields
+    steps = int(fields["gradient_accumulation_steps"]) * rows
+    setup.notes.append(f"packed rows without flash attention go one at a time: {steps} accumulate to a step, as before")
+    return unflattened(fields, 1, steps)
