@@ -197,22 +197,22 @@ class State:
         if source not in self._validators:
             spec = self.spec.sources[source]
             self._validators[source] = RecordValidator(
-                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.specials, *self._of_template()
+                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.specials, self._call_words()
             )
         return self._validators[source]
 
-    def _of_template(self) -> tuple[CallWords, str]:
-        """The words around calls and thoughts, and what tools may be (see stages.toolrules.parse_tools)."""
+    def _call_words(self) -> CallWords:
+        """The words around calls and thoughts, and what tools may be."""
         encode = self.spec.encode
         if encode is None or encode.template == "auto":
-            return USUAL_WORDS, "list"
+            return USUAL_WORDS
         from registry.templates import load_template  # checking alone needs none
 
         from .tools import tools_written_as
 
         template = load_template(encode.template, encode.compat)
-        words = CallWords(template.thought_words, template.tool_call_words)
-        return words, tools_written_as(template, encode.options.tool_format)
+        tools = tools_written_as(template, encode.options.tool_format)
+        return CallWords(template.thought_words, template.tool_call_words, tools)
 
 
 def prepare(spec: BatchSpec) -> State:

@@ -17,7 +17,8 @@ from pipeline.config import load_config
 from pipeline.prepare import prepare
 from pipeline.target import open_shards
 from registry.errors import DataFault, UsageFault
-from stages.shards import Lists, Shards, each_lineage, filled
+from stages.shard_lineage import Lists, filled
+from stages.shards import Shards, each_lineage
 from stages.write import masks, usual_mask
 
 ROOT = Path(__file__).parents[2]
