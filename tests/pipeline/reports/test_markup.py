@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,10 @@ def test_no_template_marks_a_value_as_safe() -> None:
         text = path.read_text(encoding="utf-8")
         for word in ("|safe", "| safe", "autoescape", "http:", "https:", " onclick", " onload", "javascript:"):
             assert word not in text, (path, word)
+
+
+def test_the_help_loads_no_templates() -> None:
+    """`prep --help` and `prep report --help` answer without jinja2."""
+    for words in (["--help"], ["report", "--help"]):
+        program = f"import sys; from pipeline.cli import run; run({words}); sys.exit('jinja2' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL).returncode == 0
