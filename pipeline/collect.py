@@ -128,9 +128,7 @@ def _tasks(plan: Plan, collected: Collected, places: deque[int], maximum: int | 
                 yield Task(number, shown, item, wanted, check=item.index == 0 and len(collected.files) <= CHECKED_FILES)
 
 
-def _take(
-    collected: Collected, at: int, result: ChunkResult, on_reject: Callable[[int, Reject], None] | None
-) -> None:
+def _take(collected: Collected, at: int, result: ChunkResult, on_reject: Callable[[int, Reject], None] | None) -> None:
     totals = collected.files[at]
     totals.read += result.read
     totals.rejected.update(result.rejected)

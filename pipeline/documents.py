@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from stages.read import public
@@ -18,19 +18,31 @@ from .manifest import SCHEMA_VERSION
 from .plan import Plan
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a run wrote. ledgers: one a source. splits, listed: the manifest's entries for shards and other files."""
+
+    ledgers: list[SourceLedger]
+    splits: dict[str, dict[str, Any]]
+    listed: list[dict[str, Any]]
+
+
 def make_manifest(
-    plan: Plan,
-    collected: Collected,
-    ledgers: list[SourceLedger],
-    splits: dict[str, dict[str, Any]],
-    key: str,
-    verdict: dict[str, Any],
-    listed: list[dict[str, Any]],
+    plan: Plan, collected: Collected, written: Written, key: str, verdict: dict[str, Any]
 ) -> dict[str, Any]:
-    encode, fitted, config = plan.encode, plan.fitted, plan.config
-    assert encode is not None and fitted is not None
+    """The document of manifest.json, but for its `run`.
+
+    Args:
+        plan: What was to be done.
+        collected: What was read and found.
+        written: What stands in the output.
+        key: The cache key of the run.
+        verdict: What is known of the back end that made the tokens.
+    """
+    encode, config = plan.encode, plan.config
+    assert encode is not None
     cutoff = config.whole("cutoff_len") or 2048
-    for entry in splits.values():
+    for entry in written.splits.values():
         entry["fill_rate"] = round(entry["tokens"] / max(entry["rows"] * cutoff, 1), 6) if plan.packed else None
     names = source_names(plan)
     manifest: dict[str, Any] = {
@@ -42,43 +54,53 @@ def make_manifest(
         "cutoff_len": cutoff,
         "compat": encode.compat,
         "template": {"name": encode.template, "sha256": encode.template_sha256, "date": encode.options.template_date},
-        "tokenizer": {
-            "sha256": encode.tokenizer_sha256,
-            "vocab_size": fitted.size,
-            "bos_id": fitted.ids.bos,
-            "eos_id": fitted.ids.eos,
-            "eos_token": fitted.ids.eos_text,
-            "pad_id": fitted.pad,
-            "added": [{"token": grown.token, "id": grown.id, "asked_by": grown.asked_by} for grown in fitted.growth],
-            "check": verdict,
-        },
+        "tokenizer": _tokenizer(plan, verdict),
         "cut": asdict(encode.cut) | {"overlong": encode.overlong},
         "recipe": _recipe(plan),
         "options": {name: config.values.get(name) for name in CONTENT_KEYS},
-        "inputs": [
-            {
-                "path": _shown_path(item.path),
-                "source": names[item.source],
-                "split": plan.sources[item.source].split,
-                "format": plan.sources[item.source].spec.format,
-                "sha256": item.info.sha256 if item.info else "",
-                "bytes": item.info.bytes if item.info else 0,
-                "records": item.read + item.not_taken,
-                **_license(plan, item.source),
-            }
-            for item in collected.files
-        ],
-        "ledger": total(ledgers).as_dict()
-        | {"sources": {name: ledger.as_dict() for name, ledger in zip(names, ledgers, strict=True)}},
+        "inputs": _inputs(plan, collected, names),
+        "ledger": total(written.ledgers).as_dict()
+        | {"sources": {name: ledger.as_dict() for name, ledger in zip(names, written.ledgers, strict=True)}},
         "findings": dict(sorted(_counts(collected).items())),
-        "splits": splits,
-        "files": listed,
+        "splits": written.splits,
+        "files": written.listed,
     }
-    manifest["mixture"] = mixture(plan, ledgers)
+    manifest["mixture"] = mixture(plan, written.ledgers)
     manifest["truncated"] = {
         source.spec.name: _cut_counts(collected, number) for number, source in enumerate(plan.sources)
     }
     return manifest
+
+
+def _tokenizer(plan: Plan, verdict: dict[str, Any]) -> dict[str, Any]:
+    encode, fitted = plan.encode, plan.fitted
+    assert encode is not None and fitted is not None
+    return {
+        "sha256": encode.tokenizer_sha256,
+        "vocab_size": fitted.size,
+        "bos_id": fitted.ids.bos,
+        "eos_id": fitted.ids.eos,
+        "eos_token": fitted.ids.eos_text,
+        "pad_id": fitted.pad,
+        "added": [{"token": grown.token, "id": grown.id, "asked_by": grown.asked_by} for grown in fitted.growth],
+        "check": verdict,
+    }
+
+
+def _inputs(plan: Plan, collected: Collected, names: list[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": item.path,
+            "source": names[item.source],
+            "split": plan.sources[item.source].split,
+            "format": plan.sources[item.source].spec.format,
+            "sha256": item.info.sha256 if item.info else "",
+            "bytes": item.info.bytes if item.info else 0,
+            "records": item.read + item.not_taken,
+            **_license(plan, item.source),
+        }
+        for item in collected.files
+    ]
 
 
 def _recipe(plan: Plan) -> dict[str, Any]:
@@ -130,11 +152,6 @@ def source_names(plan: Plan) -> list[str]:
         name if names.count(name) == 1 else f"{name} ({source.split})"
         for name, source in zip(names, plan.sources, strict=True)
     ]
-
-
-def _shown_path(path: str) -> str:
-    """A path as the user gave it; nothing of the machine is added."""
-    return path
 
 
 def _counts(collected: Collected) -> dict[str, int]:

@@ -20,6 +20,8 @@ from .store import Store
 JOURNAL = "publishing.json"  # there while an output is being replaced
 MANIFEST_BYTES_MOST = 256 << 20  # 300,000 shards
 _AGAIN = "run `prep pack` again"
+
+
 def fetch_manifest(url: str) -> dict[str, Any]:
     """The manifest of an output behind a URL.
 

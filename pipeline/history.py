@@ -19,7 +19,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.assemble import CutOptions
-from stages.shards import Lists, Shards, each_lineage, filled, lists, numbers
+from stages.shard_lineage import Lists, filled, lists, numbers
+from stages.shards import Shards, each_lineage
 from stages.write import usual_mask
 
 Index = NDArray[np.int64]

@@ -92,13 +92,9 @@ def is_ours(out: Path) -> bool:
     )
 
 
-
-
 def is_output(name: str, splits: frozenset[str] = frozenset()) -> bool:
     """Whether an entry of OUT with this name is written by prep. splits: further names, of its splits."""
     return name in _TOP or name in splits or name.startswith("validation")
-
-
 
 
 def splits_of(tree: Path) -> frozenset[str]:

@@ -34,7 +34,7 @@ from .card import NAME as CARD
 from .card import data_card, example_lengths
 from .collect import Collected, collect
 from .config import Config, worker_count
-from .documents import make_manifest, run_block, source_names
+from .documents import Written, make_manifest, run_block, source_names
 from .engines import Engine, is_inline, open_engine, team_size
 from .identity import NEW_OUTPUT, digest_inputs, input_digest, reasons_to_build, run_key
 from .manifest import CACHE, KEYS, MANIFEST, dump, self_digest
@@ -280,7 +280,8 @@ def _build(
         *_left_out(table, arranged, build, encode.cut.kind),
     ]
     write_whole(build / "dataset_dict.json", dump({"splits": list(splits)}))
-    manifest = make_manifest(plan, collected, arranged.ledgers, splits, key, _verdict(plan, collected), files_listed)
+    written = Written(arranged.ledgers, splits, files_listed)
+    manifest = make_manifest(plan, collected, written, key, _verdict(plan, collected))
     manifest["template_proof"] = proof
     card = data_card(manifest, report, example_lengths(table, arranged, source_names(plan)))
     manifest["files"].append(_listed_file(build, CARD, card.encode("utf-8")))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from registry.errors import DataFault, UsageFault, did_you_mean, unreadable
 from stages.assemble import CutOptions, example_tokens, trained_tokens
-from stages.shards import Lineage, Shards, each_lineage
+from stages.shard_lineage import Lineage
+from stages.shards import Shards, each_lineage
 from stages.tokentext import TokenTexts
 
 WORST = ("truncated", "longest", "least-trained")

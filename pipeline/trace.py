@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from registry.errors import UsageFault
-from stages.shards import IGNORE, Part, Row, Shards, numbers
+from stages.shard_lineage import Part, numbers
+from stages.shards import IGNORE, Row, Shards
 
 from .history import sources_of
 

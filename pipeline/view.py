@@ -17,7 +17,8 @@ import numpy as np
 
 from registry.errors import UsageFault
 from registry.templates import load_template
-from stages.shards import IGNORE, Part, Row, Shards
+from stages.shard_lineage import Part
+from stages.shards import IGNORE, Row, Shards
 from stages.tokentext import TokenTexts
 
 from .trace import part_as_dict

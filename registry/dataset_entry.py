@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from .dataset_info import (
     COLUMNS,
@@ -47,6 +48,7 @@ def entry_to_dataset(name: str, entry: object, info: DatasetInfo, stage: str | N
     formatting = _formatting(entry, at, problems)
     ranking = _ranking(entry, at, problems, notes)
     fields, written = _fields(entry, formatting, at, problems, notes)
+    mapped = _Map(formatting, ranking, fields, written)
     files, hub = _source(entry, info, at, problems)
     split = entry.get("split") or "train"
     if not hub:
@@ -56,7 +58,7 @@ def entry_to_dataset(name: str, entry: object, info: DatasetInfo, stage: str | N
             problems.append(f"{at}: {fault.problems[0]}")
     if stage is not None:
         _check_stage(at, stage, ranking, fields, problems)
-    _check_map(at, formatting, ranking, fields, written, stage, problems, notes)
+    _check_map(at, mapped, stage, problems, notes)
     return Dataset(
         name=name,
         files=files,
@@ -207,18 +209,20 @@ def _fields(
     return Fields(**chosen_columns, **chosen_tags), columns is not None
 
 
-def _check_map(
-    at: str,
-    formatting: str,
-    ranking: bool,
-    fields: Fields,
-    written: bool,
-    stage: str | None,
-    problems: list[str],
-    notes: list[str],
-) -> None:
+@dataclass(frozen=True)
+class _Map:
+    """Which keys of the records are what. written: whether `columns` was."""
+
+    formatting: str
+    ranking: bool
+    fields: Fields
+    written: bool
+
+
+def _check_map(at: str, mapped: _Map, stage: str | None, problems: list[str], notes: list[str]) -> None:
     """Columns without which every record of the set would be empty or invalid."""
-    if not written and not ranking:
+    formatting, ranking, fields = mapped.formatting, mapped.ranking, mapped.fields
+    if not mapped.written and not ranking:
         return
 
     def need(column: str, example: str) -> None:

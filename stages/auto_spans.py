@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .auto_habits import Ending, Habits
+from .auto_habits import Habits
 from .auto_messages import Piece, Prepared
+from .auto_probes import Ending
 from .conversation import Conversation, Message
 from .findings import Note, shown
 from .jinja_wall import Outcome

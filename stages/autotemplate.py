@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from registry.errors import UsageFault
@@ -25,13 +24,14 @@ from registry.errors import UsageFault
 from .auto_files import AutoTemplate, load_auto
 from .auto_habits import Habits, learn
 from .auto_messages import Prepared, has_marks, prepare
+from .auto_results import Results, pair, refusal
 from .auto_shapes import MAX_SHAPES, Shape, Skeleton, by_shape, sample_of, shape_of, skeleton_of
 from .auto_spans import ANSWERS, Located, Turn, by_marks, by_prefix
 from .auto_tokens import Encoded, RenderedText, bos_note, encode_auto
-from .conversation import Conversation, Message
+from .conversation import Conversation
 from .findings import Note, shown
 from .jinja_env import DEFAULT_DATE
-from .jinja_wall import Item, Limits, Outcome, Program, Wall
+from .jinja_wall import Item, Limits, Program, Wall
 
 __all__ = [
     "AutoOptions", "AutoRenderer", "AutoTemplate", "Encoded", "RenderedText", "bos_note", "encode_auto", "load_auto",
@@ -39,8 +39,6 @@ __all__ = [
 ]  # fmt: skip
 
 VERSION = 1  # raise it when the same record renders otherwise: caches of older runs are then not used
-
-_RULES = {"refused": "template.refuses", "broken": "template.refuses", "limit": "template.limit"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ class AutoRenderer:
         if self.options.enable_thinking is not None:
             variables["enable_thinking"] = self.options.enable_thinking
         self.wall = Wall(Program(template.sources, variables, self.options.template_date), limits)
+        self._results = Results(self.options.train_on_prompt, self.options.mask_history)
         self._habits: dict[str, Habits] = {}
         self._skeletons: dict[Shape, Skeleton | None] = {}
 
@@ -125,7 +124,7 @@ class AutoRenderer:
                 items.append(Item(self.template.name_for(bool(ready.tools)), ready.messages, ready.tools, generate))
                 indices.append(index)
         for index, outcome in zip(indices, self.wall.render(items), strict=True):
-            results[index] = _refusal(outcome) if outcome.error else RenderedText(outcome.text, ())
+            results[index] = refusal(outcome) if outcome.error else RenderedText(outcome.text, ())
         return [result for result in results if result is not None]
 
     def pairs(self, records: Sequence[Conversation]) -> list[tuple[RenderedText, RenderedText] | Note]:
@@ -140,7 +139,7 @@ class AutoRenderer:
                 messages = prompt if answer is None else (*prompt, answer._replace(weight=1))
                 both.append(record._replace(messages=messages))
         rendered = self.render(both)
-        return [_pair(rendered[at], rendered[at + 1], records[at // 2]) for at in range(0, len(rendered), 2)]
+        return [pair(rendered[at], rendered[at + 1], records[at // 2]) for at in range(0, len(rendered), 2)]
 
     def _by_shape(self, records: Sequence[Conversation], results: list[RenderedText | Note | None]) -> list[int]:
         """Renders once what has a predictable shape; returns what this did not prove."""
@@ -208,7 +207,7 @@ class AutoRenderer:
         for (index, ready), outcome in zip(work, self.wall.render(items) if items else [], strict=True):
             record = records[index]
             if outcome.error:
-                results[index] = _refusal(outcome)
+                results[index] = refusal(outcome)
                 continue
             found = by_marks(record, ready, outcome, self.habits(bool(record.tools)))
             if found is None and marking != "none":
@@ -261,72 +260,7 @@ class AutoRenderer:
                 results[index] = Note("template.not-prefix-stable", message.at, turn, shown(message.content))
 
     def _finish(self, record: Conversation, ready: Prepared, text: str, found: Located) -> RenderedText | Note:
-        answers = sorted(found.answers, key=lambda turn: turn.start)
-        if any(one.end > other.start for one, other in pairwise(answers)):
-            return Note("template.not-prefix-stable", "", "two answers share a part of the rendered text")
-        notes = list(found.notes)
-        if ready.tools:
-            notes += _tools_left_out(record, ready, text)
-        habits = self.habits(bool(record.tools))
-        if not habits.last.stop and answers:
-            what = (
-                "the chat template ends the last answer without a stop token, so the model does not learn to stop there"
-            )
-            notes.append(Note("template.no-stop", record.messages[answers[-1].message].at, what))
-        return RenderedText(text, self._trained(record.messages, answers, found.given, text), tuple(notes))
-
-    def _trained(
-        self, messages: Sequence[Message], answers: list[Turn], given: list[Turn], text: str
-    ) -> tuple[tuple[int, int], ...]:
-        if self.options.train_on_prompt:
-            return ((0, len(text)),) if text else ()
-        final = max((turn.message for turn in answers), default=-1)
-        spans = []
-        for turn in answers:
-            weight = messages[turn.message].weight
-            if weight == 0 or (self.options.mask_history and turn.message < final):
-                continue
-            spans.append((turn.start, turn.end))
-        # a message that is not an answer is trained only where the record says so
-        spans += [(turn.start, turn.end) for turn in given if messages[turn.message].weight]
-        return tuple(sorted(span for span in spans if span[0] < span[1]))
-
-
-def _refusal(outcome: Outcome) -> Note:
-    words = {
-        "refused": "the chat template refuses this conversation",
-        "broken": "the chat template fails on this conversation",
-        "limit": "the chat template needs more than it may use for this conversation",
-        "unsafe": "the chat template tries what it may not",
-        "syntax": "the chat template is not valid Jinja",
-    }
-    rule = _RULES.get(outcome.error, "template.unsafe")
-    return Note(rule, "", f"{words[outcome.error]}: {shown(outcome.message, 200)}")
-
-
-def _tools_left_out(record: Conversation, ready: Prepared, text: str) -> list[Note]:
-    for tool in ready.tools or ():
-        function = tool.get("function") if isinstance(tool, dict) else None
-        name = function.get("name") if isinstance(function, dict) else None
-        if isinstance(name, str) and name not in text:
-            what = "the chat template leaves out the tool definitions"
-            return [Note("template.drops-context", record.tools_at, what, shown(name))]
-    return []
-
-
-def _pair(
-    chosen: RenderedText | Note, rejected: RenderedText | Note, record: Conversation
-) -> tuple[RenderedText, RenderedText] | Note:
-    if isinstance(chosen, Note):
-        return chosen
-    if isinstance(rejected, Note):
-        return rejected
-    if len(chosen.spans) == 1 and len(rejected.spans) == 1:
-        start = chosen.spans[0][0]
-        if start == rejected.spans[0][0] and chosen.text[:start] == rejected.text[:start]:
-            return chosen, rejected
-    at = record.chosen.at if record.chosen else ""
-    return Note("template.not-prefix-stable", at, "the prompt is written otherwise for the two answers")
+        return self._results.finish(record, ready, text, found, self.habits(bool(record.tools)))
 
 
 @functools.lru_cache(maxsize=4)

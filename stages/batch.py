@@ -1,6 +1,6 @@
 """The check of one chunk of bytes: the same function in every engine. It knows neither tokenizer nor array.
 
-    bytes -> records -> parse -> validate -> Conversation -> (rendered by the encode job) -> kept, or rejected
+bytes -> records -> parse -> validate -> Conversation -> (rendered by the encode job) -> kept, or rejected
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ from .validate import RecordValidator
 class Checker:
     """What a worker builds once: the compiled checks of each source.
 
-    words: what a template writes around calls and thoughts. tools: what a record's tools may be (see
-    stages.toolrules.parse_tools).
+    words: what a template writes around calls and thoughts, and what a record's tools may be.
     """
 
-    def __init__(self, spec: BatchSpec, words: CallWords = USUAL_WORDS, tools: str = "list") -> None:
+    def __init__(self, spec: BatchSpec, words: CallWords = USUAL_WORDS) -> None:
         self.spec = spec
-        self._of_template = words, tools
+        self._words = words
         self._validators: dict[int, RecordValidator] = {}
 
     def validator(self, source: int) -> RecordValidator:
@@ -43,7 +42,7 @@ class Checker:
         if source not in self._validators:
             spec = self.spec.sources[source]
             self._validators[source] = RecordValidator(
-                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.specials, *self._of_template
+                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.specials, self._words
             )
         return self._validators[source]
 

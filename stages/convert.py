@@ -30,23 +30,6 @@ from .schema import compiled
 VERSION = 1  # raise it when the same record gives another one, or other losses
 
 
-def convert(
-    record: dict[str, Any],
-    from_id: str,
-    from_fields: Fields,
-    to_id: str,
-    to_fields: Fields,
-    losses: list[Loss],
-    notes: list[Note] | None = None,
-) -> dict[str, Any] | None:
-    """One record of format `from_id` as a record of `to_id`; None, after a note, when it cannot be read.
-
-    losses: what is not carried is appended. Raises UsageFault when the two formats hold different things.
-    """
-    converter = Converter(from_id, from_fields, to_id, to_fields)
-    return converter.convert(record, losses, [] if notes is None else notes)
-
-
 class Converter:
     """Converts the records of one data set. Raises UsageFault for a pair of formats, or a map, that cannot work."""
 

@@ -53,17 +53,17 @@ class State:
         assert spec.encode is not None
         self.spec = spec
         self.encode_spec = spec.encode
-        self.checker = Checker(spec, *_of_template(spec.encode))
+        self.checker = Checker(spec, _call_words(spec.encode))
         self.encoder = Encoding(spec.encode)
 
 
-def _of_template(spec: EncodeSpec) -> tuple[CallWords, str]:
-    """The words around calls and thoughts, and what tools may be (see stages.toolrules.parse_tools)."""
+def _call_words(spec: EncodeSpec) -> CallWords:
+    """The words around calls and thoughts, and what tools may be."""
     if spec.template == "auto":
-        return USUAL_WORDS, "list"
+        return USUAL_WORDS
     template = load_template(spec.template, spec.compat)
-    words = CallWords(template.thought_words, template.tool_call_words)
-    return words, tools_written_as(template, spec.options.tool_format)
+    tools = tools_written_as(template, spec.options.tool_format)
+    return CallWords(template.thought_words, template.tool_call_words, tools)
 
 
 def prepare(spec: BatchSpec) -> State:

@@ -20,18 +20,17 @@ import itertools
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-from registry.templates import Slot, Template
+from registry.templates import Template
 
 from .conversation import Conversation, Message
 from .findings import Note, shown
 from .formats.turns import plain_message, plain_messages
+from .render_slots import INDEX, SlotWriter
 from .segments import HABITS, Half, Rendered
-from .tools import DEFECTS, ToolFormat, ToolFormatError, tool_format
+from .tools import ToolFormatError
 
 _NOWHERE = itertools.repeat("")
-_INDEX = "{{idx}}"
 
 VERSION = 2  # raise it when the same record renders otherwise: caches of older runs are then not used
 
@@ -64,15 +63,6 @@ class SpecialIds:
     tokens: tuple[tuple[str, int], ...] = ()
 
 
-class _Op(NamedTuple):
-    """A compiled slot: text around {{content}} (`has_content`), or a fixed piece."""
-
-    before: str
-    after: str
-    has_content: bool
-    fixed: int | None
-
-
 class Renderer:
     """Renders conversations with one template. Holds no state that depends on the records."""
 
@@ -81,50 +71,17 @@ class Renderer:
         self.options = options
         self.ids = ids
         self.eos = ids.eos
-        self.prefix = self._compile(template.prefix)
-        self.system = self._compile(template.system)
-        self.slots = {
-            "user": self._compile(template.user),
-            "assistant": self._compile(template.assistant),
-            "observation": self._compile(template.observation),
-            "function": self._compile(template.function),
-        }
-        prompt_format, call_format = template.tools_format, template.function_format
-        if options.tool_format:
-            # upstream then ends a call with content + EOS, whatever the template's own ending is; with content alone
-            # where the template appends its EOS itself
-            prompt_format = call_format = options.tool_format
-            end = () if template.efficient_eos else (Slot("id", "eos"),)
-            self.slots["function"] = self._compile((Slot("text", "{{content}}"), *end))
-        self.calls: ToolFormat = tool_format(call_format, template.compat)
-        self.tool_prompt: ToolFormat = tool_format(prompt_format, template.compat)
-        self.defect = DEFECTS.get(call_format, "") if template.compat != "llamafactory-0.9.2" else ""
-        self.system_in_user = template.kind == "system-in-user"
         self.default_system = template.default_system
         if options.default_system is not None and template.compat != "llamafactory-0.9.2":  # that version lacks the key
             self.default_system = options.default_system
-        self.has_index = any(_INDEX in slot.value for slot in template.user)
+        self.writer = SlotWriter(template, ids, self.default_system, options.tool_format, options.template_date)
+        self._half = self.writer.write
         self.opening, self.closing = template.thought_words
         self.thought = re.compile(re.escape(self.opening) + "(.*?)" + re.escape(self.closing), re.DOTALL)
         self.opening_word, self.closing_word = self.opening.strip(), self.closing.strip()
         self.empty_thought = self.closing if template.kind == "reasoning-close-only" else self.opening + self.closing
         self._around = self._plain_slots()
         self._flags = [1 if options.train_on_prompt else 0, 1]
-
-    def _compile(self, slots: tuple[Slot, ...]) -> list[_Op]:
-        ops = []
-        known = dict(self.ids.tokens)
-        for kind, value in slots:
-            if kind == "text":
-                before, found, after = value.partition("{{content}}")
-                ops.append(_Op(before, after, bool(found), None))
-            elif kind == "token":
-                ops.append(_Op("", "", False, known[value]))
-            elif kind == "id":
-                token_id = self.ids.bos if value == "bos" else self.ids.eos
-                if token_id is not None:
-                    ops.append(_Op("", "", False, token_id))
-        return ops
 
     # --- one record ---------------------------------------------------------------------------------------------------
 
@@ -204,7 +161,7 @@ class Renderer:
         return Rendered(halves, (self._flags * len(texts))[: len(texts)], 255, habits)
 
     def _is_special(self, texts: list[str]) -> bool:
-        if True in [_INDEX in text for text in texts[::2]]:
+        if True in [INDEX in text for text in texts[::2]]:
             return True
         if not self.template.reasoning:
             return False
@@ -215,8 +172,8 @@ class Renderer:
         """Text around the user's words, text around the answer, and whether an empty thought stands before that. None
         where a turn takes more than this to write."""
         options, reasoning = self.options, self.template.reasoning
-        user, answer = self.slots["user"], self.slots["assistant"]
-        if options.kind != "lm" or self.has_index or options.mask_history or len(user) != 1 or len(answer) != 1:
+        user, answer = self.writer.slots["user"], self.writer.slots["assistant"]
+        if options.kind != "lm" or self.writer.has_index or options.mask_history or len(user) != 1 or len(answer) != 1:
             return None
         if reasoning and not options.enable_thinking:  # thoughts are then taken away, or stand in the prompt
             return None
@@ -275,75 +232,6 @@ class Renderer:
             target.append(self.eos)
         return prompt, target, inserted, stripped
 
-    # --- one message --------------------------------------------------------------------------------------------------
-
-    def _half(self, message: Message, text: str, position: int, record: Conversation, notes: list[Note]) -> Half:
-        half: Half = []
-        role = message.role
-        if role == "function":
-            text = self._call_text(message, text, notes)
-        if position == 0:
-            for op in self.prefix:
-                half.append(op.before if op.fixed is None else op.fixed)
-            system = record.system or self.default_system
-            if record.tools is not None:
-                system = (system or "") + self._tool_text(record)
-            elif not system:
-                system = ""
-            if system or record.tools:  # upstream writes the block for an empty list of tools as well
-                if self.template.strip_system:
-                    system = system.lstrip("\n")
-                if self.system_in_user:
-                    first = self.system[0]
-                    text = first.before + system + first.after + text if role == "user" else text
-                else:
-                    self._fill(self.system, system, half)
-        if role == "user" and (self.has_index or (_INDEX in text and not self.system_in_user)):
-            for op in self.slots["user"]:
-                if op.fixed is not None:
-                    half.append(op.fixed)
-                    continue
-                # upstream fills in the number of the turn behind the text, in whose words it then finds it as well
-                filled = op.before + text + op.after if op.has_content else op.before
-                if filled:
-                    half.append(filled.replace(_INDEX, str(position // 2), 1))
-            return half
-        self._fill(self.slots[role], text, half)
-        return half
-
-    @staticmethod
-    def _fill(ops: list[_Op], content: str, half: Half) -> None:
-        for before, after, has_content, fixed in ops:
-            if fixed is not None:
-                half.append(fixed)
-            else:
-                text = before + content + after if has_content else before
-                if text:
-                    half.append(text)
-
-    def _tool_text(self, record: Conversation) -> str:
-        tools = record.tools or ""
-        if self.template.tools_slots and not self.options.tool_format:
-            first = self.template.tools_slots[0].value
-            return first.replace("{{content}}", tools, 1)
-        try:
-            return _tool_prompt(self.tool_prompt, tools, self.options.template_date)
-        except (AttributeError, TypeError, KeyError) as error:
-            raise ToolFormatError("tools.not-a-definition", f"a tool definition cannot be written: {error}") from error
-
-    def _call_text(self, message: Message, text: str, notes: list[Note]) -> str:
-        calls = message.calls
-        if not calls:
-            return text
-        if len(calls) > 1 and not self.calls.parallel:
-            raise ToolFormatError("tools.parallel-calls", "this template's tool format writes one call a turn")
-        if self.defect:
-            notes.append(Note("template.tool-format-defect", message.at, f"upstream's tool format: {self.defect}"))
-        written = self.calls.calls(calls)
-        if text and not message.inline and not text.endswith("\n"):
-            text += "\n"
-        return text + written
-
     # --- thoughts -----------------------------------------------------------------------------------------------------
 
     def _answer_text(self, message: Message, text: str) -> str:
@@ -359,12 +247,6 @@ class Renderer:
         if message.calls:  # upstream looks into the calls as well
             text += json.dumps([call[:2] for call in message.calls], ensure_ascii=False, default=str)
         return self.opening_word in text or self.closing_word in text
-
-
-@functools.lru_cache(maxsize=512)
-def _tool_prompt(form: ToolFormat, tools: str, date: str) -> str:
-    listed: list[dict[str, Any]] = json.loads(tools)
-    return form.prompt(listed, date) if listed else ""
 
 
 @functools.cache

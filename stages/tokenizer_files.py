@@ -159,6 +159,50 @@ class FittedTokenizer:
     specials: tuple[str, ...]
 
 
+class _AddedTokens:
+    """The `added_tokens` of a tokenizer.json, with the ids that the library gives, and those that come to them."""
+
+    def __init__(self, files: TokenizerFiles) -> None:
+        self._folder = files.folder
+        self._numbering = _Ids(files.raw)
+        self.vocabulary = self._numbering.table
+        self.entries: list[dict[str, Any]] = [
+            token | {"id": self.vocabulary[token["content"]]} for token in files.raw.get("added_tokens") or ()
+        ]
+        self._listed = {token["content"] for token in self.entries}
+        self.growth: list[Growth] = []
+
+    def add(self, token: str, special: bool, asked_by: str) -> None:
+        """Lists a token that is not there yet. Raises UsageFault where its id could not be told."""
+        if token in self._listed:
+            return
+        new = token not in self.vocabulary
+        if new and self._numbering.has_holes():  # the library numbers by the vocabulary's size and gives another's away
+            raise UsageFault(
+                f"{self._folder}: {asked_by} adds the token {token!r}, but the ids of this vocabulary have holes, "
+                "so there is no telling which id it would get",
+                hint="put it into tokenizer.json's model vocabulary with a free id, or choose another template",
+            )
+        token_id = self._numbering.add(token)
+        if new:
+            self.growth.append(Growth(token, token_id, asked_by))
+        self._listed.add(token)
+        self.entries.append(
+            {"id": token_id, "content": token, "single_word": False, "lstrip": False, "rstrip": False}
+            | {"normalized": not special, "special": special}
+        )
+
+    def specials(self) -> tuple[str, ...]:
+        """Every token marked special, longest first."""
+        found = (token["content"] for token in self.entries if token["special"])
+        return tuple(sorted(found, key=lambda text: (-len(text), text)))
+
+    def json_text(self, raw: dict[str, Any]) -> str:
+        """tokenizer.json with these tokens; stored limits of the folder must not cut or pad what we encode."""
+        entries = sorted(self.entries, key=lambda token: int(token["id"]))
+        return orjson.dumps({**raw, "added_tokens": entries, "truncation": None, "padding": None}).decode("utf-8")
+
+
 def fit(
     files: TokenizerFiles, template: Template | None, extra_tokens: tuple[tuple[str, bool], ...] = ()
 ) -> FittedTokenizer:
@@ -170,55 +214,15 @@ def fit(
 
     Raises UsageFault when a token is to be appended to a vocabulary whose ids have holes.
     """
-    numbering = _Ids(files.raw)
-    vocabulary = numbering.table
-    entries: list[dict[str, Any]] = [
-        token | {"id": vocabulary[token["content"]]} for token in files.raw.get("added_tokens") or ()
-    ]
-    listed = {token["content"] for token in entries}
-    growth: list[Growth] = []
-
-    def add(token: str, special: bool, asked_by: str) -> None:
-        if token in listed:
-            return
-        new = token not in vocabulary
-        if new and numbering.has_holes():  # the library numbers by the vocabulary's size and gives another's id away
-            raise UsageFault(
-                f"{files.folder}: {asked_by} adds the token {token!r}, but the ids of this vocabulary have holes, "
-                "so there is no telling which id it would get",
-                hint="put it into tokenizer.json's model vocabulary with a free id, or choose another template",
-            )
-        token_id = numbering.add(token)
-        if new:
-            growth.append(Growth(token, token_id, asked_by))
-        listed.add(token)
-        entries.append(
-            {"id": token_id, "content": token, "single_word": False, "lstrip": False, "rstrip": False}
-            | {"normalized": not special, "special": special}
-        )
-
+    added = _AddedTokens(files)
+    vocabulary = added.vocabulary
     for token, special in extra_tokens:
-        add(token, special, "new_special_tokens" if special else "add_tokens")
-    eos = files.special.get("eos")
-    bos = files.special.get("bos")
-    stop_words = template.stop_words if template else ()
+        added.add(token, special, "new_special_tokens" if special else "add_tokens")
     # which marks the tokenizer had before we touch it: a template that brings its own has the wrong tokenizer
     missing_marks = tuple(mark for mark in (template.marks() if template else ()) if mark not in vocabulary)
-    if template and template.replace_eos and stop_words:
-        eos, stop_words = stop_words[0], stop_words[1:]
-        add(eos, True, f"template {template.name}")
-    if eos is None:
-        eos = "<|endoftext|>"
-        add(eos, True, "no eos_token")
-    for word in stop_words:
-        add(word, True, f"template {template.name}" if template else "stop word")
+    eos = _stop_words(added, files.special.get("eos"), template)
+    bos, pad = files.special.get("bos"), files.special.get("pad", eos)
     tokens = template.tokens() if template else ()
-    missing = tuple(token for token in tokens if token not in vocabulary)
-    pad = files.special.get("pad", eos)
-    raw = dict(files.raw)
-    raw["added_tokens"] = sorted(entries, key=lambda token: int(token["id"]))
-    raw["truncation"] = None  # stored limits of the folder must not cut or pad what we encode
-    raw["padding"] = None
     ids = SpecialIds(
         bos=vocabulary.get(bos) if bos else None,
         eos=vocabulary.get(eos),
@@ -226,16 +230,15 @@ def fit(
         bos_text=bos or "",
         tokens=tuple((token, vocabulary[token]) for token in tokens if token in vocabulary),
     )
-    specials = sorted((token["content"] for token in entries if token["special"]), key=lambda text: (-len(text), text))
     return FittedTokenizer(
-        json_text=orjson.dumps(raw).decode("utf-8"),
+        json_text=added.json_text(files.raw),
         ids=ids,
         pad=vocabulary.get(pad) if pad else None,
         size=max(vocabulary.values(), default=-1) + 1,
-        growth=tuple(growth),
-        missing_tokens=missing,
+        growth=tuple(added.growth),
+        missing_tokens=tuple(token for token in tokens if token not in vocabulary),
         missing_marks=missing_marks,
-        specials=tuple(specials),
+        specials=added.specials(),
     )
 
 
@@ -246,3 +249,18 @@ def fitted_tokenizer(
     """A tokenizer folder and what a template makes of it; kept, since the plan and the engine both need it."""
     files = load_tokenizer_files(folder)
     return files, fit(files, None if template == "auto" else load_template(template, compat), extra_tokens)
+
+
+def _stop_words(added: _AddedTokens, eos: str | None, template: Template | None) -> str:
+    """Adds the EOS and the template's stop words; the EOS."""
+    stop_words = template.stop_words if template else ()
+    asked_by = f"template {template.name}" if template else "stop word"
+    if template and template.replace_eos and stop_words:
+        eos, stop_words = stop_words[0], stop_words[1:]
+        added.add(eos, True, asked_by)
+    if eos is None:
+        eos = "<|endoftext|>"
+        added.add(eos, True, "no eos_token")
+    for word in stop_words:
+        added.add(word, True, asked_by)
+    return eos

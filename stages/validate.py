@@ -61,13 +61,12 @@ class RecordValidator:
         policy: Policy,
         special_tokens: tuple[str, ...] = (),
         call_words: CallWords = USUAL_WORDS,
-        tools_written_as: str = "list",
     ) -> None:
         form = FORMATS[format_id]
         self.kind = kind = "pt" if form.family == "pretrain" else kind_of(stage)
         self.policy = policy
         self.digest = 0
-        self._tools_written_as = tools_written_as
+        self._tools_written_as = call_words.tools
         self._problems = mapping_problems(format_id, fields, kind)
         self._checker = compiled(format_id, fields, kind)
         self._valid = self._checker.is_valid

@@ -144,7 +144,8 @@ def write_shard(options: CutOptions, task: ShardTask) -> ShardResult:
                     writer.write_batch(batch)
                     tokens += int(sizes.sum())
                     trained_total += trained
-                    lineage.append(_lineage(first_row, row_sizes, parts, group, starts, sizes, kind))
+                    rows = np.repeat(np.arange(first_row, first_row + len(row_sizes)), row_sizes)
+                    lineage.append(_lineage(rows, starts, sizes, parts, group, kind))
             size, digest = sink.size_bytes, sink.sha256
     finally:
         spools.close()
@@ -288,14 +289,23 @@ def masks(trained: NDArray[np.uint8], counts: NDArray[np.int32], kind: str) -> p
 
 
 def _lineage(
-    first_row: int,
-    row_sizes: NDArray[np.int32],
-    parts: Parts,
-    group: _Group,
+    rows: NDArray[np.int64],
     starts: NDArray[np.int64],
     sizes: NDArray[np.int64],
+    parts: Parts,
+    group: _Group,
     kind: str,
 ) -> pa.RecordBatch:
+    """The lineage of a group's parts.
+
+    Args:
+        rows: Row of each part in its shard (int64, [parts]).
+        starts: Where it begins in its row (int64, [parts]).
+        sizes: Its tokens (int64, [parts]).
+        parts: Where it came from.
+        group: Its halves, before and after the cut.
+        kind: Kind of example, which decides what the usual mask is.
+    """
     half_borders = np.concatenate([[0], np.cumsum(group.counts)]).astype(np.int64)
     after_counts = np.where(group.changed, group.counts, 0)
     after_borders = np.concatenate([[0], np.cumsum(after_counts)]).astype(np.int32)
@@ -303,7 +313,7 @@ def _lineage(
     after = lists(cut_halves, after_borders, there=group.changed)
     return pa.RecordBatch.from_arrays(
         [
-            ints(np.repeat(np.arange(first_row, first_row + len(row_sizes)), row_sizes)),
+            ints(rows),
             ints(starts),
             ints(sizes),
             ints(parts.source),

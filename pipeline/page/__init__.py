@@ -1,7 +1,7 @@
 """The page of `prep report`: one HTML file that shows an output whole and asks for nothing from anywhere.
 
-samples   which rows the viewer holds           sections  the parts of the page, each a function to markup
-charts    bars and curves as SVG                markup    escaping, tables: the only place where text becomes HTML
+samples   which rows the viewer holds          sections  the parts of the page, each a function to plain values
+charts    the geometry of bars and curves      templates/  the markup: page.html, and a file for each part
 page.css, page.js   inlined; the policy in the head allows these two by their hash and nothing else
 """
 

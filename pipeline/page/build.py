@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
+from jinja2 import Template
+from markupsafe import Markup
 
 from stages.shards import Shards, each_lineage
 from stages.tokentext import TokenTexts
 
 from ..history import load_history
 from ..lengths import statistics
-from ..recipe import rebuild_command
+from ..reports.markup import page_environment
 from ..select import read_report
 from ..view import Viewer
 from . import sections
-from .markup import embedded, note, number, safe, section
-from .samples import as_documents, choose
+from .charts import bar_width
+from .samples import as_documents, choose, embedded
 
 MOST_BYTES = 5_000_000
 SAMPLE_BYTES = 2_400_000  # of the viewer's rows
-MANIFEST_CHARACTERS = 200_000
-PARTS = (
+LONGEST_TEXT = 300  # characters of one value; a page of a million findings must stay small
+PARTS = (  # id of a part, which is its template's name, and its title
     ("ledger", "Ledger"), ("findings", "Findings"), ("lengths", "Lengths"), ("cutoffs", "Cutoff"),
     ("mixture", "Mixture"), ("packing", "Packing"), ("template", "Template proof"), ("samples-part", "Samples"),
     ("lineage", "Lineage"), ("manifest", "Manifest"),
@@ -47,23 +49,25 @@ def report_page(shards: Shards, texts: TokenTexts | None, name: str) -> Page:
     manifest, report = shards.manifest, read_report(shards)
     stats = statistics(load_history(shards))
     samples = as_documents(Viewer(shards, texts), choose(shards, report["counts"]), SAMPLE_BYTES) if texts else []
-    body = [
-        sections.overview(manifest),
-        sections.ledger(manifest),
-        sections.findings(manifest, report),
-        sections.lengths(stats),
-        sections.cutoffs(stats),
-        sections.mixture(manifest),
-        sections.packing(manifest, _fills(shards)),
-        sections.proof(manifest),
-        _viewer(bool(samples)),
-        sections.lineage(manifest),
-        _manifest(manifest),
-    ]
-    page = _document(name, manifest, "".join(body), samples)
+    figures = {
+        "about": sections.about(manifest),
+        "overview": sections.overview(manifest),
+        "ledger": sections.ledger(manifest),
+        "findings": sections.findings(manifest, report),
+        "lengths": sections.lengths(stats),
+        "cutoffs": sections.cutoffs(stats),
+        "mixture": sections.mixture(manifest),
+        "packing": sections.packing(manifest, _fills(shards)),
+        "proof": sections.proof(manifest),
+        "filled": bool(samples),
+        "lineage": sections.lineage(manifest),
+        "manifest": sections.manifest_text(manifest),
+    }
+    template = _template()
+    page = _rendered(template, name, figures, samples)
     while len(page.encode("utf-8")) > MOST_BYTES and samples:
         samples = samples[: len(samples) // 2]
-        page = _document(name, manifest, "".join(body), samples)
+        page = _rendered(template, name, figures, samples)
     return Page(page, len(samples))
 
 
@@ -81,71 +85,18 @@ def _fills(shards: Shards) -> list[list[int]]:
     return [[at * 10, at * 10 + 10, int(counts[at])] for at in range(first, 10)]
 
 
-def _viewer(filled: bool) -> str:
-    if not filled:
-        text = note(
-            "The tokenizer was not found, so tokens have no text here: <code>prep report OUT --tokenizer DIR</code>."
-        )
-        return section("samples-part", "Samples", text)
-    return section(
-        "samples-part",
-        "Samples",
-        '<p><span class="key on">trained</span> tokens carry a loss, <span class="key off">masked</span> ones are '
-        'context; <span class="key stop">outlined</span> is an end mark. ⏎ is a line break, ◌ a part of a letter, a '
-        "backslash with digits a hidden character. The arrow keys ← and → step through.</p>"
-        "<noscript><p>This part needs JavaScript; <code>prep inspect OUT</code> shows the same.</p></noscript>"
-        '<div id="viewer" hidden><div class="controls" role="group" aria-label="samples">'
-        '<button id="back" type="button">← previous</button><select id="pick" aria-label="sample"></select>'
-        '<button id="next" type="button">next →</button>'
-        '<label><input id="borders" type="checkbox" checked> token borders</label>'
-        '<label><input id="ids" type="checkbox"> ids</label></div>'
-        '<p id="place" aria-live="polite"></p><div id="stage"></div></div>',
-    )
+def _template() -> Template:
+    environment = page_environment(__package__ or "", LONGEST_TEXT)
+    environment.filters["bar_width"] = bar_width
+    return environment.get_template("page.html")
 
 
-def _manifest(manifest: Any) -> str:
-    text = json.dumps(manifest, ensure_ascii=True, indent=1, sort_keys=True)
-    if len(text) > MANIFEST_CHARACTERS:
-        slim = {key: value for key, value in manifest.items() if key not in ("inputs", "splits", "files")}
-        text = json.dumps(slim, ensure_ascii=True, indent=1, sort_keys=True)[:MANIFEST_CHARACTERS]
-        text += "\n(inputs, splits and files left out here: see manifest.json)"
-    run = manifest.get("run", {})
-    made = f"Finished {safe(run.get('finished', ''))}, prep {safe(run.get('versions', {}).get('prep-llm', ''))}. "
-    body = f"<p>{made}Made again, to the byte, by:</p><pre>{_lines(rebuild_command(manifest)[:4000])}</pre>"
-    body += f"<details><summary>manifest.json</summary><pre>{_lines(text)}</pre></details>"
-    return section("manifest", "Manifest", body)
-
-
-def _lines(text: str) -> str:
-    return "\n".join(safe(line) for line in text.splitlines())
-
-
-def _document(name: str, manifest: Any, body: str, samples: list[dict[str, Any]]) -> str:
+def _rendered(template: Template, name: str, figures: Mapping[str, Any], samples: list[dict[str, Any]]) -> str:
     style, script = _asset("page.css"), _asset("page.js")
-    policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    packed = "packed" if manifest["packed"] else "one example a row"
-    about = (
-        f"{safe(manifest['stage'])}, {packed}, template {safe(manifest['template']['name'])}, "
-        f"cutoff_len {number(manifest['cutoff_len'])}, key {safe(manifest['key'][:16])}"
-    )
-    links = "".join(f'<li><a href="#{anchor}">{title}</a></li>' for anchor, title in PARTS)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="referrer" content="no-referrer"><meta name="robots" content="noindex">'
-        '<link rel="icon" href="data:,">'
-        f"<title>prep report: {safe(name)}</title><style>{style}</style></head><body>"
-        '<a class="skip" href="#ledger">skip to the figures</a>'
-        f'<header><h1>{safe(name)}</h1><p class="dim">{about}</p></header>'
-        f'<nav aria-label="parts of this page"><ul>{links}</ul></nav><main>{body}</main>'
-        "<footer>Made by <code>prep report</code>. This page loads nothing; figures are those of manifest.json and "
-        "report.json.</footer>"
-        f'<script type="application/json" id="samples">{embedded(samples)}</script>'
-        f"<script>{script}</script></body></html>\n"
+    # markup, not text: two files of our own, and JSON that cannot end its element
+    inlined = {"style": Markup(style), "script": Markup(script), "samples": Markup(embedded(samples))}  # noqa: S704
+    return template.render(
+        figures, name=name, parts=PARTS, style_hash=_hash(style), script_hash=_hash(script), **inlined
     )
 
 

@@ -6,6 +6,7 @@ named by findings. Long turns keep their beginning and end; the whole stays unde
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +16,6 @@ from stages.shards import Shards
 from ..select import Pick, by_rule, worst
 from ..view import Example, Stretch, View, Viewer
 from ..viewtext import drawn
-from .markup import embedded
 
 ROWS = 20
 HEAD_TOKENS, TAIL_TOKENS = 180, 50
@@ -120,3 +120,9 @@ def _tokens(stretch: Stretch, view: View, viewer: Viewer) -> Iterator[Any]:
         elif number in view.stops:
             token.append(1)
         yield token
+
+
+def embedded(document: Any) -> str:
+    """JSON for a script element: ASCII, and nothing in it can end the element or begin a comment."""
+    text = json.dumps(document, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e").replace("\x7f", "\\u007f")

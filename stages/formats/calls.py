@@ -28,10 +28,12 @@ _ANY_THOUGHT = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
 
 
 class CallWords(NamedTuple):
-    """The words that a template writes before and after a thought, and before and after a call."""
+    """How a template writes calls: the words before and after a thought, and before and after a call; tools: what a
+    record's tools may be (see stages.toolrules.parse_tools)."""
 
     thought: tuple[str, str] = ("<think>\n", "\n</think>\n\n")
     call: tuple[str, str] = ("<tool_call>", "</tool_call>")
+    tools: str = "list"
 
 
 USUAL_WORDS = CallWords()

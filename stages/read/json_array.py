@@ -22,14 +22,12 @@ from stages.findings import Note
 from .chunks import Chunk, Limits
 from .lines import too_long
 from .spans import SpanChunks
-from .structure import structure
+from .structure import SMALL_WINDOW, RecordStarts, is_whole, structure
 
-_FIRST_KEY = re.compile(rb'\{\s*("(?:[^"\\]|\\.){0,200}")\s*:')
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|,|[^\s,"]+|"')
 # what follows a value, as far as it tells: the group is ":" when the value was closed too early, inside an object
 _NEXT = re.compile(rb'\s*(?:[^,\s]|,\s*(?:[^"\s]|"(?:[^"\\]|\\.)*"\s*(\S)))')
 _WHITE = b" \t\r\n"
-_SMALL = 1 << 16  # window after a broken record: the next one may be near
 _SEPARATOR = Note("json.separator", "", "the comma between this value and the one before is missing or doubled")
 _AFTER = Note("json.after-array", "", "the array ended before this")
 
@@ -52,8 +50,7 @@ class ArrayScanner:
         self._ended = False  # the source has no more
         self._due = False  # a comma must stand before the next value
         self._step = 1 << 30  # how much of the window is looked at
-        self._keys: set[bytes] = set()
-        self._indents: set[bytes | None] = set()  # None: not first on its line
+        self._starts = RecordStarts()
 
     @property
     def records(self) -> int:
@@ -129,7 +126,8 @@ class ArrayScanner:
             found = found._replace(broken_at=pairs[-1][0], closed_at=-1, open_at=-1)
         elif pending >= 0:
             found = found._replace(closed_at=-1, broken_at=-1, open_at=pending)
-        self._learn(view, spans)
+        for start in spans[: 2 * 8 : 2]:
+            self._starts.learn(view, start, first=not self._due)
         stop = found.closed_at if found.closed_at >= 0 else found.broken_at
         if found.closed_at < 0 and found.broken_at < 0:
             rest = view[seen : found.open_at if found.open_at >= 0 else None]
@@ -221,28 +219,12 @@ class ArrayScanner:
 
     # --- after something broken ---------------------------------------------------------------------------------------
 
-    def _learn(self, view: bytes, spans: list[int]) -> None:
-        """Remembers how records start: their first key, and the white space before them on their line."""
-        for start in spans[: 2 * 8 : 2]:
-            self._learn_one(view, start)
-
-    def _learn_one(self, view: bytes, start: int) -> None:
-        key = _FIRST_KEY.match(view, start)
-        if key and len(self._keys) < 16:
-            self._keys.add(key.group(1))
-        line_start = view.rfind(b"\n", 0, start) + 1
-        before = view[line_start:start]
-        if line_start and not before.strip(_WHITE):
-            self._indents.add(before)
-        elif self._due or before.strip(_WHITE):  # the very first record may share its line with the bracket
-            self._indents.add(None)
-
     def _resync(self, note: Note | None = None) -> Generator[Chunk, None, bool]:
         """The window starts at something broken: gives it out as rejected records and moves to the next good place."""
         lead = len(self._window) - len(self._window.lstrip(_WHITE + b","))
         yield from self._hand_on(lead, [], [])
-        self._learn_one(self._window, 0)
-        pattern = self._pattern()
+        self._starts.learn(self._window, 0, first=not self._due)
+        pattern = self._starts.pattern()
         search = 1
         long_from = -1
         long_line = 0
@@ -262,7 +244,7 @@ class ArrayScanner:
                 self._skip(keep_from)
                 search = max(1, search - keep_from)
             self._more()
-        self._step = _SMALL
+        self._step = SMALL_WINDOW
         if long_from >= 0:
             end = self._at + good
             yield from self.chunks.oversized(
@@ -274,18 +256,12 @@ class ArrayScanner:
         self._due = False  # the comma, if any, went with the broken record
         return self._ended and not self._window
 
-    def _pattern(self) -> re.Pattern[bytes]:
-        keys = b"|".join(re.escape(key) for key in sorted(self._keys)) or rb'"[^"\\\n]{1,80}"'
-        indent = next(iter(self._indents)) if len(self._indents) == 1 else None
-        before = b"" if indent is None else rb"(?<=\n" + re.escape(indent) + b")"
-        return re.compile(before + rb"\{\s*(?:" + keys + rb")\s*:")
-
     def _next_good(self, pattern: re.Pattern[bytes], search: int) -> tuple[int, int]:
         """(place of the next record that is whole, or -1; where to go on searching once there are more bytes)."""
         window = self._window
         while (found := pattern.search(window, search)) is not None:
             place = found.start()
-            verdict = self._is_whole(place)
+            verdict = is_whole(window, place, self._closer, ended=self._ended, longest=self.limits.line_bytes)
             if verdict is None:
                 return -1, place
             if verdict:
@@ -293,34 +269,14 @@ class ArrayScanner:
             search = place + 1
         return -1, max(search, len(window) - 1024)  # a start may lie across the window's end
 
-    def _is_whole(self, place: int) -> bool | None:
-        """Whether a whole value starts there, with a comma or the end behind it; None: more bytes would tell."""
-        size = _SMALL
-        while True:
-            view = self._window[place : place + size]
-            found = structure(view, closer=self._closer)
-            if found.ends.size and found.starts[0] == 0:
-                end = place + int(found.ends[0])
-                rest = self._window[end : end + 4096].lstrip(_WHITE)
-                if rest or self._ended:
-                    return rest[:1] in ((b"", b"{") if self._free else (b",", b"]"))
-                return None
-            if found.broken_at >= 0 or found.closed_at >= 0:
-                return False
-            if len(view) < size:
-                return False if self._ended or len(view) > self.limits.line_bytes else None
-            size *= 8
-
     def _give_broken(self, good: int, note: Note | None) -> Iterator[Chunk]:
         """Everything before `good`, as one record or, where a record boundary is plain to see, as several."""
         region = self._window[:good]
         spans: list[int] = []
         start = 0
-        if self._keys and not self._free:
-            keys = b"|".join(re.escape(key) for key in sorted(self._keys))
-            for joint in re.finditer(rb"(?<=\})\s*,\s*(?=\{\s*(?:" + keys + rb")\s*:)", region):
-                spans += (start, joint.start())
-                start = joint.end()
+        for joint in () if self._free else self._starts.joints(region):
+            spans += (start, joint.start())
+            start = joint.end()
         end = len(region.rstrip(_WHITE + b","))
         if end > start:
             spans += (start, end)

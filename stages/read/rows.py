@@ -44,20 +44,17 @@ def row_chunks(path: str, rows: Iterable[Row], limits: Limits, kind: str = "rows
         size += len(row.data) + 1
         count += 1
         if size >= limits.chunk_bytes:
-            yield _chunk(path, kind, index, first, parts, places, marks, row.byte_end)
+            yield _filled(Chunk(path, index, kind, 0, row.byte_end, 0, first, count), parts, places, marks)
             index, first, count, size = index + 1, first + count, 0, 0
             parts, places, marks = [], array("q"), []
     if count:
-        yield _chunk(path, kind, index, first, parts, places, marks, row.byte_end)
+        yield _filled(Chunk(path, index, kind, 0, row.byte_end, 0, first, count), parts, places, marks)
 
 
-def _chunk(
-    path: str, kind: str, index: int, first: int, parts: list[bytes], places: array[int],
-    marks: list[tuple[int, Note]], end: int,
-) -> Chunk:  # fmt: skip
+def _filled(frame: Chunk, parts: list[bytes], places: array[int], marks: list[tuple[int, Note]]) -> Chunk:
+    """The chunk with its rows, and with the place of the first one."""
     data = b"\n".join(parts)
-    start, line = places[3], places[2]
-    return Chunk(path, index, kind, start, end, line, first, len(parts), data, places.tobytes(), tuple(marks))
+    return frame._replace(start=places[3], first_line=places[2], data=data, spans=places.tobytes(), marks=tuple(marks))
 
 
 def row_records(data: bytes, chunk: Chunk) -> list[Record]:

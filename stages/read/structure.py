@@ -11,11 +11,16 @@ bracket closes which, and that a bracket inside an object stands behind a colon.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+SMALL_WINDOW = 1 << 16  # after a broken record: the next one may be near
+_FIRST_KEY = re.compile(rb'\{\s*("(?:[^"\\]|\\.){0,200}")\s*:')
+_MOST_KEYS = 16
 _WHITE = b" \t\r\n"
 _LEVELS_CHECKED = 6  # a missing bracket shifts every bracket outside it, so the outer levels show it
 
@@ -159,3 +164,65 @@ def _without_colon(data: NDArray[np.uint8], places: NDArray[np.int64]) -> int:
     before = _last_unlike(data, places - 1, _IS_WHITE)
     wrong = places[(before < 0) | (data[np.maximum(before, 0)] != 0x3A)]
     return int(wrong[0]) if wrong.size else -1
+
+
+def is_whole(window: bytes, place: int, closer: bytes, *, ended: bool, longest: int) -> bool | None:
+    """Whether a whole value starts at `place`, with what may follow a value behind it; None: more bytes would tell.
+
+    Args:
+        window: Bytes of the file.
+        place: Offset in the window where a value seems to start.
+        closer: The bracket that ends the enclosing array; b"" when the values stand free.
+        ended: Whether the file ends with the window.
+        longest: Bytes that a value may have.
+    """
+    size = SMALL_WINDOW
+    while True:
+        view = window[place : place + size]
+        found = structure(view, closer=closer)
+        if found.ends.size and found.starts[0] == 0:
+            end = place + int(found.ends[0])
+            rest = window[end : end + 4096].lstrip(_WHITE)
+            if rest or ended:
+                return rest[:1] in ((b",", closer) if closer else (b"", b"{"))
+            return None
+        if found.broken_at >= 0 or found.closed_at >= 0:
+            return False
+        if len(view) < size:
+            return False if ended or len(view) > longest else None
+        size *= 8
+
+
+class RecordStarts:
+    """How the records of a file start, learned on the way: their first keys, and the white space before them."""
+
+    def __init__(self) -> None:
+        self._keys: set[bytes] = set()
+        self._indents: set[bytes | None] = set()  # None: not first on its line
+
+    def learn(self, view: bytes, start: int, *, first: bool) -> None:
+        """Remembers the record at `start`. first: the file's very first one may share its line with the bracket."""
+        key = _FIRST_KEY.match(view, start)
+        if key and len(self._keys) < _MOST_KEYS:
+            self._keys.add(key.group(1))
+        line_start = view.rfind(b"\n", 0, start) + 1
+        before = view[line_start:start]
+        if line_start and not before.strip(_WHITE):
+            self._indents.add(before)
+        elif not first or before.strip(_WHITE):
+            self._indents.add(None)
+
+    def pattern(self) -> re.Pattern[bytes]:
+        """Where a record seems to start."""
+        keys = self._alternatives() or rb'"[^"\\\n]{1,80}"'
+        indent = next(iter(self._indents)) if len(self._indents) == 1 else None
+        before = b"" if indent is None else rb"(?<=\n" + re.escape(indent) + b")"
+        return re.compile(before + rb"\{\s*(?:" + keys + rb")\s*:")
+
+    def joints(self, region: bytes) -> Iterator[re.Match[bytes]]:
+        """The commas in a broken region that stand between two records, as far as it is plain to see."""
+        keys = self._alternatives()
+        return re.finditer(rb"(?<=\})\s*,\s*(?=\{\s*(?:" + keys + rb")\s*:)", region) if keys else iter(())
+
+    def _alternatives(self) -> bytes:
+        return b"|".join(re.escape(key) for key in sorted(self._keys))

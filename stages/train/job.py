@@ -160,7 +160,6 @@ class TrainJob:
             return self.preference.loss
         return self.stage
 
-
     def flag(self, key: str) -> bool:
         """Whether a switch among the arguments is on."""
         return bool(self.arguments.get(key))

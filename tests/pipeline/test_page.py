@@ -16,8 +16,8 @@ import pytest
 from pipeline.cli import run as main
 from pipeline.config import load_config
 from pipeline.page import MOST_BYTES, report_page
-from pipeline.page.charts import bar, curve
-from pipeline.page.markup import embedded, safe, share
+from pipeline.page.charts import bar_width, curve
+from pipeline.page.samples import embedded
 from pipeline.prepare import prepare
 from pipeline.target import open_shards
 from stages.findings import clean
@@ -230,15 +230,13 @@ def test_the_verb_writes_a_file_or_says_why_not(demo: Shards, tmp_path: Path) ->
     assert "--tokenizer DIR" in page.html
 
 
-def test_helpers_escape_and_bound() -> None:
-    """Texts are cut, cleaned and escaped; JSON cannot end its element; shares and bars are never rounded up to all."""
-    assert safe("<b>\x1b\u202e" + "x" * 400) == "&lt;b&gt;\\x1b\\u202e" + safe("x" * 400)[: 300 - 14] + "…"
+def test_helpers_are_bounded() -> None:
+    """JSON cannot end its element; what is there has a bar; a curve needs two points."""
     assert "<" not in embedded(["</script><!--"])
     assert json.loads(embedded(["</script>&\x7f"])) == ["</script>&\x7f"]
-    assert share(99_999_999, 100_000_000).startswith("99.99")
-    assert share(0, 0) == "–"
-    assert 'width="0.40"' in bar(1, 10**9)
-    assert curve([(512, 0.5)], 512, "x") == ""
+    assert bar_width(1, 10**9) == 0.4
+    assert bar_width(0, 10**9) == bar_width(0, 0) == 0
+    assert curve([(512, 0.5)], 512, "x") is None
 
 
 def document(shards: Shards) -> dict[str, Any]:

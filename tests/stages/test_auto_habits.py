@@ -8,8 +8,9 @@ import orjson
 import pytest
 
 from stages.auto_files import AutoTemplate
-from stages.auto_habits import Ending, Habits, learn
+from stages.auto_habits import Habits, learn
 from stages.auto_messages import Dialect
+from stages.auto_probes import Ending
 from stages.jinja_wall import Program, Wall
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from stages.auto_habits import Ending, Habits
+from stages.auto_habits import Habits
 from stages.auto_messages import Dialect, Prepared, prepare
+from stages.auto_probes import Ending
 from stages.auto_spans import Turn, by_marks, by_prefix
 from stages.conversation import Conversation, Message
 from stages.jinja_wall import Outcome

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from registry.datasets import Fields
 from registry.errors import UsageFault
 from registry.rules import Policy, rules
-from stages.convert import Converter, convert
+from stages.convert import Converter
 from stages.convert_chunk import ConvertSpec, ConvertTask, State, run
 from stages.findings import Note
 from stages.formats import FORMATS
@@ -34,6 +34,15 @@ RENAMED = {
     "content_tag": "says", "user_tag": "U", "assistant_tag": "A", "observation_tag": "R", "function_tag": "F",
     "system_tag": "S",
 }  # fmt: skip
+
+
+def convert(
+    record: dict[str, Any], from_id: str, from_fields: Fields, to_id: str, to_fields: Fields,
+    losses: list[Loss], notes: list[Note] | None = None,
+) -> dict[str, Any] | None:  # fmt: skip
+    """One record of one format as a record of another one."""
+    converter = Converter(from_id, from_fields, to_id, to_fields)
+    return converter.convert(record, losses, [] if notes is None else notes)
 
 
 def renamed(fields: Fields) -> Fields:

@@ -21,6 +21,7 @@ from stages.autotemplate import AutoTemplate
 from stages.encode import encode
 from stages.findings import Note
 from stages.formats import FORMATS
+from stages.formats.calls import CallWords
 from stages.render import Renderer, RenderOptions
 from stages.segments import Rendered
 from stages.tokenize import ReferenceEncoder
@@ -94,7 +95,7 @@ def writer(name: str, tool_format: str | None) -> tuple[RecordValidator, Rendere
     made = fit(FILES, template)
     form = FORMATS["sharegpt"]
     validator = RecordValidator(
-        form.id, form.default_fields, "sft", LENIENT, tools_written_as=tools_written_as(template, tool_format)
+        form.id, form.default_fields, "sft", LENIENT, (), CallWords(tools=tools_written_as(template, tool_format))
     )
     return (
         validator,

@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.config import load_config
 from pipeline.prepare import prepare
 from pipeline.target import open_shards
 from registry.errors import DataFault, UsageFault
-from stages.shards import Lists, Shards, each_lineage, filled
-from stages.write import masks, usual_mask
+from stages.shards import Shards, each_lineage
+from stages.write import masks
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "fixtures" / "demo"
@@ -108,21 +106,6 @@ def test_lineage_is_small() -> None:
     column = masks(np.tile(np.array([0, 1], dtype=np.uint8), 4000), counts, "lm")
     assert column.null_count == 4000
     assert len(column.values) == 0
-
-
-@given(
-    st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=6), max_size=30), st.sampled_from(["lm", "pref", "pt"])
-)
-def test_masks_survive_their_column(flags: list[list[int]], kind: str) -> None:
-    """What is null in the file is the usual mask; everything else is kept as it was."""
-    counts = np.array([len(one) for one in flags], dtype=np.int32)
-    trained = np.array([flag for one in flags for flag in one], dtype=np.uint8)
-    like = Lists(trained, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
-    column = pa.table({"trained": masks(trained, counts, kind)})
-    back, there = filled(column, "trained", usual_mask(counts, kind), like)
-    assert back.values.tolist() == trained.tolist()
-    usual = [usual_mask(np.array([len(one)]), kind).tolist() == one for one in flags]
-    assert there.tolist() == [not same for same in usual]
 
 
 def test_what_is_not_there_is_named(shards: Shards) -> None:

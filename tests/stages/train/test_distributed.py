@@ -139,9 +139,7 @@ def test_two_processes_have_the_losses_of_one(
     if mode != "z3":  # the engine's way of loading weights in pieces outlives the run
         predict(predict_job(answers(tiny_model, tmp_path / "one"), folders["prompts"]), lambda _: None)
         paths.append(tmp_path / "predict.json")
-        paths[-1].write_text(
-            to_json(predict_job(answers(tiny_model, tmp_path / "two"), folders["prompts"]))
-        )
+        paths[-1].write_text(to_json(predict_job(answers(tiny_model, tmp_path / "two"), folders["prompts"])))
     argv = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
     argv += [str(Path(__file__).with_name("several_jobs.py")), *map(str, paths)]
     said: list[str] = []
