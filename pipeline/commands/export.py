@@ -74,6 +74,6 @@ def export_job(config: Config) -> ExportJob:
         device=str(config.values["export_device"]),
         dtype=draft.generation.dtype,
         reward=config.values["stage"] == "rm",
-        hub_repository=config.text("export_hub_model_id") or "",
+        hub_repository=config.text("export_hub_model_id"),
         chat=chat,
     )

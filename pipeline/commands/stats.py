@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from stages.findings import as_json
 
 from .common import PASS_ON
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 
 @click.command("stats", context_settings=PASS_ON)
@@ -54,15 +59,21 @@ def command(
     with opened(target, say, command) as found:
         pace = None
         if tokens_per_s is not None:
-            values = found.config.values if found.config else {}
-            rows = int(str(values.get("per_device_train_batch_size") or 1)) * int(
-                str(values.get("gradient_accumulation_steps") or 1)
-            )
-            passes = epochs or float(str(values.get("num_train_epochs") or 1))
-            pace = Pace(tokens_per_s, gpus, passes, batch or (rows * gpus if found.config else 1))
+            epochs_set, batch_set = _of_config(found.config, gpus)
+            pace = Pace(tokens_per_s, gpus, epochs or epochs_set, batch or batch_set)
         document = statistics(load_history(found.shards), pace=pace, cutoffs=cutoffs or CUTOFFS)
         if wanted_json:
             click.echo(as_json({"target": found.name} | document))
         else:
             click.echo(stats_text(document, found.name))
     return 0
+
+
+def _of_config(config: Config | None, gpus: int) -> tuple[float, int]:
+    """Passes over the data and rows of a step as the configuration has them; one of each without one."""
+    if config is None:
+        return 1.0, 1
+    epochs = config.number("num_train_epochs")
+    rows, steps = config.whole("per_device_train_batch_size"), config.whole("gradient_accumulation_steps")
+    assert epochs is not None and rows is not None and steps is not None
+    return epochs if epochs > 0 else 1.0, rows * steps * gpus

@@ -65,7 +65,7 @@ def _after(config: Config, say: Say, *, as_json: bool) -> int:
         if code:
             return code
     if as_json:
-        results = Path(config.text("output_dir") or "") / "all_results.json"
+        results = Path(str(config.get("output_dir"))) / "all_results.json"
         metrics: Mapping[str, object] = json.loads(results.read_text("utf-8")) if results.exists() else {}
         click.echo(json.dumps(metrics, indent=1, sort_keys=True))
     return 0

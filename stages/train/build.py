@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from registry.errors import MachineFault, UsageFault
 from . import data, distributed, machine
 from .callbacks import Checkpoint, Log, Preemption
 from .guards import prove
-from .parts import Parts
+from .parts import Parts, builder
 from .setup import Plan, Setup
 from .tokenizer import load_tokenizer
 from .tuning import START_FOLDER, adapt, keep_start, moves_base
@@ -30,7 +29,7 @@ def build_trainer(setup: Setup, plan: Plan) -> tuple[Any, Preemption]:
     import transformers
 
     job = setup.job
-    method = importlib.import_module(f"{__package__}.{job.method}")
+    build = builder(job.method)
     stop, save = Preemption(), Checkpoint(setup.output, plan.mark)
     callbacks: list[Any] = [Log(setup.output, setup.say), save, stop]
     if job.run.early_stopping_steps:
@@ -51,7 +50,7 @@ def build_trainer(setup: Setup, plan: Plan) -> tuple[Any, Preemption]:
         reference=loaded.reference,
         callbacks=callbacks,
     )
-    trainer = watch_rows(method.build(parts), job, setup.shout)
+    trainer = watch_rows(build(parts), job, setup.shout)
     del arguments
     trainer.remove_callback(transformers.PrinterCallback)
     save.trainer = trainer

@@ -35,7 +35,7 @@ class ExportJob:
     device: str = "cpu"
     dtype: str = "auto"
     reward: bool = False
-    hub_repository: str = ""
+    hub_repository: str | None = None
     chat: Mapping[str, Any] = field(default_factory=dict)
 
 

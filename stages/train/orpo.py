@@ -16,7 +16,7 @@ class OrpoTrainer(Watched, ORPOTrainer):  # type: ignore[misc]  # TRL ships no t
     """ORPOTrainer with row numbers."""
 
 
-def config(parts: Parts) -> Any:
+def orpo_config(parts: Parts) -> Any:
     """ORPOConfig with every field of its own set."""
     preference = parts.job.preference
     return ORPOConfig(
@@ -34,11 +34,11 @@ def config(parts: Parts) -> Any:
     )
 
 
-def build(parts: Parts) -> Any:
+def build_orpo(parts: Parts) -> Any:
     """The trainer, ready to train."""
     trainer = OrpoTrainer(
         model=parts.model,
-        args=config(parts),
+        args=orpo_config(parts),
         data_collator=PairCollator(parts.tokenizer.pad_token_id),
         train_dataset=mapped(parts.train),
         eval_dataset=mapped(parts.evaluation),

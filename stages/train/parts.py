@@ -1,12 +1,30 @@
-"""What an adapter module gets to build its trainer from."""
+"""The training methods, and what each gets to build its trainer from."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .job import TrainJob
+
+# method -> module beside this one, imported when a run needs it (TRL is slow), and its function that makes the trainer
+METHODS = {
+    "sft": ("sft", "build"),
+    "dpo": ("dpo", "build"),
+    "kto": ("kto", "build"),
+    "rm": ("rm", "build"),
+    "orpo": ("orpo", "build_orpo"),
+    "simpo": ("simpo", "build_simpo"),
+}
+
+
+def builder(method: str) -> Callable[[Parts], Any]:
+    """The function that makes a method's trainer, ready to train."""
+    module, name = METHODS[method]
+    build: Callable[[Parts], Any] = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+    return build
 
 
 @dataclass(frozen=True)

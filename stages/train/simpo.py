@@ -16,7 +16,7 @@ class SimpoTrainer(Watched, CPOTrainer):  # type: ignore[misc]  # TRL ships no t
     """CPOTrainer with row numbers."""
 
 
-def config(parts: Parts) -> Any:
+def simpo_config(parts: Parts) -> Any:
     """CPOConfig with every field of its own set."""
     preference = parts.job.preference
     return CPOConfig(
@@ -38,11 +38,11 @@ def config(parts: Parts) -> Any:
     )
 
 
-def build(parts: Parts) -> Any:
+def build_simpo(parts: Parts) -> Any:
     """The trainer, ready to train."""
     trainer = SimpoTrainer(
         model=parts.model,
-        args=config(parts),
+        args=simpo_config(parts),
         data_collator=PairCollator(parts.tokenizer.pad_token_id),
         train_dataset=mapped(parts.train),
         eval_dataset=mapped(parts.evaluation),

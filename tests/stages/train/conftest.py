@@ -191,6 +191,7 @@ def run_job(tiny_model: Path) -> Callable[..., tuple[dict[str, Any], list[str]]]
         values: dict[str, object] = {
             "model_name_or_path": str(tiny_model),
             "output_dir": str(output),
+            "do_train": True,
             "finetuning_type": "full",
             "per_device_train_batch_size": 4,
             "learning_rate": 3e-3,

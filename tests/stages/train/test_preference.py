@@ -223,8 +223,14 @@ def test_every_field_of_trls_configurations_is_set_by_us() -> None:
     from stages.train import dpo, kto, orpo, rm, simpo
     from stages.train.arguments import transformers_defaults
 
-    kinds = {dpo: DPOConfig, kto: KTOConfig, rm: RewardConfig, orpo: ORPOConfig, simpo: CPOConfig}
-    for module, kind in kinds.items():
-        source = inspect.getsource(module.config)
+    kinds = {
+        dpo.config: DPOConfig,
+        kto.config: KTOConfig,
+        rm.config: RewardConfig,
+        orpo.orpo_config: ORPOConfig,
+        simpo.simpo_config: CPOConfig,
+    }
+    for make_config, kind in kinds.items():
+        source = inspect.getsource(make_config)
         own = {field.name for field in dataclasses.fields(kind) if field.init} - set(transformers_defaults())
-        assert [name for name in sorted(own) if f"{name}=" not in source] == [], module.__name__
+        assert [name for name in sorted(own) if f"{name}=" not in source] == [], kind.__name__
