@@ -17,7 +17,7 @@ from stages.files import create
 from stages.findings import clean
 from stages.formats.losses import LOSSES
 
-from .convert import Conversion, Converted
+from .convert_types import Conversion, Converted
 
 SCHEMA_VERSION = 1
 FIELDS_SHOWN = 12

@@ -82,9 +82,8 @@ def check_records(
         checker: The checks of every data set.
         task: Which source the records are of, and how many of them are taken.
         chunk: The chunk with its bytes.
-        render: Called as render(conversation, notes); may add a note that says what the template refuses.
-        plain: Called as plain(texts, has_system) for a record that the fast path proves clean; without it, `render`
-            takes every record.
+        render: May add a note that says what the template refuses.
+        plain: Renders a record that the fast path proves clean; without it, `render` takes every record.
 
     Returns:
         The tally, the kept records that were rendered (none without `render`), and the set-level state.
@@ -122,9 +121,7 @@ def check_records(
         notes: list[Note] = list(marks)
         value = parse(data, notes, value)
         conversation = check(value, notes) if value is not UNPARSED else None
-        rendered = None
-        if conversation is not None and render is not None:
-            rendered = render(conversation, notes)
+        rendered = render(conversation, notes) if conversation is not None and render is not None else None
         failed = conversation is None or (render is not None and rendered is None)
         look(value, notes, line, number)
         if (notes or failed) and tally.judge(record, notes, must_reject=failed):

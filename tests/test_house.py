@@ -71,6 +71,15 @@ def test_validate_of_a_file_loads_no_arrays() -> None:
     assert not loaded_by("from pipeline.cli import run; run(['validate', 'fixtures/demo/alpaca.jsonl'])") & heavy
 
 
+def test_checking_a_chunk_knows_no_encoder() -> None:
+    """The check job has neither arrays nor the encode job behind it."""
+    loaded = "print([name for name in sys.modules if name in ('stages.encoding', 'stages.encoder', 'stages.render')])"
+    script = f"import sys, stages.batch\n{loaded}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+    assert not loaded_by("import stages.batch") & HEAVY
+
+
 def test_an_import_against_the_direction_is_seen(tmp_path: Path) -> None:
     """The direction check can fail."""
     path = tmp_path / "x.py"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pipeline.convert import Conversion, Converted
+    from pipeline.convert_types import Conversion, Converted
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
@@ -43,8 +43,9 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
       prep convert alpaca:openai big.jsonl -o all.jsonl memory_limit=2GB      or engine=inline, engine=ray
     """
     from pipeline.config import load_config
-    from pipeline.convert import Conversion, convert_files
+    from pipeline.convert import convert_files
     from pipeline.convert_plan import USAGE, field_changes, find_sources, read_words, take_settings
+    from pipeline.convert_types import Conversion
     from pipeline.progress import Progress
     from registry.dataset_write import entry_name, merged_info
     from registry.errors import UsageFault

@@ -80,6 +80,7 @@ WAYS = {
     "dropped": ["packing=true", "overlong=drop"],
     "dropped, in order": ["packing=true", "packing_strategy=sequential", "shuffle=true", "overlong=drop"],
     "an error": ["overlong=error"],
+    "dropped, an error": ["packing=true", "overlong=drop", "rules.length.dropped=error"],
     "strict": ["packing=true", "strict=true"],
     "last answer only": ["packing=true", "mask_history=true"],
     "one end mark": ["packing=true", "template=mistral"],
