@@ -19,7 +19,7 @@ from itertools import product
 from typing import Any
 
 from .conversation import ToolCall
-from .tools import ToolFormat
+from .tools import FORMATS, ToolFormat
 
 _NAMES = ("zqxfirst", "zqxsecond", "zqxthird")
 _KEYS = ("zqxkey", "zqxother")
@@ -39,7 +39,7 @@ def quoted(text: str) -> str:
 
 def tool_prompt(form: ToolFormat, template_date: str) -> str | None:
     """Jinja that sets `listed` to the format's tool prompt, from the template variable `tools`."""
-    if form.prompt.__name__ == "_default_prompt":
+    if form.prompt is FORMATS["default"].prompt:
         return _DEFAULT_PROMPT
     tools = [_tool(name) for name in _NAMES]
     texts = [form.prompt(tools[:count], template_date) for count in (1, 2, 3)]
