@@ -93,7 +93,7 @@ def collect(
     Raises what the engine raises, and BackEndDiffers.
     """
     collected = Collected()
-    maximum = plan.config.whole("max_samples")
+    maximum = plan.config.data.max_samples
     places: dict[int, int] = {}  # task index -> file index
     tasks = _tasks(plan, collected, places, maximum)
     waiting: dict[int, ChunkResult] = {}

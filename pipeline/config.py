@@ -11,6 +11,7 @@ to the working directory.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -20,9 +21,21 @@ from pathlib import Path
 
 from registry.datasets import INFO_NAME
 from registry.errors import UsageFault, unreadable
+from registry.kinds import STAGES, dpo_losses, method_of
 from registry.rules import Policy
 
-from .checks import NO_REFERENCE, PAIR_STAGES, PROMPT_STAGES, Verb, contradictions, remarks
+from .checks import Verb, contradictions, remarks
+from .config_groups import (
+    DataConfig,
+    EncodeConfig,
+    ExportConfig,
+    MixConfig,
+    ModelConfig,
+    PackConfig,
+    RunConfig,
+    TrainConfig,
+    grouped,
+)
 from .environment import expand
 from .keys import Key, coerce, is_off, keys, renames, suggestion
 from .overrides import Arguments, parse_arguments, parse_overrides
@@ -51,7 +64,7 @@ class Config:
     said: tuple[str, ...] = ()
 
     def get(self, key: str) -> object:
-        """The value of a key; KeyError for a key that is not in the table (a bug of ours, never of the user)."""
+        """The value of a key by its name; KeyError for a key that is not in the table (a bug of ours)."""
         return self.values[key]
 
     def text(self, key: str) -> str | None:
@@ -66,40 +79,64 @@ class Config:
         assert value is None or (isinstance(value, int) and not isinstance(value, bool)), key
         return value
 
-    def number(self, key: str) -> float | None:
-        """A number, None when it was left out."""
-        value = self.values[key]
-        assert value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)), key
-        return value
-
     def flag(self, key: str) -> bool:
         """A switch; left out without a default it is off."""
         value = self.values[key]
         assert value is None or isinstance(value, bool), key
         return bool(value)
 
-    def items(self, key: str) -> list[str]:
-        """A list of texts, empty when it was left out."""
-        value = self.values[key]
-        assert value is None or isinstance(value, list), key
-        return [str(item) for item in value or []]
+    @functools.cached_property
+    def data(self) -> DataConfig:
+        """Which records, and how strictly they are checked."""
+        return grouped(DataConfig, self.values)
+
+    @functools.cached_property
+    def encode(self) -> EncodeConfig:
+        """What becomes of a record's text."""
+        return grouped(EncodeConfig, self.values)
+
+    @functools.cached_property
+    def mix(self) -> MixConfig:
+        """Which records of which data set, in what order."""
+        return grouped(MixConfig, self.values)
+
+    @functools.cached_property
+    def pack(self) -> PackConfig:
+        """How examples become rows."""
+        return grouped(PackConfig, self.values)
+
+    @functools.cached_property
+    def model(self) -> ModelConfig:
+        """Whose tokenizer it is."""
+        return grouped(ModelConfig, self.values)
+
+    @functools.cached_property
+    def train(self) -> TrainConfig:
+        """What of training decides about the data."""
+        return grouped(TrainConfig, self.values)
+
+    @functools.cached_property
+    def export(self) -> ExportConfig:
+        """Where an exported model goes."""
+        return grouped(ExportConfig, self.values)
+
+    @functools.cached_property
+    def run(self) -> RunConfig:
+        """What does the work."""
+        return grouped(RunConfig, self.values)
 
     @property
     def method(self) -> str:
         """What the data is for, as the rule table and the trainers name it: the stage, `orpo` or `simpo` for a dpo
         stage with that loss, `predict` when the run only predicts."""
-        stage = str(self.values["stage"])
-        if self.flag("do_predict") and not self.flag("do_train"):
+        if self.train.do_predict and not self.train.do_train:
             return "predict"
-        return str(self.values["pref_loss"]) if stage == "dpo" and self.values["pref_loss"] in NO_REFERENCE else stage
+        return method_of(self.encode.stage, self.train.pref_loss)
 
     @property
     def kind(self) -> str:
-        """Kind of the rows: lm, pref, unpaired or prompt."""
-        method = self.method
-        if method == "predict" or method in PROMPT_STAGES:
-            return "prompt"
-        return "pref" if method in PAIR_STAGES else "unpaired" if method == "kto" else "lm"
+        """Kind of the rows: lm, pt, pref, unpaired or prompt."""
+        return STAGES[self.method].rows
 
     @property
     def folder(self) -> str | None:
@@ -119,8 +156,8 @@ def worker_count(config: Config) -> int:
     """Worker processes to start: `workers` as given, else `preprocessing_num_workers` but no more than there are cores,
     else one a core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = config.whole("preprocessing_num_workers")
-    return config.whole("workers") or (min(asked, cores) if asked else cores)
+    asked = config.run.preprocessing_num_workers
+    return config.run.workers or (min(asked, cores) if asked else cores)
 
 
 def load_config(
@@ -257,6 +294,8 @@ class _Build:
             return None if key.nullable else key.default
         if value == "" and key.is_input:  # `model_name_or_path=` is no folder, least of all the configuration's own
             return None if key.nullable else key.default
+        if value == "" and key.types == ("str",) and key.default:  # no folder, branch or optimizer has an empty name
+            return key.default
         if key.status in ("accepted", "refused"):
             return value
         try:
@@ -270,15 +309,15 @@ class _Build:
 
     def _settle(self, values: dict[str, object], given: frozenset[str], verb: Verb | None) -> None:
         """Values that follow from others."""
-        stage = values["stage"]
+        stage = str(values["stage"])
         if verb == "predict":
             values["do_train"], values["do_predict"] = False, True
         elif verb == "train" and not values["do_predict"] and not values["do_eval"]:
             values["do_train"] = True
-        if values["neat_packing"] or (values["packing"] is None and stage == "pt"):
+        if values["neat_packing"] or (values["packing"] is None and STAGES[stage].one_stream):
             values["packing"] = True
         values["packing"] = bool(values["packing"])
-        if stage in NO_REFERENCE and "pref_loss" not in given:
+        if stage in dpo_losses() and "pref_loss" not in given:
             values["pref_loss"] = stage
         if values["lora_alpha"] is None and isinstance(values["lora_rank"], int):
             values["lora_alpha"] = 2 * values["lora_rank"]

@@ -82,7 +82,7 @@ def write_repaired(checked: Checked, out: str) -> ValidationReport:
     would be its own input, MachineFault when the disk says no.
     """
     listed = [(plan, source, path) for plan in checked.plans for source in plan.sources for path in source.files]
-    capped = [plan for plan in checked.plans if plan.config.whole("max_samples") is not None]
+    capped = [plan for plan in checked.plans if plan.config.data.max_samples is not None]
     if capped:
         raise UsageFault(
             "--fix: max_samples takes a part of the records; a copy holds all", hint="leave max_samples out"

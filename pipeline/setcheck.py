@@ -72,12 +72,14 @@ def check_split(plan: Plan, collected: Collected, table: Table, arranged: Arrang
     """Adds a finding for each conversation that a split put on both sides, and one for a split that nothing uses."""
     import numpy as np
 
+    from stages.mix import SPLIT_OFF
+
     config = plan.config
-    value = config.number("val_size") or 0.0
-    if value <= 1e-6 or "validation" not in arranged.splits or any(source.split != "train" for source in plan.sources):
+    value = config.mix.val_size
+    if value <= SPLIT_OFF or "validation" not in arranged.splits or any(source.split != "train" for source in plan.sources):
         return
     train, validation = arranged.splits["train"], arranged.splits["validation"]
-    if config.text("eval_strategy") in (None, "no") and not config.flag("do_eval"):
+    if config.train.eval_strategy == "no" and not config.train.do_eval:
         text = f"{len(validation)} examples are split off, and eval_strategy is no"
         collected.note(plan, plan.sources[0].files[0], Note("set.unused-split", "", text))
     severity = plan.policy.severity("set.split-leak")

@@ -17,7 +17,6 @@ from .errors import UsageFault, did_you_mean
 
 Severity = Literal["error", "warning", "off"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "off")
-STAGES = ("pt", "sft", "rm", "dpo", "kto", "orpo", "simpo", "ppo", "predict")
 
 
 @dataclass(frozen=True)

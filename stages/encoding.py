@@ -41,8 +41,6 @@ from .spool import Spool, write_spool
 from .tokenize import NASTY, Encoder, Ids, Offsets, ReferenceEncoder, load_encoder
 from .tokenizer_files import FittedTokenizer, TokenizerFiles, fit, load_tokenizer_files
 
-OVERLONG = ("truncate", "drop", "error", "split")
-
 
 @dataclass(frozen=True)
 class EncodeSpec:

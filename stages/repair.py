@@ -25,7 +25,7 @@ from typing import Any
 from registry.datasets import Fields
 
 from .findings import Note, pointer, shown
-from .formats import FORMATS, kind_of
+from .formats import FORMATS
 from .formats.openai import RESULT_BORDER
 from .formats.turns import ANSWERS, tag_roles
 from .formats.write_calls import json_text
@@ -48,7 +48,7 @@ def repair(value: dict[str, Any], format_id: str, fields: Fields, stage: str) ->
     `value` is not changed. Pointers are those of the record as it was. stage: a training stage or "predict".
     """
     form = FORMATS[format_id]
-    kind = "pt" if form.family == "pretrain" else kind_of(stage)
+    kind = form.kind_in(stage)
     mender = _Mender(_copy(value), fields, form.family, kind)
     mender.run()
     return (mender.record, mender.notes) if mender.notes else (value, [])

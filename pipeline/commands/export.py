@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.config_groups import AUTO
+
 from .common import PASS_ON, config_of, say_notes
 from .common import as_json as json_text
 
@@ -64,17 +66,17 @@ def export_job(config: Config) -> ExportJob:
         values["finetuning_type"] = "lora"  # whatever trained the adapter, it is merged the same way
     draft = predict_job_from_config(values, Path(), config.given)
     chat: dict[str, object] = {}
-    name = config.text("template")
-    if name and name != "auto":
-        options = {key: config.values[key] for key in ("default_system", "tool_format", "template_date")}
-        chat = {"template": {"name": name}, "compat": config.values["compat"], "options": options}
+    name = config.encode.template_name
+    if name != AUTO:
+        options = {key: config.get(key) for key in ("default_system", "tool_format", "template_date")}
+        chat = {"template": {"name": name}, "compat": config.encode.compat, "options": options}
     return ExportJob(
         model=draft.model,
-        folder=str(config.text("export_dir")),
-        file_gb=config.whole("export_size") or 5,
-        device=str(config.values["export_device"]),
+        folder=str(config.export.export_dir),
+        file_gb=config.export.export_size,
+        device=config.export.export_device,
         dtype=draft.generation.dtype,
-        reward=config.values["stage"] == "rm",
-        hub_repository=config.text("export_hub_model_id") or "",
+        reward=config.encode.stage == "rm",
+        hub_repository=config.export.export_hub_model_id or "",
         chat=chat,
     )

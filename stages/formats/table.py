@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from registry.datasets import Fields
+from registry.kinds import STAGES
 from stages.conversation import Conversation
 from stages.findings import Note
 
@@ -26,21 +27,6 @@ class Reader(Protocol):
 
 Writer = Callable[[Conversation, Fields, str, list[Loss]], dict[str, Any]]
 
-KINDS = ("sft", "pref", "kto", "pt", "predict")
-_STAGE_KINDS = {
-    "pt": "pt",
-    "sft": "sft",
-    "rm": "pref",
-    "dpo": "pref",
-    "orpo": "pref",
-    "simpo": "pref",
-    "kto": "kto",
-    "ppo": "predict",
-    "predict": "predict",
-    "grpo": "predict",
-    "rloo": "predict",
-}
-
 
 @dataclass(frozen=True)
 class Format:
@@ -52,6 +38,10 @@ class Format:
     default_fields: Fields
     read: Callable[[Fields, str], Reader]
     summary: str
+
+    def kind_in(self, stage: str) -> str:
+        """The kind of example that a training stage makes of its records; bare text is text in every stage."""
+        return self.kind if self.family == "pretrain" else STAGES[stage].records
 
     def to_conversation(
         self, record: dict[str, Any], fields: Fields, kind: str, notes: list[Note]
@@ -148,11 +138,6 @@ _TABLE = (
     Format("pretrain", "pretrain", "pt", Fields(prompt="text"), pretrain.Reader, "text"),
 )  # fmt: skip
 FORMATS: dict[str, Format] = {entry.id: entry for entry in _TABLE}
-
-
-def kind_of(stage: str) -> str:
-    """The kind of example that a training stage takes: sft | pref | kto | pt | predict. Raises KeyError."""
-    return _STAGE_KINDS[stage]
 
 
 @functools.lru_cache(maxsize=256)

@@ -8,6 +8,10 @@ from typing import Any
 
 from .job import TrainJob
 
+METHODS = {  # TrainJob.method -> the module that builds its trainer, loaded with TRL when a run needs it
+    "sft": "sft", "dpo": "dpo", "kto": "kto", "rm": "rm", "orpo": "orpo", "simpo": "simpo",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Parts:

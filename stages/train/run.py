@@ -23,7 +23,6 @@ from .deepspeed_config import deepspeed_config, zero_stage
 from .job import KINDS, TrainJob
 
 RESULT_FILE = "prep_train.json"
-METHODS = ("sft", "dpo", "kto", "rm", "orpo", "simpo")
 Say = Callable[[str], None]
 
 
@@ -183,13 +182,13 @@ def _build(setup: _Setup, fields: dict[str, Any], attention: str, mark: checkpoi
 
     from . import model as models
     from .callbacks import Checkpoint, Log, Preemption
-    from .parts import Parts
+    from .parts import METHODS, Parts
     from .tokenizer import load_tokenizer
     from .tuning import START_FOLDER, adapt, keep_start, moves_base
     from .watched import watch_rows
 
     job, notes = setup.job, setup.notes
-    method = importlib.import_module(f"{__package__}.{job.method}")
+    method = importlib.import_module(f"{__package__}.{METHODS[job.method]}")
     output = Path(job.run.output_dir)
     numbers = machine.precision(job, setup.here, [])
     loading = models.Loading(numbers.weights, attention, job.method == "rm", int(fields["seed"]))
