@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.assemble import CutOptions
+from stages.pack import PACKERS
 from stages.shards import Lists, Shards, each_lineage, filled, lists, numbers
 from stages.write import usual_mask
 

@@ -14,11 +14,7 @@ from .plan import Plan
 if TYPE_CHECKING:
     from .arrange import Arranged, Table
 
-STOPS = (
-    "mapping.empty-field",
-    "set.wrong-format",
-    "set.no-records",
-)  # a set that breaks these is not what it is read as
+STOPS = ("mapping.empty-field", "set.wrong-format")  # a set that breaks these is not what it is read as
 
 
 def check_set(plan: Plan, collected: Collected) -> None:
@@ -34,9 +30,9 @@ def check_set(plan: Plan, collected: Collected) -> None:
 
 
 HABITS = {
-    "empty-thought": "get an empty thought",
-    "thought-stripped": "lose reasoning",
-    "default-system": "get the template's own system prompt",
+    "empty-thought": ("template.empty-thought", "get an empty thought"),
+    "thought-stripped": ("template.thought-stripped", "lose reasoning"),
+    "default-system": ("template.default-system", "get the template's own system prompt"),
 }
 
 
@@ -53,9 +49,10 @@ def check_habits(plan: Plan, collected: Collected) -> None:
         # those that were rejected before are in neither number, those that the cut rejects in both
         rendered = seen["records"]
         for habit in sorted(HABITS.keys() & seen.keys()):
-            text = f"{seen[habit]} of {rendered} records ({100 * seen[habit] / rendered:.0f} %) {HABITS[habit]}"
+            rule, what = HABITS[habit]
+            text = f"{seen[habit]} of {rendered} records ({100 * seen[habit] / rendered:.0f} %) {what}"
             path = source.files[0] if source.files else source.spec.name
-            collected.note(plan, path, Note(f"template.{habit}", "", text))
+            collected.note(plan, path, Note(rule, "", text))
 
 
 def stop_on_mapping(collected: Collected) -> None:
@@ -76,7 +73,8 @@ def check_split(plan: Plan, collected: Collected, table: Table, arranged: Arrang
 
     config = plan.config
     value = config.mix.val_size
-    if value <= SPLIT_OFF or "validation" not in arranged.splits or any(source.split != "train" for source in plan.sources):
+    given = any(source.split != "train" for source in plan.sources)
+    if value <= SPLIT_OFF or "validation" not in arranged.splits or given:
         return
     train, validation = arranged.splits["train"], arranged.splits["validation"]
     if config.train.eval_strategy == "no" and not config.train.do_eval:

@@ -94,8 +94,8 @@ class _Mender:
             kept = self._trailing(self._merged(self._leading(self._copied(turns))))
             self.record[str(self.fields.messages)] = [message for _, message in kept]
 
-    def _note(self, name: str, at: str, message: str, value: object) -> None:
-        self.notes.append(Note(f"repair.{name}", at, message, shown(value)))
+    def _note(self, rule: str, at: str, message: str, value: object) -> None:
+        self.notes.append(Note(rule, at, message, shown(value)))
 
     # --- fields -------------------------------------------------------------------------------------------------------
 
@@ -107,14 +107,14 @@ class _Mender:
         text = str(value).strip().casefold() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
         if text in ("true", "1", "false", "0"):
             self.record[key] = text in ("true", "1")
-            self._note("label-to-boolean", pointer(key), f"the label is written as {shown(self.record[key])}", value)
+            self._note("repair.label-to-boolean", pointer(key), f"the label is written as {shown(self.record[key])}", value)
 
     def _tools(self) -> None:
         key = self.fields.tools
         value = self.record.get(key) if key is not None else None
         if self.family != "openai" and key is not None and isinstance(value, list):
             self.record[key] = json_text(value) if value else None
-            self._note("tools-to-text", pointer(key), "the tool list is written as JSON text", value)
+            self._note("repair.tools-to-text", pointer(key), "the tool list is written as JSON text", value)
 
     # --- one message --------------------------------------------------------------------------------------------------
 
@@ -128,10 +128,10 @@ class _Mender:
         calls = self.family == "openai" and (message.get("tool_calls") or message.get("function_call"))
         if value is None and text_key in message and not calls:
             message[text_key] = ""
-            self._note("null-to-empty", at + pointer(text_key), "the content null is written as an empty text", None)
+            self._note("repair.null-to-empty", at + pointer(text_key), "the content null is written as an empty text", None)
         elif isinstance(value, list) and value and all(_is_text_part(part) for part in value):
             message[text_key] = "".join(part["text"] for part in value)
-            self._note("join-text-parts", at + pointer(text_key), "the text parts are joined into one text", value)
+            self._note("repair.join-text-parts", at + pointer(text_key), "the text parts are joined into one text", value)
         if self.family == "openai":
             self._arguments_to_text(message, at)
         elif self._role(message) == "function":
@@ -149,7 +149,7 @@ class _Mender:
         meant = self._meant(word.strip().casefold())
         if meant is not None:
             message[key] = meant
-            self._note("role-spelling", at + pointer(key), f'the role is written as "{meant}"', word)
+            self._note("repair.role-spelling", at + pointer(key), f'the role is written as "{meant}"', word)
 
     def _meant(self, folded: str) -> str | None:
         """The one role word that a folded word can only mean."""
@@ -171,7 +171,7 @@ class _Mender:
                 value = function["arguments"]
                 function["arguments"] = json_text(value)
                 what = "the arguments are written as JSON text, OpenAI's own form"
-                self._note("arguments-to-text", place + "/arguments", what, value)
+                self._note("repair.arguments-to-text", place + "/arguments", what, value)
 
     def _decoded_arguments(self, message: dict[str, Any], at: str) -> None:
         text_key = str(self.fields.content_tag)
@@ -188,7 +188,7 @@ class _Mender:
         if decoded:
             message[text_key] = text[:start] + json_text(value) + text[end:]
             what = "the arguments are written as the object that their text held"
-            self._note("decode-arguments", at + pointer(text_key), what, text)
+            self._note("repair.decode-arguments", at + pointer(text_key), what, text)
 
     # --- the order of turns -------------------------------------------------------------------------------------------
 
@@ -207,7 +207,7 @@ class _Mender:
             return turns
         for at, message in turns[keep:]:
             what = "the copy of an answer is dropped from the prompt; it stands beside it"
-            self._note("drop-copied-answers", at, what, message.get(text_key))
+            self._note("repair.drop-copied-answers", at, what, message.get(text_key))
         return turns[:keep]
 
     def _leading(self, turns: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
@@ -220,7 +220,7 @@ class _Mender:
             return turns
         for at, message in turns[start:first]:
             what = "the answer before the first question is dropped"
-            self._note("drop-leading-answer", at, what, message.get(str(self.fields.content_tag)))
+            self._note("repair.drop-leading-answer", at, what, message.get(str(self.fields.content_tag)))
         return turns[:start] + turns[first:]
 
     def _merged(self, turns: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
@@ -234,7 +234,7 @@ class _Mender:
             kept[-1] = (kept[-1][0], joined)
             word = message[str(self.fields.role_tag)]
             what = f'joined to the turn before: two "{shown(word, 30)}" turns in a row'
-            self._note("merge-turns", at, what, message.get(str(self.fields.content_tag)))
+            self._note("repair.merge-turns", at, what, message.get(str(self.fields.content_tag)))
         return kept
 
     def _joined(self, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
@@ -275,7 +275,7 @@ class _Mender:
         if self._role(turns[-2][1]) != "assistant" or self._calls(turns[-2][1]):
             return turns
         what = "the user's last turn, which nothing answers, is dropped"
-        self._note("drop-trailing-user", at, what, message.get(str(self.fields.content_tag)))
+        self._note("repair.drop-trailing-user", at, what, message.get(str(self.fields.content_tag)))
         return turns[:-1]
 
     def _calls(self, message: dict[str, Any]) -> bool:
