@@ -107,7 +107,8 @@ class _Mender:
         text = str(value).strip().casefold() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
         if text in ("true", "1", "false", "0"):
             self.record[key] = text in ("true", "1")
-            self._note("repair.label-to-boolean", pointer(key), f"the label is written as {shown(self.record[key])}", value)
+            what = f"the label is written as {shown(self.record[key])}"
+            self._note("repair.label-to-boolean", pointer(key), what, value)
 
     def _tools(self) -> None:
         key = self.fields.tools
@@ -128,10 +129,12 @@ class _Mender:
         calls = self.family == "openai" and (message.get("tool_calls") or message.get("function_call"))
         if value is None and text_key in message and not calls:
             message[text_key] = ""
-            self._note("repair.null-to-empty", at + pointer(text_key), "the content null is written as an empty text", None)
+            what = "the content null is written as an empty text"
+            self._note("repair.null-to-empty", at + pointer(text_key), what, None)
         elif isinstance(value, list) and value and all(_is_text_part(part) for part in value):
             message[text_key] = "".join(part["text"] for part in value)
-            self._note("repair.join-text-parts", at + pointer(text_key), "the text parts are joined into one text", value)
+            what = "the text parts are joined into one text"
+            self._note("repair.join-text-parts", at + pointer(text_key), what, value)
         if self.family == "openai":
             self._arguments_to_text(message, at)
         elif self._role(message) == "function":

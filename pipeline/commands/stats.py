@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from .common import PASS_ON, as_json
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 
 @click.command("stats", context_settings=PASS_ON)
@@ -52,15 +57,21 @@ def command(
     with opened(target, say, command) as found:
         pace = None
         if tokens_per_s is not None:
-            values = found.config.values if found.config else {}
-            rows = int(str(values.get("per_device_train_batch_size") or 1)) * int(
-                str(values.get("gradient_accumulation_steps") or 1)
-            )
-            passes = epochs or float(str(values.get("num_train_epochs") or 1))
-            pace = Pace(tokens_per_s, gpus, passes, batch or (rows * gpus if found.config else 1))
+            rows, passes = _schedule(found.config)
+            pace = Pace(tokens_per_s, gpus, epochs or passes, batch or (rows * gpus if found.config else 1))
         document = statistics(load_history(found.shards), pace=pace, cutoffs=cutoffs or CUTOFFS)
         if wanted_json:
             click.echo(as_json({"target": found.name} | document))
         else:
             click.echo(stats_text(document, found.name))
     return 0
+
+
+def _schedule(config: Config | None) -> tuple[int, float]:
+    """Rows of one step on one device, and passes over the data; one of each where no configuration says."""
+    if config is None:
+        return 1, 1.0
+    batch, steps = (config.whole(key) for key in ("per_device_train_batch_size", "gradient_accumulation_steps"))
+    passes = config.get("num_train_epochs")
+    assert batch is not None and steps is not None and isinstance(passes, (int, float))
+    return batch * steps, float(passes)

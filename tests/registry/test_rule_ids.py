@@ -25,7 +25,7 @@ def ids_in(text: str) -> set[str]:
 
 
 def put_together(text: str) -> Iterator[str]:
-    """Every f-string that gives an id: an area before a value, a value before a rule's name, or whatever a note gets."""
+    """Every f-string that gives an id: an area before a value, a value before a rule's name, what a note is made of."""
     tree = ast.parse(text)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
     of_notes = [call.args[0] for call in calls if ast.unparse(call.func).split(".")[-1] in NOTES]
