@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.kinds import STAGES
 from registry.rules import Policy
 from stages.assemble import CutOptions, cut, example_limit, example_tokens, trained_tokens
 from stages.lengths import DROPPED, KEPT, REJECTED, cut_notes
@@ -120,9 +121,7 @@ def policy_of(history: History) -> Policy:
     options = history.manifest["options"]
     stage = str(history.manifest["stage"])
     return Policy.make(
-        stage if stage not in ("grpo", "rloo") else "predict",
-        dict(options.get("rules") or {}),
-        strict=bool(options.get("strict")),
+        STAGES[stage].rule_stage, dict(options.get("rules") or {}), strict=bool(options.get("strict"))
     )
 
 

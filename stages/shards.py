@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from registry.errors import DataFault, UsageFault, did_you_mean
-from registry.kinds import ROW_KINDS
+from registry.kinds import ROW_KINDS, STAGES
 
 from .leftout import NAME as LEFT_OUT_NAME
 from .write import usual_mask
@@ -126,7 +126,7 @@ class Shards:
         self.out = Path(out)
         self.manifest = manifest
         self.stage = str(manifest.get("stage", ""))
-        self.kind = "pt" if self.stage == "pt" else str(manifest["kind"])
+        self.kind = STAGES[self.stage].rows
         self._tables: OrderedDict[str, tuple[list[pa.RecordBatch], list[int]]] = OrderedDict()
         self._lineages: OrderedDict[str, Lineage] = OrderedDict()
 
