@@ -12,6 +12,7 @@ from registry.kinds import (
     trained_stages,
     usual_stage,
 )
+from stages.train.parts import METHODS
 
 
 def test_every_stage_makes_rows_of_a_known_kind() -> None:
@@ -24,6 +25,11 @@ def test_what_is_trained_comes_from_the_shards_of_its_kind() -> None:
     assert all(stage.trained_as in ("", *trained_stages()) for stage in STAGES.values())
     untrained = {name for name, stage in STAGES.items() if stage.not_trained}
     assert untrained == {"ppo", "grpo", "rloo"}, "each says why"
+
+
+def test_every_stage_that_is_trained_has_a_trainer() -> None:
+    trained = {name for name, stage in STAGES.items() if stage.trained_as}
+    assert METHODS.keys() == trained - {"pt"}, "pt is trained as sft"
 
 
 def test_orpo_and_simpo_are_losses_of_dpo() -> None:
