@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from registry.datasets import split_parts
 from stages.leftout import LeftOut
 from stages.lengths import DROPPED, KEPT
-from stages.mix import MixOptions, mix, sample, split
+from stages.mix import SPLIT_OFF, MixOptions, mix, sample, split
 
 from .collect import Collected
 from .plan import Plan
@@ -155,7 +155,7 @@ class Arranged:
 def arrange(plan: Plan, collected: Collected, table: Table) -> Arranged:
     """Samples, mixes and splits. Every example that leaves is counted here."""
     config = plan.config
-    seed = config.whole("seed") or 0
+    seed = config.mix.seed
     orders: dict[str, Index] = {}
     read = Counter(dict.fromkeys(range(len(plan.sources)), 0))
     for item in collected.files:
@@ -167,14 +167,14 @@ def arrange(plan: Plan, collected: Collected, table: Table) -> Arranged:
     for name in names:
         members = [number for number, source in enumerate(plan.sources) if source.split == name]
         orders[name] = _order(plan, members, [read[number] for number in members], example_at, seed, rng)
-    value = config.number("val_size") or 0.0
-    if value > 1e-6 and "train" in orders and "validation" not in orders:
+    value = config.mix.val_size
+    if value > SPLIT_OFF and "train" in orders and "validation" not in orders:
         train, validation = split(len(orders["train"]), value, seed)
         merged = orders["train"]
         orders["train"], orders["validation"] = merged[train], merged[validation]
     planned = {name: _pieces(order[order >= 0], pieces) for name, order in orders.items()}
     for name, order in planned.items():
-        orders[name] = shuffled(order[table.fate[order] == KEPT], name, config.flag("shuffle"), seed)
+        orders[name] = shuffled(order[table.fate[order] == KEPT], name, config.mix.shuffle, seed)
     rejected: list[Counter[str]] = [Counter() for _ in plan.sources]
     for item in collected.files:
         rejected[item.source].update(item.rejected)
@@ -225,11 +225,10 @@ def _order(
         dataset = plan.sources[number].dataset
         parts = [np.arange(first, end) for first, end in split_parts(dataset.split, size)]  # `split: train[:100]`
         there = np.concatenate(parts)
-        sampled.append(there[sample(len(there), dataset.num_samples, config.whole("max_samples"), rng)])
-    probs = config.get("interleave_probs")
+        sampled.append(there[sample(len(there), dataset.num_samples, config.data.max_samples, rng)])
     options = MixOptions(
-        strategy=config.text("mix_strategy") or "concat",
-        probs=tuple(float(share) for share in probs) if isinstance(probs, list) and probs else None,
+        strategy=config.mix.mix_strategy,
+        probs=config.mix.interleave_probs or None,
         seed=seed,
     )
     names = [plan.sources[number].spec.name for number in members]

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from registry.kinds import ROW_KINDS
 from registry.rules import rules
 from stages.findings import clean
 
@@ -26,12 +27,6 @@ SIZES = (
     (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"),
 )  # fmt: skip
 MOST_ROWS = 100  # of a table
-COLUMNS = {
-    "lm": ("input_ids", "labels"),
-    "pref": ("prompt_ids", "chosen_ids", "rejected_ids"),
-    "unpaired": ("prompt_ids", "completion_ids", "label"),
-    "prompt": ("prompt_ids", "label_ids"),
-}
 MEANING = {
     "input_ids": "token ids of a row",
     "labels": "the same ids where a loss is taken, -100 elsewhere",
@@ -114,7 +109,7 @@ def _quoted(text: str) -> str:
 
 def _what(manifest: Mapping[str, Any]) -> str:
     kind = "packed: several examples a row" if manifest["packed"] else "one example a row"
-    columns = [*COLUMNS[manifest["kind"]], *(["seq_lengths"] if manifest["packed"] else [])]
+    columns = [*ROW_KINDS[manifest["kind"]].columns, *(["seq_lengths"] if manifest["packed"] else [])]
     rows = [[f"`{name}`", MEANING[name]] for name in columns]
     return (
         f"Token ids for training, rendered with the chat template {_code(manifest['template']['name'])}, cut at "

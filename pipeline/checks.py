@@ -11,10 +11,9 @@ import math
 from collections.abc import Iterator, Mapping, Set
 from typing import Literal
 
+from registry.kinds import STAGES, dpo_losses, method_of
+
 Verb = Literal["validate", "pack", "train", "predict", "export"]
-PROMPT_STAGES = ("ppo", "grpo", "rloo")
-PAIR_STAGES = ("rm", "dpo", "orpo", "simpo")
-NO_REFERENCE = ("orpo", "simpo")
 _SMOOTHED = ("sigmoid", "robust", "exo_pair")
 
 
@@ -42,9 +41,9 @@ def _of_stage(values: Mapping[str, object], given: Set[str]) -> Iterator[str]:
             yield f"{key}: only stage sft has it, and this is stage {stage}; leave it out"
     if values["mask_history"] and values["train_on_prompt"]:
         yield "mask_history: trains the last answer only, train_on_prompt everything; choose one"
-    if values["neat_packing"] and stage not in ("pt", "sft"):
+    if values["neat_packing"] and not STAGES[str(stage)].kind.sequence:
         yield f"neat_packing: only pt and sft rows are packed, and this is stage {stage}; leave it out"
-    if stage in NO_REFERENCE and "pref_loss" in given and values["pref_loss"] != stage:
+    if stage in dpo_losses() and "pref_loss" in given and values["pref_loss"] != stage:
         yield f"pref_loss: {values['pref_loss']} contradicts stage {stage}; leave one of them out"
     try:
         datetime.date.fromisoformat(str(values["template_date"]))
@@ -83,7 +82,7 @@ def _of_methods(values: Mapping[str, object]) -> Iterator[str]:
     for key in ("use_rslora", "use_dora", "pissa_init", "loraplus_lr_ratio"):
         if values[key] and tuned != "lora":
             yield f"{key}: only finetuning_type lora has it, and this is {tuned}"
-    if values["pissa_init"] and (stage == "kto" or (stage == "dpo" and values["pref_loss"] not in NO_REFERENCE)):
+    if values["pissa_init"] and STAGES[method_of(str(stage), str(values["pref_loss"]))].reference:
         yield f"pissa_init: the base model is its own reference in stage {stage}, and PiSSA changes it"
     if values["quantization_bit"] is not None:
         yield from _of_quantization(values)
@@ -122,7 +121,7 @@ def _of_training(values: Mapping[str, object]) -> Iterator[str]:
             "stage: ppo cannot be trained here: TRL dropped its PPO trainer. Train dpo or kto, prepare prompts for a"
             " GRPO or RLOO trainer with `prep pack` and stage grpo or rloo, or use an older release of LLaMA-Factory"
         )
-    elif stage in PROMPT_STAGES:
+    elif STAGES[str(stage)].prompts_only:
         yield f"stage: {stage} needs reward functions, which are code; `prep pack` prepares its prompts"
     if stage == "dpo" and values["pref_loss"] == "kto_pair":
         yield "pref_loss: kto_pair is gone from TRL; use bco_pair, or stage kto"
@@ -146,7 +145,7 @@ def remarks(values: Mapping[str, object], given: Set[str]) -> Iterator[str]:
     """Notes on settings that work, but not as they may be meant."""
     stage, val_size = values["stage"], values["val_size"]
     assert isinstance(val_size, float)
-    if "packing" in given and values["packing"] and stage not in ("pt", "sft"):
+    if "packing" in given and values["packing"] and not STAGES[str(stage)].kind.sequence:
         yield f"packing: has no effect in stage {stage}; only pt and sft rows are packed"
     if values["do_predict"]:
         if not values["eval_dataset"] and val_size <= 1e-6 and values["dataset"]:

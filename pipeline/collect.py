@@ -75,7 +75,7 @@ def collect(
     """
     collected = Collected()
     places: deque[int] = deque()  # file index of each chunk that was not yet taken
-    tasks = _tasks(plan, collected, places, plan.config.whole("max_samples"))
+    tasks = _tasks(plan, collected, places, plan.config.data.max_samples)
     for result in in_order(_seen(engine.run(tasks), on_progress, proof)):
         _take(collected, places.popleft(), result, on_reject)
     if proof is not None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.kinds import STAGES
 from registry.rules import Policy
 from stages.assemble import example_limit
 from stages.findings import Note
@@ -113,11 +114,7 @@ def policy_of(history: History) -> Policy:
     """The severities of the run that made the output."""
     options = history.manifest["options"]
     stage = str(history.manifest["stage"])
-    return Policy.make(
-        stage if stage not in ("grpo", "rloo") else "predict",
-        dict(options.get("rules") or {}),
-        strict=bool(options.get("strict")),
-    )
+    return Policy.make(STAGES[stage].rule_stage, dict(options.get("rules") or {}), strict=bool(options.get("strict")))
 
 
 def rejected_before(history: History) -> list[Counter[str]]:

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from registry.kinds import ROW_KINDS
 from stages.read import public
 
 from .arrange import SourceLedger, total
@@ -41,14 +42,14 @@ def make_manifest(
     """
     encode, config = plan.encode, plan.config
     assert encode is not None
-    cutoff = config.whole("cutoff_len") or 2048
+    cutoff = config.encode.cutoff_len
     for entry in written.splits.values():
         entry["fill_rate"] = round(entry["tokens"] / max(entry["rows"] * cutoff, 1), 6) if plan.packed else None
     names = source_names(plan)
     manifest: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "key": key,
-        "kind": "lm" if plan.kind == "pt" else plan.kind,
+        "kind": ROW_KINDS[plan.kind].shards,
         "stage": plan.stage,
         "packed": plan.packed,
         "cutoff_len": cutoff,
@@ -129,13 +130,13 @@ def _cut_counts(collected: Collected, source: int) -> dict[str, int]:
 
 def mixture(plan: Plan, ledgers: list[SourceLedger]) -> dict[str, dict[str, Any]]:
     """Each training source's share: asked for, and realised in records and in trained tokens."""
-    probs = plan.config.get("interleave_probs")
+    probs = plan.config.mix.interleave_probs
     train = [number for number, source in enumerate(plan.sources) if source.split == "train"]
     records = sum(ledgers[number].examples for number in train)
     trained = sum(ledgers[number].trained_tokens for number in train)
     return {
         plan.sources[number].spec.name: {
-            "asked": float(probs[place]) if isinstance(probs, list) and place < len(probs) else None,
+            "asked": float(probs[place]) if place < len(probs) else None,
             "examples": ledgers[number].examples,
             "examples_share": round(ledgers[number].examples / max(records, 1), 6),
             "trained_tokens": ledgers[number].trained_tokens,
@@ -165,7 +166,7 @@ def run_block(plan: Plan, started: float, workers: int, collected: Collected) ->
     names = ("numpy", "pyarrow", "orjson", "tokenizers", "fastokens", "gigatoken", "jsonschema-rs")
     return {
         "config": plan.config.path,
-        "model_name_or_path": plan.config.text("model_name_or_path"),
+        "model_name_or_path": plan.config.model.model_name_or_path,
         "seconds": round(time.perf_counter() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "workers": workers,

@@ -72,7 +72,7 @@ def write_repaired(checked: Checked, out: str) -> ValidationReport:
     out: a file, when one file was checked and the name has a data ending, else a folder. Raises UsageFault when a copy
     would be its own input, MachineFault when the disk says no.
     """
-    capped = [plan for plan in checked.plans if plan.config.whole("max_samples") is not None]
+    capped = [plan for plan in checked.plans if plan.config.data.max_samples is not None]
     if capped:
         raise UsageFault(
             "--fix: max_samples takes a part of the records; a copy holds all", hint="leave max_samples out"

@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stages.assemble import CutOptions
+from stages.pack import PACKERS
 from stages.shard_lineage import Lists, filled, lists, numbers
 from stages.shards import Shards, each_lineage
 from stages.write import usual_mask
@@ -54,7 +55,7 @@ class History:
     @property
     def strategy(self) -> str:
         """How rows are filled."""
-        return str(self.manifest["options"].get("packing_strategy") or "best_fit")
+        return str(self.manifest["options"]["packing_strategy"])
 
 
 class _Found(NamedTuple):
@@ -160,7 +161,7 @@ def _take(values: Lists, index: Index) -> NDArray[Any]:
 def _orders(shards: Shards, place: Index, in_rows: Mapping[str, int], table: pa.Table | None) -> dict[str, Index]:
     """Per split: its rows' examples in the order before the shuffle, with what the limit took put back in its place."""
     options = shards.manifest["options"]
-    any_order = shards.manifest["packed"] and (options.get("packing_strategy") or "best_fit") == "best_fit"
+    any_order = shards.manifest["packed"] and not PACKERS[str(options["packing_strategy"])].keeps_order
     meant = (
         np.array(table.column("split").to_pylist(), dtype=object) if table is not None else np.empty(0, dtype=object)
     )

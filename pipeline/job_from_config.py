@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from registry.errors import UsageFault
+from registry.kinds import dpo_losses
 from stages.train.job import KINDS, Generation, ModelSpec, Preference, RunSpec, TrainJob, Tuning
 
-from .checks import NO_REFERENCE
 from .config import Config
 from .job_arguments import job_arguments
 from .job_settings import Settings
@@ -38,7 +38,7 @@ def job_from_config(config: Config, data: Path) -> TrainJob:
     notes: list[str] = []
     stage = settings.text("stage")
     job = TrainJob(
-        stage="dpo" if stage in NO_REFERENCE else stage,  # the configuration has made the stage the loss
+        stage="dpo" if stage in dpo_losses() else stage,  # the configuration has made the stage the loss
         data=str(data),
         model=_model(settings),
         run=_run(settings),

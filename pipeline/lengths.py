@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.kinds import ROW_KINDS
 from stages.assemble import cut, example_tokens, trained_tokens
-from stages.shards import HALF_NAMES
 
 from .cutoffs import CUTOFFS, Cost, cutoff_table, suggest
 from .history import History
@@ -131,7 +131,7 @@ def _halves(history: History, used: NDArray[np.int64], mine: NDArray[np.bool_]) 
 
     Halves without a token are not counted. `tokens` and `kept_tokens` leave out an end mark that a template appends.
     """
-    names = HALF_NAMES.get(history.cut.kind) or (("text",) if history.cut.kind == "pt" else ("prompt", "answer"))
+    names = ROW_KINDS[history.cut.kind].segments
     kept, _ = cut(history.halves, history.counts, history.cut)
     times = np.repeat(np.where(mine, used, 0), history.counts)
     starts = np.cumsum(history.counts, dtype=np.int64) - history.counts

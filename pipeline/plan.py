@@ -19,6 +19,7 @@ import orjson
 
 from registry.datasets import Dataset, Fields, resolve
 from registry.errors import DataFault, Fault, UsageFault, unreadable
+from registry.kinds import ROW_KINDS, STAGES
 from registry.rules import Policy
 from stages.formats import FORMATS, Detection
 from stages.formats.detect import Detector
@@ -27,6 +28,7 @@ from stages.read import Chunk, Limits, discover, public, records, scan
 from stages.specs import BatchSpec, SourceSpec
 
 from .config import Config
+from .config_groups import AUTO, EncodeConfig
 from .hub import fetch
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class Plan:
     @property
     def packed(self) -> bool:
         """Whether rows hold several examples."""
-        return self.kind in ("lm", "pt") and self.config.flag("packing")
+        return ROW_KINDS[self.kind].sequence and self.config.pack.packing
 
     @property
     def input_bytes(self) -> int:
@@ -100,51 +102,43 @@ def make_plan(
     """
     limits = limits or Limits()
     stage = config.method
-    kind = "pt" if stage == "pt" else config.kind
-    policy = Policy.make(
-        stage if stage not in ("grpo", "rloo") else "predict",
-        {str(rule): str(level) for rule, level in _rules(config).items()},
-        strict=config.flag("strict"),
-    )
+    policy = Policy.make(STAGES[stage].rule_stage, config.data.rules, strict=config.data.strict)
     lenient = not needs_tokens  # what is wrong with the records is then told of each
     found, notes = (list(sources), []) if sources is not None else _sources(config, stage, limits, lenient=lenient)
-    plan = Plan(config, stage, kind, tuple(found), policy, notes=tuple(notes), limits=limits)
-    model = config.text("model_name_or_path")
-    if model is None or (not needs_tokens and config.text("template") is None):
+    plan = Plan(config, stage, config.kind, tuple(found), policy, notes=tuple(notes), limits=limits)
+    model = config.model.model_name_or_path
+    if model is None or (not needs_tokens and config.encode.template is None):
         if needs_tokens:
             raise UsageFault("model_name_or_path: not given", hint="name the folder that holds tokenizer.json")
         return plan
-    return _with_tokens(plan, model_folder(model, config.text("model_revision") or "main"))
-
-
-def _rules(config: Config) -> dict[object, object]:
-    value = config.get("rules")
-    return dict(value) if isinstance(value, dict) else {}
+    return _with_tokens(plan, model_folder(model, config.model.model_revision))
 
 
 # --- sources ----------------------------------------------------------------------------------------------------------
 
 
 def _sources(config: Config, stage: str, limits: Limits, *, lenient: bool) -> tuple[list[Source], list[str]]:
-    train, evaluation = config.items("dataset"), config.items("eval_dataset")
+    train, evaluation = config.data.dataset, config.data.eval_dataset
     if not train and not evaluation:
         raise UsageFault("dataset: not given", hint="name data sets of dataset_info.json, or a file, folder or glob")
-    folder = config.text("dataset_dir") or "data"
     notes: list[str] = []
     sources: list[Source] = []
     wrong: list[Fault] = []
     for names, split in ((train, "train"), (evaluation, "validation")):
         if not names:
             continue
-        form = config.text("format") or "auto"
-        for dataset in resolve(names, folder, stage=_data_stage(stage), base=config.folder, record_format=form):
+        for dataset in resolve(
+            names,
+            config.data.dataset_dir,
+            stage=STAGES[stage].data_stage,
+            base=config.folder,
+            record_format=config.data.format,
+        ):
             notes += dataset.notes
             dataset = fetch(dataset)
             try:
                 files = tuple(path for spec in dataset.files for path in discover(spec, notes=notes))
-                where = (
-                    f"validation_{dataset.name}" if split != "train" and config.flag("eval_on_each_dataset") else split
-                )
+                where = f"validation_{dataset.name}" if split != "train" and config.mix.eval_on_each_dataset else split
                 sources.append(_source(dataset, files, where, limits, lenient=lenient))
             except (UsageFault, DataFault) as fault:
                 wrong.append(fault)
@@ -183,15 +177,10 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(map(public, names[:_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
-def _data_stage(stage: str) -> str:
-    """The stage as data sets know it: prompts for grpo and rloo are those of predict."""
-    return "predict" if stage in ("grpo", "rloo", "ppo") else stage
-
-
 def _source(dataset: Dataset, files: tuple[str, ...], split: str, limits: Limits, *, lenient: bool) -> Source:
     form = dataset.format
     detection = None
-    if form == "auto":
+    if form == AUTO:
         detection = detect_format(files, limits)
         form = detection.format or likely_format(detection)
         if not lenient and detection.mixed:
@@ -262,12 +251,11 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
     from stages.tokenize import choose
     from stages.tokenizer_files import fitted_tokenizer
 
-    config = plan.config
-    compat = config.text("compat") or "llamafactory-0.9.6"
-    name = config.text("template") or "auto"
-    template = None if name == "auto" else load_template(name, compat)
-    extra = tuple((token, False) for token in config.items("add_tokens")) + tuple(
-        (token, True) for token in _special_tokens(config)
+    config, asked = plan.config, plan.config.encode
+    compat, name = asked.compat, asked.template_name
+    template = None if name == AUTO else load_template(name, compat)
+    extra = tuple((token, False) for token in asked.add_tokens) + tuple(
+        (token, True) for token in _special_tokens(asked)
     )
     files, fitted = fitted_tokenizer(model, name, compat, extra)
     if template is None and plan.kind != "pt":
@@ -284,23 +272,22 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
         )
     options = RenderOptions(
         kind=plan.kind,
-        enable_thinking=_optional_flag(config.get("enable_thinking")),
-        preserve_thinking=config.flag("preserve_thinking"),
-        train_on_prompt=config.flag("train_on_prompt"),
-        mask_history=config.flag("mask_history"),
-        default_system=config.text("default_system"),
-        tool_format=config.text("tool_format"),
-        template_date=config.text("template_date") or "2026-11-21",
+        enable_thinking=asked.enable_thinking,
+        preserve_thinking=asked.preserve_thinking,
+        train_on_prompt=asked.train_on_prompt,
+        mask_history=asked.mask_history,
+        default_system=asked.default_system,
+        tool_format=asked.tool_format,
+        template_date=asked.template_date,
     )
-    cutoff = config.whole("cutoff_len") or 2048
     cut = CutOptions(
         kind=plan.kind,
-        limit_tokens=example_limit(cutoff, kind=plan.kind, packed=plan.packed, compat=compat),
-        from_end=config.flag("mask_history"),
+        limit_tokens=example_limit(asked.cutoff_len, kind=plan.kind, packed=plan.packed, compat=compat),
+        from_end=asked.mask_history,
         efficient_eos=fitted.ids.eos if template and template.efficient_eos else None,
         label_first_source=compat == "llamafactory-0.9.2",
     )
-    split_special = config.flag("split_special_tokens")
+    split_special = asked.split_special_tokens
     spec = EncodeSpec(
         template=name,
         compat=compat,
@@ -310,11 +297,11 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
         template_sha256=template_sha256,
         # template auto tokenizes whole texts; only lm rows are cut into runs without the reference's offsets
         back_end="tokenizers"
-        if name == "auto" and (plan.kind != "lm" or split_special)
+        if name == AUTO and (plan.kind != "lm" or split_special)
         else choose(files.raw, plan.input_bytes, split_special_tokens=split_special),
         ids=fitted.ids,
         cut=cut,
-        overlong=config.text("overlong") or "truncate",
+        overlong=asked.overlong,
         extra_tokens=extra,
         split_special_tokens=split_special,
         # upstream joins pretraining documents with this text when the template is llama3
@@ -322,9 +309,8 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
         thinking_given="enable_thinking" in config.given,
     )
     notes = list(plan.notes)
-    if config.method in ("ppo", "grpo", "rloo"):
-        why = "TRL dropped its PPO trainer" if config.method == "ppo" else "it needs reward functions, which are code"
-        notes.append(f"stage {config.method}: prompts are prepared; `prep train` does not train it: {why}")
+    if why := STAGES[plan.stage].not_trained:
+        notes.append(f"stage {plan.stage}: prompts are prepared; `prep train` does not train it: {why}")
     if name == "empty" and plan.kind != "pt":
         notes.append("template empty: nothing marks the end of an answer, so no end is trained")
     if fitted.missing_marks:
@@ -339,11 +325,11 @@ def _with_tokens(plan: Plan, model: str) -> Plan:
     return dataclasses.replace(plan, encode=spec, tokenizer=files, fitted=fitted, notes=tuple(notes))
 
 
-def _special_tokens(config: Config) -> list[str]:
+def _special_tokens(config: EncodeConfig) -> Sequence[str]:
     """Special tokens to add: the keys of `new_special_tokens_config` (token: text), else `add_special_tokens`."""
-    path = config.text("new_special_tokens_config")
+    path = config.new_special_tokens_config
     if path is None:
-        return config.items("add_special_tokens")
+        return config.add_special_tokens
     from .yamlfile import FileProblem, read_document
 
     try:
@@ -354,10 +340,6 @@ def _special_tokens(config: Config) -> list[str]:
     except OSError as error:
         raise unreadable(error, f"new_special_tokens_config: {path}") from None
     return [str(token) for token in document.values]
-
-
-def _optional_flag(value: object) -> bool | None:
-    return None if value is None else bool(value)
 
 
 def _template_hint(config: Config, model: str) -> str:

@@ -82,21 +82,19 @@ class Outcome:
 
 def output_folder(config: Config, *, for_train: bool = False) -> Path:
     """OUT: `tokenized_path` (-o), else <output_dir>/prepared for train, prepared/<data sets>-<stage> for pack."""
-    given = config.text("tokenized_path")
+    given = config.pack.tokenized_path
     if given:
         return local_folder(given)
     if for_train:
-        return Path(config.text("output_dir") or "trainer_output") / "prepared"
-    names = [
-        Path(name).name.split(".")[0] or "data" for name in config.items("dataset") or config.items("eval_dataset")
-    ]
+        return Path(config.train.output_dir) / "prepared"
+    names = [Path(name).name.split(".")[0] or "data" for name in config.data.dataset or config.data.eval_dataset]
     return Path("prepared") / f"{'-'.join(names)}-{config.method}"
 
 
 def ensure_prepared(config: Config, log: Log) -> Path:
     """OUT for training: prepared if need be, up to date. Raises DataFault when too many records were rejected."""
-    given = config.text("tokenized_path")
-    if given and not config.items("dataset") and not config.items("eval_dataset"):
+    given = config.pack.tokenized_path
+    if given and not config.data.dataset and not config.data.eval_dataset:
         return open_output_of(given, log)
     outcome = prepare_output(config, log, for_train=True)
     over = rejected_too_many(config, outcome.manifest)
@@ -119,8 +117,8 @@ def prepare_output(
     config: Config, log: Log, *, for_train: bool = False, keep_cache: bool = True, progress: Progress | None = None
 ) -> Outcome:
     """Prepares the output that a configuration names, folder or URL. Raises a Fault."""
-    given = config.text("tokenized_path")
-    keep_cache = keep_cache and config.flag("cache")
+    given = config.pack.tokenized_path
+    keep_cache = keep_cache and config.run.cache
     if not given or not is_store(given):
         return prepare(
             config, output_folder(config, for_train=for_train), log, keep_cache=keep_cache, progress=progress
@@ -138,11 +136,9 @@ def prepare_output(
 
 def rejected_too_many(config: Config, manifest: dict[str, Any]) -> str:
     """One line when more records were rejected than `max_rejected` allows, else an empty string."""
-    limit = config.get("max_rejected")
+    allowed = config.data.max_rejected
     ledger = manifest["ledger"]
     read, rejected = ledger["read"], sum(ledger["rejected"].values())
-    allowed = 0.01 if limit is None else limit
-    assert isinstance(allowed, (int, float))
     # a whole number is a count, a fraction a share
     most = int(allowed) if isinstance(allowed, int) else math.floor(allowed * read)
     if rejected <= most:
@@ -234,7 +230,7 @@ def _build(
         plan, collected, rejects, engine = _collect(plan, engine, engines, spool, build / "rejects", log, progress)
         proof = proving.result()
     # a small set takes no memory to speak of, and each of Ray's tasks may run anywhere
-    if plan.input_bytes >= MEDIUM_BYTES and config.text("engine") != "ray":
+    if plan.input_bytes >= MEDIUM_BYTES and config.run.engine != "ray":
         for _ in engine.run([Release()] * (1 if is_inline(config, plan.input_bytes) else workers)):
             pass
     key, made_of = _identity_of(plan, collected, identity)

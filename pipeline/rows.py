@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.pack import pack
+from stages.pack import PACKERS, pack
 from stages.write import Parts
 
 from .arrange import Index, Table
@@ -26,17 +26,17 @@ class Rows:
 def make_rows(plan: Plan, table: Table, order: Index) -> Rows:
     """Packs a split's examples into rows, or gives each a row of its own."""
     config = plan.config
-    cutoff = config.whole("cutoff_len") or 2048
+    cutoff = config.encode.cutoff_len
     if not plan.packed:
         return Rows(_parts(table, order), np.ones(len(order), dtype=np.int32), table.tokens[order].astype(np.int64))
     if plan.kind == "pt":
         return _stream(table, order, cutoff)
     lengths = table.tokens[order]
-    strategy = config.text("packing_strategy") or "best_fit"
+    strategy = config.pack.packing_strategy
     rows = pack(lengths.tolist(), cutoff, strategy)
-    if strategy == "best_fit":
+    if not PACKERS[strategy].keeps_order:
         # best fit leaves rows ordered by length; a seeded shuffle makes reading them in order random
-        shuffled = np.random.default_rng(config.whole("seed") or 0).permutation(len(rows))
+        shuffled = np.random.default_rng(config.mix.seed).permutation(len(rows))
         rows = [rows[at] for at in shuffled.tolist()]
     sizes = np.fromiter((len(row) for row in rows), dtype=np.int32, count=len(rows))
     flat = np.fromiter((item for row in rows for item in row), dtype=np.int64, count=int(sizes.sum()))

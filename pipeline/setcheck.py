@@ -15,11 +15,7 @@ from .plan import Plan
 if TYPE_CHECKING:
     from .arrange import Arranged, Table
 
-STOPS = (
-    "mapping.empty-field",
-    "set.wrong-format",
-    "set.no-records",
-)  # a set that breaks these is not what it is read as
+STOPS = ("mapping.empty-field", "set.wrong-format")  # a set that breaks these is not what it is read as
 
 
 def check_set(plan: Plan, collected: Collected) -> None:
@@ -34,9 +30,9 @@ def check_set(plan: Plan, collected: Collected) -> None:
 
 
 HABITS = {
-    "empty-thought": "get an empty thought",
-    "thought-stripped": "lose reasoning",
-    "default-system": "get the template's own system prompt",
+    "empty-thought": ("template.empty-thought", "get an empty thought"),
+    "thought-stripped": ("template.thought-stripped", "lose reasoning"),
+    "default-system": ("template.default-system", "get the template's own system prompt"),
 }
 
 
@@ -54,9 +50,10 @@ def check_habits(plan: Plan, collected: Collected) -> None:
         # those that were rejected before are in neither number, those that the cut rejects in both
         rendered = seen["records"]
         for habit in sorted(HABITS.keys() & seen.keys()):
-            text = f"{seen[habit]} of {rendered} records ({100 * seen[habit] / rendered:.0f} %) {HABITS[habit]}"
+            rule, what = HABITS[habit]
+            text = f"{seen[habit]} of {rendered} records ({100 * seen[habit] / rendered:.0f} %) {what}"
             path = source.files[0] if source.files else source.spec.name
-            collected.found.note(Note(f"template.{habit}", "", text), Place(path), plan.policy)
+            collected.found.note(Note(rule, "", text), Place(path), plan.policy)
 
 
 def stop_on_mapping(collected: Collected) -> None:
@@ -73,12 +70,15 @@ def check_split(plan: Plan, collected: Collected, table: Table, arranged: Arrang
     """Adds a finding for each conversation that a split put on both sides, and one for a split that nothing uses."""
     import numpy as np
 
+    from stages.mix import SPLIT_OFF
+
     config = plan.config
-    value = config.number("val_size") or 0.0
-    if value <= 1e-6 or "validation" not in arranged.splits or any(source.split != "train" for source in plan.sources):
+    value = config.mix.val_size
+    given = any(source.split != "train" for source in plan.sources)
+    if value <= SPLIT_OFF or "validation" not in arranged.splits or given:
         return
     train, validation = arranged.splits["train"], arranged.splits["validation"]
-    if config.text("eval_strategy") in (None, "no") and not config.flag("do_eval"):
+    if config.train.eval_strategy == "no" and not config.train.do_eval:
         text = f"{len(validation)} examples are split off, and eval_strategy is no"
         collected.found.note(Note("set.unused-split", "", text), Place(plan.sources[0].files[0]), plan.policy)
     both = np.isin(table.hash[validation], table.hash[train])

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from registry.kinds import ROW_KINDS
 from stages.read import is_url
 
 from .plan import Plan
@@ -19,8 +20,7 @@ TEXT_BYTES_A_TOKEN = 4  # JSON lines of chat text: 4.6 in English and Chinese wi
 RECORD_SHARE = 0.25  # places, lengths and hashes of records, beside their ids
 PACKED_ENDINGS = (".gz", ".bz2", ".xz", ".zst", ".parquet")
 PACKED_RATIO = 4  # what compressed text grows to
-SHARD_BYTES_A_TOKEN = {"lm": 8, "pt": 8}
-OTHER_BYTES_A_TOKEN = 4
+COLUMN_BYTES_A_TOKEN = 4  # ids, and labels where they are a column of their own
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -44,7 +44,7 @@ def expected_bytes(plan: Plan, spool: Path) -> tuple[int, int]:
 
 def shard_bytes(plan: Plan, tokens: int) -> int:
     """Bytes of shards that hold this many tokens."""
-    return tokens * SHARD_BYTES_A_TOKEN.get(plan.kind, OTHER_BYTES_A_TOKEN)
+    return tokens * COLUMN_BYTES_A_TOKEN * (2 if ROW_KINDS[plan.kind].sequence else 1)
 
 
 def warn(what: str, need_bytes: int, out: Path, log: Callable[[str], None]) -> None:

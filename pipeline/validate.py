@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from registry.datasets import INFO_NAME, Dataset, find_dataset_info
 from registry.errors import Fault, UsageFault
+from registry.kinds import usual_stage
 from stages.findings import clean
 from stages.formats import FORMATS, Detection
 from stages.read import Limits, discover
@@ -22,6 +23,7 @@ from stages.specs import SourceSpec
 
 from .collect import Collected, collect
 from .config import Config
+from .config_groups import AUTO
 from .engines import open_engine
 from .plan import Plan, Source, detect_format, format_remarks, likely_format, make_plan, raise_together
 from .progress import Progress
@@ -32,8 +34,6 @@ from .tasks import chunk_job
 
 if TYPE_CHECKING:
     from .rejects import RejectFolder
-
-STAGE_OF_KIND = {"sft": "sft", "pref": "dpo", "kto": "kto", "pt": "pt"}
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Checked:
 def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[str]]:
     """Plans for files, folders and globs: one a training stage; and remarks on what was found out."""
     limits = Limits()
-    form = config.text("format") or "auto"
+    form = config.data.format
     remarks: list[str] = []
     for spec in paths:
         if (Path(spec) / INFO_NAME).is_file():
@@ -74,12 +74,12 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
         name = form
         fields = None
         detection = None
-        if form == "auto":
+        if form == AUTO:
             detection = detect_format([path], limits)
             name = detection.format or likely_format(detection)
             fields = detection.fields
         known = FORMATS[name]
-        stage = config.method if "stage" in config.given else STAGE_OF_KIND[known.kind]
+        stage = config.method if "stage" in config.given else usual_stage(known.kind)
         data = Dataset(path, (path,), format=name, fields=fields)
         source = Source(data, SourceSpec(path, name, fields or known.default_fields), (path,), detection=detection)
         detections.append(([path], detection))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from registry.kinds import ROW_KINDS
 from stages.files import make_folder, write_whole
 from stages.write import ShardResult, ShardTask
 
@@ -86,9 +87,9 @@ def write_splits(
 def _shard_borders(plan: Plan, rows: Rows) -> list[int]:
     """Row numbers at which shards begin, and the end. A function of the rows alone."""
     count = len(rows.sizes)
-    per_token = 8 if plan.kind in ("lm", "pt") else 4
+    per_token = 8 if ROW_KINDS[plan.kind].sequence else 4
     size = int(rows.tokens.sum()) * per_token
-    wanted = plan.config.whole("shard_size") if "shard_size" in plan.config.given else None
+    wanted = plan.config.pack.shard_size if "shard_size" in plan.config.given else None
     shard = wanted or min(max(size // 16, SHARD_BYTES_LEAST), SHARD_BYTES_MOST)
     shards = max(1, min(-(-size // shard), count or 1))
     if shards == 1:
@@ -102,16 +103,10 @@ def _shard_borders(plan: Plan, rows: Rows) -> list[int]:
 def _huggingface_files(plan: Plan, folder: Path, split: str, entry: dict[str, Any]) -> None:
     """The two files that make a split loadable by `datasets.load_from_disk`."""
     int_list = {"feature": {"dtype": "int32", "_type": "Value"}, "_type": "List"}
-    if plan.kind in ("lm", "pt"):
-        features: dict[str, Any] = {"input_ids": int_list, "labels": int_list}
-        if plan.packed:
-            features["seq_lengths"] = int_list
-    else:
-        from stages.write import PARTS
-
-        features = dict.fromkeys(PARTS[plan.kind], int_list)
-        if plan.kind == "unpaired":
-            features["label"] = {"dtype": "bool", "_type": "Value"}
+    columns = ROW_KINDS[plan.kind].columns
+    features = {name: {"dtype": "bool", "_type": "Value"} if name == "label" else int_list for name in columns}
+    if plan.packed:
+        features["seq_lengths"] = int_list
     fingerprint = hashlib.sha256("".join(shard["sha256"] for shard in entry["shards"]).encode()).hexdigest()[:16]
     info = {"features": features, "splits": {split: {"name": split, "num_examples": entry["rows"]}}}
     state: dict[str, Any] = {

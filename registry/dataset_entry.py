@@ -24,9 +24,8 @@ from .dataset_info import (
 )
 from .dataset_types import Dataset, Fields
 from .errors import UsageFault, did_you_mean
+from .kinds import STAGES
 
-PAIRWISE = ("rm", "dpo", "orpo", "simpo")
-_PROMPTS_ONLY = ("predict", "ppo", "grpo", "rloo")
 _NUMBER = r"(?:(-?\d+(?:_\d+)*)(%)?)?"
 _PART = re.compile(rf"train(?:\[{_NUMBER}:{_NUMBER}\])?")
 _MARK = {  # which column tells a stage's data apart
@@ -241,32 +240,39 @@ def _check_map(at: str, mapped: _Map, stage: str | None, problems: list[str], no
     if ranking:
         need("chosen", "chosen")
         need("rejected", "rejected")
-    elif formatting == "alpaca" and fields.response is None and stage in ("sft", "kto"):
+    elif formatting == "alpaca" and fields.response is None and _records(stage) in ("sft", "kto"):
         need("response", "output")
 
 
 def _check_stage(at: str, stage: str, ranking: bool, fields: Fields, problems: list[str]) -> None:
     """The set must hold what the stage trains on: pairs, labelled answers or single answers."""
-    if stage in PAIRWISE and not ranking:
+    known = STAGES[stage]
+    if known.pairs and not ranking:
         problems.append(
             f'{at}: stage {stage} compares two answers, and this data set does not say "ranking": true;'
             " add it if the records hold chosen and rejected, or choose another stage"
         )
-    elif stage not in PAIRWISE and ranking:
+    elif not known.pairs and ranking:
         problems.append(
             f'{at}: has "ranking": true (pairs of answers), and stage {stage} does not compare answers;'
             " use stage dpo, rm, orpo or simpo, or take ranking out"
         )
-    elif stage == "kto" and fields.kto_tag is None:
-        problems.append(f'{at}: stage kto needs a label; add "kto_tag": "<your key>" to columns')
+    elif known.labelled and fields.kto_tag is None:
+        problems.append(f'{at}: stage {stage} needs a label; add "kto_tag": "<your key>" to columns')
 
 
 def _record_format(formatting: str, ranking: bool, fields: Fields, stage: str | None) -> str:
     if ranking:
         return f"{formatting}-dpo"
-    if fields.kto_tag is not None and stage not in (*_PROMPTS_ONLY, "sft"):  # a labelled record is an error in sft
+    kind = _records(stage)
+    if fields.kto_tag is not None and kind not in ("predict", "sft"):  # a labelled record is an error in sft
         return f"{formatting}-kto"
     others = (fields.query, fields.response, fields.history, fields.system, fields.tools)
-    if formatting == "alpaca" and stage in ("pt", None) and fields.prompt and not any(others):
+    if formatting == "alpaca" and kind in ("pt", "") and fields.prompt and not any(others):
         return "pretrain"
     return formatting
+
+
+def _records(stage: str | None) -> str:
+    """The kind of records that a stage reads, "" when no stage is asked for."""
+    return STAGES[stage].records if stage is not None else ""

@@ -12,14 +12,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .dataset_entry import PAIRWISE, entry_to_dataset, split_parts
+from .dataset_entry import entry_to_dataset, split_parts
 from .dataset_info import INFO_NAME, DatasetInfo, find_dataset_info, is_hub, load_dataset_info, missing_info
 from .dataset_types import Dataset, Fields
 from .errors import UsageFault, did_you_mean
 
 __all__ = [
     "INFO_NAME",
-    "PAIRWISE",
     "Dataset",
     "DatasetInfo",
     "DatasetRow",

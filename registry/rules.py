@@ -11,13 +11,12 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import UsageFault, did_you_mean
 
 Severity = Literal["error", "warning", "off"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "off")
-STAGES = ("pt", "sft", "rm", "dpo", "kto", "orpo", "simpo", "ppo", "predict")
 
 
 @dataclass(frozen=True)
@@ -35,17 +34,41 @@ class Rule:
     repair: str = ""  # id of the --fix repair, "" when there is none
 
 
+@dataclass(frozen=True)
+class Area:
+    """What the first part of a rule's id stands for. module: the source file that holds its checks."""
+
+    name: str
+    title: str
+    module: str
+
+
 @functools.cache
-def rules() -> dict[str, Rule]:
-    """The table by id, in file order. Raises ValueError when rules.yaml is malformed (a bug of ours)."""
+def _raw() -> dict[str, Any]:
     text = (resources.files(__package__) / "rules.yaml").read_text(encoding="utf-8")
     import yaml  # a worker that checks records has its policy and needs no table
 
     # the C loader is ten times as fast and reads the same; it is absent from some builds of PyYAML
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    raw = yaml.load(text, Loader=loader)  # noqa: S506  # both loaders are safe ones
+    table: dict[str, Any] = yaml.load(text, Loader=loader)  # noqa: S506  # both loaders are safe ones
+    return table
+
+
+@functools.cache
+def areas() -> dict[str, Area]:
+    """The areas of the table by name, in file order."""
+    return {name: Area(name, row["title"], row["module"]) for name, row in _raw()["areas"].items()}
+
+
+@functools.cache
+def rules() -> dict[str, Rule]:
+    """The table by id, in file order. Raises ValueError when rules.yaml is malformed (a bug of ours)."""
     table: dict[str, Rule] = {}
-    for rule_id, row in raw.items():
+    for rule_id, row in _raw().items():
+        if rule_id == "areas":
+            continue
+        if rule_id.partition(".")[0] not in areas():
+            raise ValueError(f"rules.yaml: {rule_id}: its area is not among the areas")
         severity = row["severity"]
         by_stage = {}
         if isinstance(severity, dict):

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from .rules import Rule, rules
-
-_AREAS = {
-    "bytes": "Bytes and files",
-    "json": "JSON",
-    "shape": "Shape of a record",
-    "role": "Roles and turns",
-    "weight": "Loss weights",
-    "answer": "Answers",
-    "prompt": "Prompts",
-    "text": "Characters in texts",
-    "think": "Thoughts",
-    "media": "Media",
-    "pretrain": "Pretraining",
-    "tools": "Tools and calls",
-    "preference": "Preference pairs",
-    "kto": "KTO labels",
-    "mapping": "Column maps",
-    "set": "The whole set",
-}
+from .rules import Rule, areas, rules
 
 
 def page() -> str:
     """The page as Markdown: one section an area, one entry a rule, in the order of the table."""
     table = rules()
-    areas = list(dict.fromkeys(rule_id.split(".")[0] for rule_id in table))
+    names = list(dict.fromkeys(rule_id.split(".")[0] for rule_id in table))
     lines = [
         "# Rules",
         "",
@@ -37,10 +18,10 @@ def page() -> str:
         "`rules:` in the configuration, `--error`, `--warn`, `--off`, and `--strict` (every warning is an error).",
         "*fixed* ones cannot be lowered, because such a record cannot be encoded at all.",
     ]
-    for area in areas:
-        lines += ["", f"## {_AREAS.get(area, area.capitalize())}"]
+    for name in names:
+        lines += ["", f"## {areas()[name].title}"]
         for rule in table.values():
-            if rule.id.split(".")[0] == area:
+            if rule.id.split(".")[0] == name:
                 lines += ["", *_entry(rule)]
     return "\n".join(lines) + "\n"
 

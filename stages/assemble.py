@@ -23,6 +23,12 @@ from .truncate import cut_preference, cut_turns
 
 IGNORE = -100
 VERSION = 1
+OVERLONG = {  # what happens to an example longer than the limit
+    "truncate": "its segments are cut in proportion",
+    "drop": "it is left out of the rows",
+    "error": "its record is rejected",
+    "split": "its turns become several examples",
+}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,29 @@ from numpy.typing import NDArray
 from registry.errors import UsageFault, did_you_mean
 
 VERSION = 1
-STRATEGIES = ("concat", "interleave_under", "interleave_over", "interleave_once")
 SPLIT_OFF = 1e-6  # val_size up to here means no split, as upstream
 MOST_DRAWS = 500_000_000  # four bytes a draw; a mixture that needs more has a mistake in its probabilities
 BLOCK_DRAWS = 64_000  # a generator gives the same stream whatever the block
 
 Sources = NDArray[np.int32]
 Positions = NDArray[np.int64]
+
+
+class Mixer(NamedTuple):
+    """One strategy. interleaves: sources take turns, or are drawn by share. to_last: it goes on until the last source
+    has run out, not the first. again: a source that has run out starts again."""
+
+    interleaves: bool
+    to_last: bool
+    again: bool
+
+
+MIXERS = {
+    "concat": Mixer(interleaves=False, to_last=True, again=False),
+    "interleave_under": Mixer(interleaves=True, to_last=False, again=False),
+    "interleave_over": Mixer(interleaves=True, to_last=True, again=True),
+    "interleave_once": Mixer(interleaves=True, to_last=True, again=False),
+}
 
 
 @dataclass(frozen=True)
@@ -58,11 +75,12 @@ def problems(options: MixOptions, sources: int) -> list[str]:
     """Everything that is wrong with the options for that many sources, one line each; needs no data."""
     found = []
     strategy, probs = options.strategy, options.probs
-    if strategy not in STRATEGIES:
-        near = did_you_mean(strategy, STRATEGIES)
-        found.append(f"mix_strategy: {strategy!r} is not one of {', '.join(STRATEGIES)}{near}")
+    mixer = MIXERS.get(strategy)
+    if mixer is None:
+        near = did_you_mean(strategy, MIXERS)
+        found.append(f"mix_strategy: {strategy!r} is not one of {', '.join(MIXERS)}{near}")
     if probs is not None:
-        if strategy == "concat":
+        if mixer is not None and not mixer.interleaves:
             found.append(
                 "interleave_probs: concat takes every record whatever the shares; choose an interleave_* strategy"
             )
@@ -72,7 +90,7 @@ def problems(options: MixOptions, sources: int) -> list[str]:
             found.append(f"interleave_probs: {_listed(probs)}: every share lies between 0 and 1")
         elif abs(math.fsum(probs) - 1) > 1e-8:  # the tolerance of numpy's choice, so that what passes here is drawn
             found.append(f"interleave_probs: {_listed(probs)} add up to {math.fsum(probs):.6g}, not to 1")
-        elif strategy in ("interleave_over", "interleave_once") and sources > 1 and 0 in probs:
+        elif mixer is not None and mixer.interleaves and mixer.to_last and sources > 1 and 0 in probs:
             found.append(f"interleave_probs: {strategy} lasts until all data sets run out; one with share 0 never does")
     if not 0 <= options.seed < 2**32:
         found.append(f"seed: {options.seed} is not between 0 and {2**32 - 1}")
@@ -117,16 +135,17 @@ def mix(sizes: Sequence[int], options: MixOptions, names: Sequence[str] = ()) ->
     among several that are interleaved, and for shares so small that the mixture would never end.
     """
     wrong = problems(options, len(sizes))
-    several = options.strategy != "concat" and len(sizes) > 1
+    mixer = MIXERS.get(options.strategy)
+    several = mixer is not None and mixer.interleaves and len(sizes) > 1
     if several:
         wrong += [f"dataset: {_name(names, at)} has no record to mix" for at, size in enumerate(sizes) if size < 1]
-    if wrong:
+    if wrong or mixer is None:
         raise UsageFault(wrong)
     lengths = np.asarray(sizes, dtype=np.int64)
     if not several:
         source, position = _concat(lengths)
     elif options.probs is None:
-        source, position = _in_turn(lengths, options.strategy)
+        source, position = _in_turn(lengths, mixer)
     else:
         _refuse_endless(lengths, options.probs, options, names)
         source, position = _drawn(lengths, options.probs, options)
@@ -142,22 +161,23 @@ def _concat(lengths: Positions) -> tuple[Sources, Positions]:
     return source, np.arange(len(source), dtype=np.int64) - np.repeat(starts, lengths)
 
 
-def _in_turn(lengths: Positions, strategy: str) -> tuple[Sources, Positions]:
-    """a b c a b c ...; with `once`, sources that have run out are passed over."""
-    if strategy == "interleave_once":
+def _in_turn(lengths: Positions, mixer: Mixer) -> tuple[Sources, Positions]:
+    """a b c a b c ...; up to the last source, those that have run out and do not start again are passed over."""
+    if mixer.to_last and not mixer.again:
         source, position = _concat(lengths)
         turn = np.argsort(position, kind="stable")  # stable: within a turn the sources keep their order
         return source[turn], position[turn]
-    turns = int(lengths.min() if strategy == "interleave_under" else lengths.max())
+    turns = int(lengths.max() if mixer.to_last else lengths.min())
     source = np.tile(np.arange(len(lengths), dtype=np.int32), turns)
     return source, np.repeat(np.arange(turns, dtype=np.int64), len(lengths)) % lengths[source]
 
 
 def _drawn(lengths: Positions, probs: Sequence[float], options: MixOptions) -> tuple[Sources, Positions]:
     """A random source for every row, until the strategy's end."""
-    once = options.strategy == "interleave_once"
+    mixer = MIXERS[options.strategy]
+    once = mixer.to_last and not mixer.again
     drawable = np.asarray(probs) > 0
-    ends = np.any if options.strategy == "interleave_under" else np.all
+    ends = np.all if mixer.to_last else np.any
     rng = np.random.default_rng(options.seed)
     sources: list[Sources] = []
     positions: list[Positions] = []
@@ -186,13 +206,13 @@ def _drawn(lengths: Positions, probs: Sequence[float], options: MixOptions) -> t
     if once:  # what follows the last source's end was all passed over
         return source, position
     ended = last[last >= 0]
-    stop = int(ended.min() if options.strategy == "interleave_under" else ended.max()) + 1
+    stop = int(ended.max() if mixer.to_last else ended.min()) + 1
     return source[:stop], position[:stop]
 
 
 def _refuse_endless(lengths: Positions, probs: Sequence[float], options: MixOptions, names: Sequence[str]) -> None:
     draws = [size / share if share else math.inf for size, share in zip(lengths.tolist(), probs, strict=True)]
-    expected = min(draws) if options.strategy == "interleave_under" else max(draws)
+    expected = max(draws) if MIXERS[options.strategy].to_last else min(draws)
     if expected > MOST_DRAWS:
         slowest = draws.index(expected)
         raise UsageFault(

@@ -14,12 +14,19 @@ algorithms" (1973); best fit by a sorted list of free room.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 VERSION = 1
-STRATEGIES = ("best_fit", "sequential")
+
+
+class Packer(NamedTuple):
+    """One strategy. `rows(lengths, limit_tokens)`. keeps_order: rows come in the order of the examples."""
+
+    rows: Callable[[Sequence[int], int], list[list[int]]]
+    keeps_order: bool
 
 
 def pack(lengths: Sequence[int], limit_tokens: int, strategy: str = "best_fit") -> list[list[int]]:
@@ -30,11 +37,9 @@ def pack(lengths: Sequence[int], limit_tokens: int, strategy: str = "best_fit") 
     """
     if len(lengths) and max(lengths) > limit_tokens:
         raise ValueError(f"an example of {max(lengths)} tokens does not fit a row of {limit_tokens}")
-    if strategy == "sequential":
-        return _next_fit(lengths, limit_tokens)
-    if strategy == "best_fit":
-        return _best_fit(lengths, limit_tokens)
-    raise ValueError(f"packing strategy {strategy!r} is not one of {STRATEGIES}")
+    if strategy not in PACKERS:
+        raise ValueError(f"packing strategy {strategy!r} is not one of {', '.join(PACKERS)}")
+    return PACKERS[strategy].rows(lengths, limit_tokens)
 
 
 def _next_fit(lengths: Sequence[int], limit_tokens: int) -> list[list[int]]:
@@ -79,3 +84,6 @@ def _best_fit(lengths: Sequence[int], limit_tokens: int) -> list[list[int]]:
     for members in rows:
         members.sort()
     return rows
+
+
+PACKERS = {"best_fit": Packer(_best_fit, keeps_order=False), "sequential": Packer(_next_fit, keeps_order=True)}

@@ -25,7 +25,7 @@ from typing import Any
 from registry.datasets import Fields
 
 from .findings import Note, pointer, shown
-from .formats import FORMATS, kind_of
+from .formats import FORMATS
 from .formats.turns import tag_roles
 from .formats.write_calls import json_text
 from .repair_turns import Repairing, in_order
@@ -47,8 +47,7 @@ def repair(value: dict[str, Any], format_id: str, fields: Fields, stage: str) ->
     `value` is not changed. Pointers are those of the record as it was. stage: a training stage or "predict".
     """
     form = FORMATS[format_id]
-    kind = "pt" if form.family == "pretrain" else kind_of(stage)
-    work = Repairing(_copy(value), fields, form.family, kind)
+    work = Repairing(_copy(value), fields, form.family, form.kind_in(stage))
     _Repairs(work).run()
     return (work.record, work.notes) if work.notes else (value, [])
 

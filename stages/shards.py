@@ -20,18 +20,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from registry.errors import DataFault, UsageFault, did_you_mean
+from registry.kinds import ROW_KINDS, STAGES
 
 from .leftout import NAME as LEFT_OUT_NAME
 from .shard_lineage import Lineage, Part, numbers, part_of, plain, read_lineage
-from .write import PARTS
 
 OPEN_SHARDS = 8
 IGNORE = -100
-HALF_NAMES = {
-    "pref": ("prompt", "chosen", "rejected"),
-    "unpaired": ("prompt", "completion"),
-    "prompt": ("prompt", "label"),
-}
 
 
 class Row(NamedTuple):
@@ -74,7 +69,7 @@ class Shards:
         self.out = Path(out)
         self.manifest = manifest
         self.stage = str(manifest.get("stage", ""))
-        self.kind = "pt" if self.stage == "pt" else str(manifest["kind"])
+        self.kind = STAGES[self.stage].rows
         self._tables: OrderedDict[str, tuple[list[pa.RecordBatch], list[int]]] = OrderedDict()
         self._lineages: OrderedDict[str, Lineage] = OrderedDict()
 
@@ -124,10 +119,10 @@ class Shards:
         if at < 0 or within - firsts[at] >= batches[at].num_rows:
             raise self._damaged(shard["file"], "it ends early")
         batch, position = batches[at], within - firsts[at]
-        names = ("input_ids",) if self.kind in ("lm", "pt") else PARTS[self.kind]
+        names = ROW_KINDS[self.kind].id_columns
         columns = [_values(batch.column(name), position) for name in names]
         ids = np.concatenate(columns) if len(columns) > 1 else columns[0]
-        if self.kind in ("lm", "pt"):
+        if ROW_KINDS[self.kind].sequence:
             labels = _values(batch.column("labels"), position)
         else:
             labels = ids.copy()
@@ -178,11 +173,11 @@ class Shards:
     def halves(self, row: Row, part: Part) -> list[Half]:
         """The stretches of an example in its row's ids, empty ones left out; an appended EOS belongs to the last."""
         found, at = [], part.start
-        names = HALF_NAMES.get(self.kind)
+        kind = ROW_KINDS[self.kind]
         for index, tokens in enumerate(part.after):
-            name = names[index] if names else "text" if self.kind == "pt" else ("answer" if index % 2 else "prompt")
             if tokens:
-                found.append(Half(0 if names else index // 2, name, at, at + tokens))
+                turn = index // 2 if kind.sequence else 0
+                found.append(Half(turn, kind.segments[index % len(kind.segments)], at, at + tokens))
             at += tokens
         end = part.start + part.tokens
         if found and at < end:

@@ -21,7 +21,7 @@ from registry.rules import Policy
 
 from .conversation import Conversation, Message
 from .findings import Note, pointer, shown
-from .formats import FORMATS, kind_of
+from .formats import FORMATS
 from .formats.calls import USUAL_WORDS, CallWords
 from .formats.turns import ANSWERS
 from .mapping import mapped_keys, mapping_problems
@@ -63,7 +63,7 @@ class RecordValidator:
         call_words: CallWords = USUAL_WORDS,
     ) -> None:
         form = FORMATS[format_id]
-        self.kind = kind = "pt" if form.family == "pretrain" else kind_of(stage)
+        self.kind = kind = form.kind_in(stage)
         self.policy = policy
         self.digest = 0
         self._tools_written_as = call_words.tools

@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from registry.kinds import ROW_KINDS
+
 from .arrow_arrays import bools, ints, lists
 from .assemble import CutOptions, assemble_lm, assemble_parts, cut
 from .files import create
@@ -28,8 +30,6 @@ from .spool import Spool
 VERSION = 2
 GROUP_TOKENS = 1 << 20
 OPEN_SPOOLS = 512  # half of what a process may usually open
-PARTS = {"pref": ("prompt_ids", "chosen_ids", "rejected_ids"), "unpaired": ("prompt_ids", "completion_ids"),
-         "prompt": ("prompt_ids", "label_ids")}  # fmt: skip
 
 
 class Parts(NamedTuple):
@@ -124,14 +124,8 @@ def write_shard(options: CutOptions, task: ShardTask) -> ShardResult:
     """Writes one shard and its lineage. Raises MachineFault when the disk says no."""
     kind = options.kind
     int_list = pa.list_(pa.int32())
-    if kind in ("lm", "pt"):
-        names = ["input_ids", "labels"] + (["seq_lengths"] if task.with_lengths else [])
-        fields = [pa.field(name, int_list) for name in names]
-    else:
-        fields = [pa.field(name, int_list) for name in PARTS[kind]]
-        if kind == "unpaired":
-            fields.append(pa.field("label", pa.bool_()))
-    schema = pa.schema(fields)
+    names = ROW_KINDS[kind].columns + (("seq_lengths",) if task.with_lengths else ())
+    schema = pa.schema([pa.field(name, pa.bool_() if name == "label" else int_list) for name in names])
     spools = _Spools(task.spools)
     lineage: list[pa.RecordBatch] = []
     tokens = trained_total = 0
@@ -233,7 +227,7 @@ def _batch(
 ) -> tuple[pa.RecordBatch, NDArray[np.int64], NDArray[np.int64], int]:
     """A record batch, and for each part its token start within its row and its tokens; last the trained tokens."""
     row_ends = np.concatenate([[0], np.cumsum(row_sizes)]).astype(np.int64)
-    if options.kind in ("lm", "pt"):
+    if ROW_KINDS[options.kind].sequence:
         rows = assemble_lm(group.ids, group.halves, group.kept, group.trained, group.counts, options)
         borders = rows.borders[row_ends]
         sizes = np.diff(rows.borders)
@@ -243,8 +237,7 @@ def _batch(
             arrays.append(lists(sizes, row_ends))
         trained = int(np.count_nonzero(rows.labels != -100))
         return pa.RecordBatch.from_arrays(arrays, schema=schema), starts, sizes, trained
-    names = PARTS[options.kind]
-    columns = assemble_parts(group.ids, group.halves, group.kept, len(names))
+    columns = assemble_parts(group.ids, group.halves, group.kept, len(ROW_KINDS[options.kind].segments))
     arrays = [lists(values, borders) for values, borders in columns]
     if options.kind == "unpaired":
         arrays.append(bools(group.labels == 1))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.config_groups import AUTO
 from stages.findings import as_json as json_text
 
 from .common import PASS_ON, config_of, say_notes
@@ -63,17 +64,17 @@ def export_job(config: Config) -> ExportJob:
 
     draft = predict_job_from_config(config.with_values(stage="sft"), Path())
     chat: dict[str, object] = {}
-    name = config.text("template")
-    if name and name != "auto":
-        options = {key: config.values[key] for key in ("default_system", "tool_format", "template_date")}
-        chat = {"template": {"name": name}, "compat": config.values["compat"], "options": options}
+    name = config.encode.template_name
+    if name != AUTO:
+        options = {key: config.get(key) for key in ("default_system", "tool_format", "template_date")}
+        chat = {"template": {"name": name}, "compat": config.encode.compat, "options": options}
     return ExportJob(
         model=draft.model,
-        folder=str(config.text("export_dir")),
-        file_gb=int(str(config.get("export_size"))),
-        device=str(config.values["export_device"]),
+        folder=str(config.export.export_dir),
+        file_gb=config.export.export_size,
+        device=config.export.export_device,
         dtype=draft.generation.dtype,
-        reward=config.values["stage"] == "rm",
-        hub_repository=config.text("export_hub_model_id"),
+        reward=config.encode.stage == "rm",
+        hub_repository=config.export.export_hub_model_id or "",
         chat=chat,
     )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from registry.templates import COMPATS
+
 if TYPE_CHECKING:
     from registry.templates import Slot, Template
     from stages.auto_habits import Habits
@@ -25,7 +27,7 @@ def command() -> None:
 
 
 _tokenizer = click.option("--tokenizer", "folder", metavar="DIR", help="The folder that holds tokenizer.json.")
-_compat = click.option("--compat", default="llamafactory-0.9.6", show_default=True, help="Whose templates.")
+_compat = click.option("--compat", default=COMPATS[0], show_default=True, help="Whose templates.")
 _json = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.reports import REPORTS
 from registry.errors import UsageFault, near_file
 
 from ..config_from_words import CONFIG_SUFFIXES, check_config_file, is_json_config
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--format", "form", metavar="FORMAT", help="Record format (default: found out; `prep list formats`).")
 @click.option("--stage", metavar="STAGE", help="Training stage that decides what is an error (default: the format's).")
 @click.option(
-    "--output-format", type=click.Choice(["text", "json", "jsonl", "sarif", "junit", "html"]), default="text",
+    "--output-format", type=click.Choice(list(REPORTS)), default="text",
     help="How the report is written to stdout.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --output-format json.")
@@ -94,7 +95,7 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
         )
     if not quiet and (idle := _without_effect(config, parsed.values)):
         click.echo(f"note: {idle}", err=True)
-    profile = plans[0].config.text("profile")
+    profile = plans[0].config.data.profile
     checked = validate(plans, rejects=options["rejects"], remarks=remarks, quiet=quiet)
     report = checked.report
     if options["fix"]:
@@ -136,7 +137,7 @@ def _without_effect(config: Config, values: Mapping[str, object]) -> str:
     """One line about settings of the command line that need tokens, when none are made; else an empty string."""
     from pipeline.keys import keys
 
-    lacking = [key for key in ("model_name_or_path", "template") if config.text(key) is None]
+    lacking = [key for key in ("model_name_or_path", "template") if config.get(key) is None]
     idle = [name for name in values if name in keys() and keys()[name].group in ("encode", "pack") and name != "stage"]
     if not lacking or not idle:
         return ""

@@ -12,11 +12,10 @@ The kind of example is the training stage's: the same alpaca file serves sft, pr
 """
 
 from .detect import Detection, Detector, Guess, classify, detect
-from .table import FORMATS, KINDS, Format, Reader, kind_of, reader
+from .table import FORMATS, Format, Reader, reader
 
 __all__ = [
     "FORMATS",
-    "KINDS",
     "Detection",
     "Detector",
     "Format",
@@ -24,6 +23,5 @@ __all__ = [
     "Reader",
     "classify",
     "detect",
-    "kind_of",
     "reader",
 ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from registry.datasets import Fields
+from registry.kinds import STAGES
 from stages.conversation import Conversation
 from stages.findings import Note
 
@@ -26,32 +27,51 @@ class Reader(Protocol):
 
 Writer = Callable[[Conversation, Fields, str, list[Loss]], dict[str, Any]]
 
-KINDS = ("sft", "pref", "kto", "pt", "predict")
-_STAGE_KINDS = {
-    "pt": "pt",
-    "sft": "sft",
-    "rm": "pref",
-    "dpo": "pref",
-    "orpo": "pref",
-    "simpo": "pref",
-    "kto": "kto",
-    "ppo": "predict",
-    "predict": "predict",
-    "grpo": "predict",
-    "rloo": "predict",
-}
+
+class Family(NamedTuple):
+    """How records of one shape are read and written. `read(fields, kind)`: a reader. cannot_carry: ids
+    (stages.formats.losses.LOSSES) of what a record of this shape has no place for, ANYWHERE aside."""
+
+    read: Callable[[Fields, str], Reader]
+    write: Writer
+    cannot_carry: tuple[str, ...]
+
+
+_BESIDE = ("weight", "reasoning", "name", "call-id", "message-key")
+FAMILIES = {
+    "alpaca": Family(
+        alpaca.Reader, write_alpaca.write,
+        ("tool-turn", *_BESIDE, "ignored-calls", "system-place"),
+    ),
+    "sharegpt": Family(
+        sharegpt.Reader, write_sharegpt.write,
+        ("prompt-split", *_BESIDE),  # the keys beside tool results that become one turn
+    ),
+    "openai": Family(
+        openai.Reader, write_openai.write,
+        ("prompt-split", *_BESIDE, "ignored-calls", "system-place", "call-id-given"),  # keys that OpenAI has too
+    ),
+    "pretrain": Family(pretrain.Reader, write_pretrain.write, ()),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Format:
-    """One record format. `default_fields`: the map when the user gives none. `read(fields, kind)`: its reader."""
+    """One record format. `default_fields`: the map when the user gives none."""
 
     id: str
     family: str
     kind: str
     default_fields: Fields
-    read: Callable[[Fields, str], Reader]
     summary: str
+
+    def kind_in(self, stage: str) -> str:
+        """The kind of example that a training stage makes of its records; bare text is text in every stage."""
+        return self.kind if self.family == "pretrain" else STAGES[stage].records
+
+    def read(self, fields: Fields, kind: str) -> Reader:
+        """A reader of its own, which remembers the role sequences it has judged; see `reader`."""
+        return FAMILIES[self.family].read(fields, kind)
 
     def to_conversation(
         self, record: dict[str, Any], fields: Fields, kind: str, notes: list[Note]
@@ -74,27 +94,12 @@ class Format:
 
         Pointers of losses are those of the record that the conversation was read from.
         """
-        return _WRITERS[self.family](conversation, fields, kind, losses)
+        return FAMILIES[self.family].write(conversation, fields, kind, losses)
 
     @property
     def cannot_carry(self) -> tuple[str, ...]:
         """Ids (stages.formats.losses.LOSSES) of what a record of this format has no place for, ANYWHERE aside."""
-        return _CANNOT_CARRY[self.family]
-
-
-_WRITERS: dict[str, Writer] = {
-    "alpaca": write_alpaca.write,
-    "sharegpt": write_sharegpt.write,
-    "openai": write_openai.write,
-    "pretrain": write_pretrain.write,
-}
-_BESIDE = ("weight", "reasoning", "name", "call-id", "message-key")
-_CANNOT_CARRY = {
-    "alpaca": ("tool-turn", *_BESIDE, "ignored-calls", "system-place"),
-    "sharegpt": ("prompt-split", *_BESIDE),  # the keys beside tool results that become one turn
-    "openai": ("prompt-split", *_BESIDE, "ignored-calls", "system-place", "call-id-given"),  # keys that OpenAI has too
-    "pretrain": (),
-}  # fmt: skip
+        return FAMILIES[self.family].cannot_carry
 
 
 _MEDIA = Fields(images="images", videos="videos", audios="audios")
@@ -127,32 +132,24 @@ _OPENAI = replace(
 _PAIR = {"chosen": "chosen", "rejected": "rejected"}
 
 _TABLE = (
-    Format("alpaca", "alpaca", "sft", replace(_ALPACA, response="output"), alpaca.Reader, "instruction, input, output"),
-    Format("sharegpt", "sharegpt", "sft", _SHAREGPT, sharegpt.Reader, "conversations of from and value"),
-    Format("openai", "openai", "sft", _OPENAI, openai.Reader, "messages of role and content"),
-    Format("alpaca-dpo", "alpaca", "pref", replace(_ALPACA, **_PAIR), alpaca.Reader, "instruction, chosen, rejected"),
+    Format("alpaca", "alpaca", "sft", replace(_ALPACA, response="output"), "instruction, input, output"),
+    Format("sharegpt", "sharegpt", "sft", _SHAREGPT, "conversations of from and value"),
+    Format("openai", "openai", "sft", _OPENAI, "messages of role and content"),
+    Format("alpaca-dpo", "alpaca", "pref", replace(_ALPACA, **_PAIR), "instruction, chosen, rejected"),
     Format(
-        "sharegpt-dpo", "sharegpt", "pref", replace(_SHAREGPT, **_PAIR), sharegpt.Reader,
+        "sharegpt-dpo", "sharegpt", "pref", replace(_SHAREGPT, **_PAIR),
         "conversations, chosen, rejected",
     ),
-    Format("openai-dpo", "openai", "pref", replace(_OPENAI, **_PAIR), openai.Reader, "messages, chosen, rejected"),
+    Format("openai-dpo", "openai", "pref", replace(_OPENAI, **_PAIR), "messages, chosen, rejected"),
     Format(
-        "alpaca-kto", "alpaca", "kto", replace(_ALPACA, response="output", kto_tag="kto_tag"), alpaca.Reader,
+        "alpaca-kto", "alpaca", "kto", replace(_ALPACA, response="output", kto_tag="kto_tag"),
         "instruction, output, kto_tag",
     ),
-    Format(
-        "sharegpt-kto", "sharegpt", "kto", replace(_SHAREGPT, kto_tag="label"), sharegpt.Reader,
-        "conversations, label",
-    ),
-    Format("openai-kto", "openai", "kto", replace(_OPENAI, kto_tag="label"), openai.Reader, "messages, label"),
-    Format("pretrain", "pretrain", "pt", Fields(prompt="text"), pretrain.Reader, "text"),
+    Format("sharegpt-kto", "sharegpt", "kto", replace(_SHAREGPT, kto_tag="label"), "conversations, label"),
+    Format("openai-kto", "openai", "kto", replace(_OPENAI, kto_tag="label"), "messages, label"),
+    Format("pretrain", "pretrain", "pt", Fields(prompt="text"), "text"),
 )  # fmt: skip
 FORMATS: dict[str, Format] = {entry.id: entry for entry in _TABLE}
-
-
-def kind_of(stage: str) -> str:
-    """The kind of example that a training stage takes: sft | pref | kto | pt | predict. Raises KeyError."""
-    return _STAGE_KINDS[stage]
 
 
 @functools.lru_cache(maxsize=256)

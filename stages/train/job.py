@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from registry.errors import UsageFault
+from registry.kinds import trained_stages
 
 JOB_FILE = "prep_job.json"
 JOB_VERSION = 1
 
-# stage -> kind of shards it trains from
-KINDS = {"pt": "lm", "sft": "lm", "rm": "pref", "dpo": "pref", "kto": "unpaired"}
+KINDS = trained_stages()  # stage -> kind of shards it trains from
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def problems(folder: Path, text: str, *overrides: str, verb: str | None = None, 
 
 @pytest.mark.parametrize("text", ["1e-4", "1.0e-4", '"1e-4"', "0.0001", ".0001"])
 def test_a_learning_rate_is_a_number_however_it_is_written(tmp_path: Path, text: str) -> None:
-    assert load(tmp_path, f"learning_rate: {text}\n").number("learning_rate") == 1e-4
+    assert load(tmp_path, f"learning_rate: {text}\n").get("learning_rate") == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_no_is_a_word_where_a_word_is_meant(tmp_path: Path) -> None:
 
 
 def test_a_date_stays_text(tmp_path: Path) -> None:
-    assert load(tmp_path, "template_date: 2024-01-02\n").text("template_date") == "2024-01-02"
+    assert load(tmp_path, "template_date: 2024-01-02\n").encode.template_date == "2024-01-02"
 
 
 @pytest.mark.parametrize("text", ["a,b", "a, b ", "[a, b]", "\n- a\n- b"])
 def test_a_list_is_a_comma_list_or_a_yaml_list(tmp_path: Path, text: str) -> None:
-    assert load(tmp_path, f"dataset: {text}\n").items("dataset") == ["a", "b"]
+    assert load(tmp_path, f"dataset: {text}\n").data.dataset == ("a", "b")
 
 
 @pytest.mark.parametrize("text", ["0.5,0.3,0.2", "[0.5, 0.3, 0.2]"])
@@ -80,14 +80,14 @@ def test_the_rejection_budget_is_a_count_a_share_or_a_percentage(tmp_path: Path,
     ("text", "size"), [("4GB", 4 * 10**9), ("512MiB", 512 << 20), ("1000000", 10**6), ("2g", 2 * 10**9)]
 )
 def test_a_memory_limit_is_a_size(tmp_path: Path, text: str, size: int) -> None:
-    assert load(tmp_path, f"memory_limit: {text}\n").whole("memory_limit") == size
+    assert load(tmp_path, f"memory_limit: {text}\n").run.memory_limit == size
 
 
 def test_null_means_the_default_except_where_null_has_a_meaning(tmp_path: Path) -> None:
     config = load(tmp_path, "cutoff_len: null\nresume_from_checkpoint: ~\neval_dataset:\nenable_thinking: null\n")
-    assert config.whole("cutoff_len") == 2048
+    assert config.encode.cutoff_len == 2048
     assert config.get("resume_from_checkpoint") is None
-    assert config.items("eval_dataset") == []
+    assert config.data.eval_dataset == ()
     assert config.get("enable_thinking") is None
 
 
@@ -185,7 +185,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> N
 def test_json_files_are_read_too(tmp_path: Path) -> None:
     text = '{"seed": 3, "packing": false, "dataset": ["a", "b"], "eval_strategy": false, "run_name": null}'
     config = load_config(write(tmp_path, text, "run.json"), [])
-    assert (config.get("seed"), config.flag("packing"), config.items("dataset")) == (3, False, ["a", "b"])
+    assert (config.get("seed"), config.pack.packing, config.data.dataset) == (3, False, ("a", "b"))
     assert config.get("eval_strategy") == "no"
     with pytest.raises(UsageFault, match=r'run\.json: the key "seed" stands twice'):
         load_config(write(tmp_path, '{"seed": 3, "seed": 4}', "run.json"), [])
@@ -204,7 +204,7 @@ def test_variables_are_replaced_before_the_type_is_read(tmp_path: Path) -> None:
         SEED="42",
         A="x",
     )
-    assert (config.get("seed"), config.items("dataset")) == (42, ["x", "b"])
+    assert (config.get("seed"), config.data.dataset) == (42, ("x", "b"))
     assert config.get("rules") == {"text.special-token": "off"}
     assert config.get("output_dir") == "out/x-42"
 
@@ -294,16 +294,16 @@ def test_secrets_do_not_reach_the_manifest(tmp_path: Path) -> None:
 
 
 def test_packing_is_settled(tmp_path: Path) -> None:
-    assert load(tmp_path, "stage: pt\n").flag("packing") is True
-    assert load(tmp_path, "stage: pt\npacking: false\n").flag("packing") is False
-    assert load(tmp_path, "neat_packing: true\n").flag("packing") is True
-    assert load(tmp_path, "stage: sft\n").flag("packing") is False
+    assert load(tmp_path, "stage: pt\n").pack.packing is True
+    assert load(tmp_path, "stage: pt\npacking: false\n").pack.packing is False
+    assert load(tmp_path, "neat_packing: true\n").pack.packing is True
+    assert load(tmp_path, "stage: sft\n").pack.packing is False
 
 
 @pytest.mark.parametrize(
     ("text", "method", "kind"),
     [
-        ("stage: pt", "pt", "lm"),
+        ("stage: pt", "pt", "pt"),
         ("stage: sft", "sft", "lm"),
         ("stage: rm", "rm", "pref"),
         ("stage: dpo", "dpo", "pref"),
@@ -329,7 +329,7 @@ def test_verbs_say_what_the_run_does(tmp_path: Path) -> None:
     text = write(tmp_path, "model_name_or_path: m\ndataset: a\ndo_train: true\n")
     assert load_config(text, [], for_verb="predict").method == "predict"
     plain = write(tmp_path, "model_name_or_path: m\ndataset: a\n")
-    assert load_config(plain, [], for_verb="train").flag("do_train") is True
+    assert load_config(plain, [], for_verb="train").train.do_train is True
 
 
 def test_workers_follow_the_command_and_never_exceed_the_cores_otherwise(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_the_working_directory_comes_first_and_hub_names_stay(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     config = load_config(path, [])
     assert (config.get("dataset_dir"), config.get("model_name_or_path")) == ("data", "Qwen/Qwen3-8B")
-    assert config.items("adapter_name_or_path") == ["a", "b"]
+    assert config.get("adapter_name_or_path") == ["a", "b"]
 
 
 # --- contradictions ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import jsonschema_rs
@@ -12,7 +13,15 @@ import yaml
 
 from pipeline.config import load_config
 from pipeline.keydocs import config_markdown, config_schema
-from pipeline.keys import _raw, coerce, keys, renames, suggestion
+from pipeline.keys import Key, _raw, coerce, keys, renames, suggestion
+from registry.kinds import STAGES, dpo_losses
+from registry.profiles import profile_names
+from registry.templates import COMPATS
+from stages import tools
+from stages.assemble import OVERLONG
+from stages.formats import FORMATS
+from stages.mix import MIXERS
+from stages.pack import PACKERS
 
 ROOT = Path(__file__).parent.parent.parent
 SEEDS = sorted((ROOT / "fixtures" / "configs").glob("*.yaml"))
@@ -30,6 +39,36 @@ def test_every_key_says_what_it_does_or_why_not() -> None:
         assert bool(key.note) == (key.status in ("accepted", "refused")), key.name
         if key.default is not None:
             assert coerce(key, key.default) == key.default, key.name
+
+
+TABLES = {  # key -> what the package that does the work offers
+    "stage": STAGES.keys() - {"predict"},
+    "format": {"auto", *FORMATS},
+    "profile": set(profile_names()),
+    "overlong": set(OVERLONG),
+    "tool_format": set(tools.FORMATS),
+    "compat": set(COMPATS),
+    "mix_strategy": set(MIXERS),
+    "packing_strategy": set(PACKERS),
+}
+
+
+def unlike(table: Mapping[str, Key]) -> set[str]:
+    """The keys whose values are not those of the table that they choose from."""
+    return {name for name, wanted in TABLES.items() if set(table[name].values) != wanted}
+
+
+def test_values_of_a_key_are_those_of_the_table_it_chooses_from() -> None:
+    assert unlike(keys()) == set()
+    assert keys()["compat"].default == COMPATS[0]
+    assert set(dpo_losses()) <= set(keys()["pref_loss"].values)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_value_too_many_or_too_few_is_found(name: str) -> None:
+    key = keys()[name]
+    for values in ((*key.values, "planted"), key.values[1:]):
+        assert unlike({**keys(), name: dataclasses.replace(key, values=values)}) == {name}
 
 
 def test_old_names_lead_to_keys_and_are_none_themselves() -> None:

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from registry.errors import UsageFault
-from registry.rules import SEVERITIES, STAGES, Policy, rules
+from registry.kinds import rule_stages
+from registry.rules import SEVERITIES, Policy, rules
 
 
 def test_ids_are_area_and_name() -> None:
@@ -17,7 +18,7 @@ def test_ids_are_area_and_name() -> None:
 
 def test_stages_and_levels_are_known() -> None:
     for rule in rules().values():
-        assert set(rule.by_stage) <= set(STAGES), rule.id
+        assert set(rule.by_stage) <= set(rule_stages()), rule.id
         assert set(rule.by_stage.values()) <= set(SEVERITIES), rule.id
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from registry.errors import UsageFault
 from stages.mix import (
+    MIXERS,
     MOST_DRAWS,
-    STRATEGIES,
     MixOptions,
     mix,
     problems,
@@ -106,7 +106,7 @@ def test_sources_take_turns_where_no_shares_are_given() -> None:
     assert list(zip(source.tolist(), position.tolist(), strict=True)) == [(0, 0), (1, 0), (1, 1), (1, 2)]
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", MIXERS)
 def test_one_data_set_alone_is_taken_as_it_is(strategy: str) -> None:
     source, position = mix([5], MixOptions(strategy, None if strategy == "concat" else (1.0,)))
     assert (source.tolist(), position.tolist()) == ([0] * 5, list(range(5)))
@@ -163,7 +163,7 @@ def test_over_ends_when_every_source_was_used_up(
         assert position[source == at].tolist() == [row % size for row in range(rows[at])]
 
 
-@given(mixtures(), seeds, st.sampled_from(STRATEGIES))
+@given(mixtures(), seeds, st.sampled_from(sorted(MIXERS)))
 def test_the_same_seed_gives_the_same_order(
     mixture: tuple[list[int], tuple[float, ...] | None], seed: int, strategy: str
 ) -> None:

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from pipeline.reports import FORMATS, reporter
+from pipeline.reports import REPORTS, reporter
 from pipeline.reports.model import InputReport, ValidationReport, make_report
 from pipeline.reports.text_ import write as write_text
 from registry.rules import rules
@@ -101,7 +101,7 @@ def test_text_has_colour_only_when_asked() -> None:
     assert "\x1b[" in write_text(report(finding()), color=True)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", REPORTS)
 def test_hostile_values_reach_no_terminal_page_or_document(name: str) -> None:
     bad = finding(path=HOSTILE, pointer="/" + HOSTILE, message=HOSTILE, hint=HOSTILE, value="x")
     out = reporter(name)(report(bad))
@@ -112,12 +112,12 @@ def test_hostile_values_reach_no_terminal_page_or_document(name: str) -> None:
         assert "<script" not in out
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", REPORTS)
 def test_a_file_name_that_is_not_utf8_can_be_reported(name: str) -> None:
     reporter(name)(report(finding(path="bad\udcffname.jsonl"))).encode()
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", REPORTS)
 def test_nothing_found_is_a_report_too(name: str) -> None:
     reporter(name)(report())
 
