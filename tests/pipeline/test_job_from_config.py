@@ -87,7 +87,7 @@ def test_every_unsupported_option_is_told_at_once() -> None:
     config = load_config(
         None,
         {
-            "stage": "grpo", "output_dir": "", "init_special_tokens": "desc_init", "lora_target": "",
+            "stage": "grpo", "init_special_tokens": "desc_init", "lora_target": "",
             "dpo_label_smoothing": 0.5, "early_stopping_steps": 2,
         },
     )  # fmt: skip
@@ -95,7 +95,7 @@ def test_every_unsupported_option_is_told_at_once() -> None:
         job_from_config(config, Path("d"))
     keys = {problem.partition(":")[0] for problem in caught.value.problems}
     assert keys == {
-        "stage", "model_name_or_path", "output_dir", "init_special_tokens", "lora_target", "dpo_label_smoothing",
+        "stage", "model_name_or_path", "init_special_tokens", "lora_target", "dpo_label_smoothing",
         "eval_strategy",
     }  # fmt: skip
 

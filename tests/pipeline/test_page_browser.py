@@ -76,6 +76,8 @@ class Browser:
         while True:
             answer = self._read()
             if answer.get("id") == self._count:
+                if "navigated" in str(answer.get("error")):  # the page was on its way to another
+                    return {"result": {}}
                 assert "error" not in answer, answer
                 result: dict[str, Any] = answer["result"]
                 return result
