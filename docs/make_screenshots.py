@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.clidocs import sandbox
+from docs.tools.cli_pages import sandbox
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"

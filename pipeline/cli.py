@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 
 import click
 
+from pipeline.commands.usage_errors import as_fault, plain_words
 from registry.errors import NO_PERMISSION, Fault, MachineFault, did_you_mean
 
 from .installation import missing_package, prep_version
-from .usage import as_fault, plain_words
 
 VERBS = {  # verb -> (module, one line for the help page)
     "validate": ("validate", "Check records; writes nothing unless asked."),
@@ -191,7 +191,7 @@ def _run(argv: list[str] | None) -> int:
         show_fault(MachineFault("there is not enough memory", hint="use fewer workers: --workers 1"))
         return MachineFault.exit_code
     except OSError as error:
-        from stages.files import machine_fault
+        from stages.core.atomic_io import machine_fault
 
         told = machine_fault(error, error.filename or "the system")
         # where something is written, that place says so: this was to be read
@@ -215,7 +215,7 @@ def _unexplained(error: Exception) -> int:
 
 def show_fault(fault: Fault) -> None:
     """An error as a person reads it: each problem on a line, then what to do."""
-    from stages.findings import clean
+    from stages.core.display import clean
 
     for problem in fault.problems:
         click.echo(f"prep: {clean(problem)}", err=True)

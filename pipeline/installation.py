@@ -13,6 +13,7 @@ from pathlib import Path
 from registry.errors import MachineFault
 
 DISTRIBUTION = "prep-llm"
+
 # module -> distribution
 CORE = {
     "click": "click",
@@ -30,6 +31,7 @@ CORE = {
     "fsspec": "fsspec",
     "rich": "rich",
 }
+
 # extra -> distributions
 EXTRAS = {
     "train": ("torch", "trl", "transformers", "datasets", "accelerate", "peft", "matplotlib"),

@@ -1,16 +1,4 @@
-"""Training stages, the records that each reads and the rows that each makes: the only place that says so.
-
-    stage            records   rows      trained from
-    pt               pt        pt        lm         one stream of documents, cut into blocks
-    sft              sft       lm        lm         prompt and answer in turn, one sequence
-    rm, dpo          pref      pref      pref       a prompt, the chosen answer, the rejected one
-    orpo, simpo      pref      pref      pref       losses of dpo that need no reference model
-    kto              kto       unpaired  unpaired   a prompt, an answer, a label
-    ppo, grpo, rloo  predict   prompt    -          prompts for a trainer that generates
-    predict          predict   prompt    -          prompts to answer, not trained on
-
-`predict` is no value of the key `stage`: it is what a run is that only predicts.
-"""
+"""Training stages and the kinds of rows: which stage takes what, in one table."""
 
 from __future__ import annotations
 

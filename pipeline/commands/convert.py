@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pipeline.convert_types import Conversion, Converted
+    from pipeline.runs.convert.types import Conversion, Converted
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
@@ -43,16 +43,16 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
       prep convert alpaca:openai big.jsonl -o all.jsonl memory_limit=2GB      or engine=inline, engine=ray
     """
     from pipeline.config import load_config
-    from pipeline.convert import convert_files
-    from pipeline.convert_plan import USAGE, field_changes, find_sources, read_words, take_settings
-    from pipeline.convert_types import Conversion
+    from pipeline.jobs.convert import ConvertSpec
     from pipeline.progress import Progress
-    from registry.dataset_write import entry_name, merged_info
+    from pipeline.runs.convert.run import convert_files
+    from pipeline.runs.convert.types import Conversion
+    from pipeline.runs.convert.words import USAGE, field_changes, find_sources, read_words, take_settings
+    from registry.datasets.entry_writer import entry_name, merged_info
     from registry.errors import UsageFault
-    from stages.convert import Converter
-    from stages.convert_chunk import ConvertSpec
-    from stages.formats import FORMATS
-    from stages.read import Limits
+    from stages.convert.converter import Converter
+    from stages.core.records import Limits
+    from stages.formats.table import FORMATS
 
     def say(line: str) -> None:
         if not options["quiet"]:
@@ -95,9 +95,9 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
 
 
 def _write_entry(asked: Conversion, done: Converted) -> str:
-    from registry.dataset_write import entry_name, entry_of, merged_info
-    from stages.files import write_whole
-    from stages.formats import FORMATS
+    from registry.datasets.entry_writer import entry_name, entry_of, merged_info
+    from stages.core.atomic_io import write_whole
+    from stages.formats.table import FORMATS
 
     form = FORMATS[asked.spec.to_id]
     entry = entry_of(
@@ -110,7 +110,7 @@ def _write_entry(asked: Conversion, done: Converted) -> str:
 
 def _close(asked: Conversion, done: Converted, *, quiet: bool, as_json: bool) -> int:
     """Says what came of it; returns the exit code."""
-    from pipeline.convert_report import document, summary
+    from pipeline.runs.convert.report import document, summary
 
     if done.found.findings and (not quiet or done.errors):
         click.echo(_findings(done), err=True)
@@ -134,7 +134,7 @@ def _why(asked: Conversion, done: Converted) -> str:
 
 def _findings(done: Converted) -> str:
     from pipeline.reports.model import InputReport, make_report
-    from pipeline.reports.text_ import write
+    from pipeline.reports.text import write
 
     inputs = [
         InputReport(

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from ..installation import CORE, DISTRIBUTION, EXTRAS, HOME, prep_version, version_of
+from pipeline.installation import CORE, DISTRIBUTION, EXTRAS, HOME, prep_version, version_of
 
 OURS = ("pipeline", "registry", "schemas", "stages")
 

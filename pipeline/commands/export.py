@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.config_groups import AUTO
-from stages.findings import as_json as json_text
+from pipeline.config.groups import AUTO
+from stages.core.findings import as_json as json_text
 
-from .common import PASS_ON, config_of, say_notes
+from .options import PASS_ON, config_of, say_notes
 
 if TYPE_CHECKING:
     from pipeline.config import Config
-    from stages.train.export import ExportJob
+    from stages.train.model.export import ExportJob
 
 
 @click.command(context_settings=PASS_ON)
@@ -29,7 +29,7 @@ def command(arguments: tuple[str, ...], quiet: bool, as_json: bool) -> int:
     \b
       prep export model_name_or_path=Qwen3-8B adapter_name_or_path=saves/sft template=qwen3 export_dir=merged
     """
-    from stages.train.export import export
+    from stages.train.model.export import export
 
     config = config_of(arguments, "export", {})
     say_notes(config, quiet)
@@ -58,9 +58,8 @@ def exported(folder: Path, job: ExportJob) -> dict[str, object]:
 
 def export_job(config: Config) -> ExportJob:
     """The export that a configuration asks for. Raises UsageFault."""
-    from stages.train.export import ExportJob
-
-    from ..job_from_config import predict_job_from_config
+    from pipeline.runs.train.job_from_config import predict_job_from_config
+    from stages.train.model.export import ExportJob
 
     draft = predict_job_from_config(config.with_values(stage="sft"), Path())
     chat: dict[str, object] = {}

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from stages.findings import as_json
+from stages.core.findings import as_json
 
-from .common import PASS_ON
+from .options import PASS_ON
 
 if TYPE_CHECKING:
-    from pipeline.select import Pick
-    from pipeline.view import View
-    from stages.shards import Shards
-    from stages.tokentext import TokenTexts
+    from pipeline.inspect.row_view import View
+    from pipeline.inspect.select_rows import Pick
+    from pipeline.output.shards import Shards
+    from stages.tokenize.decode import TokenTexts
 
 
 @click.command("inspect", context_settings=PASS_ON)
@@ -62,8 +62,8 @@ def command(
 
     Exit code 1 when --find, --rule or --worst matches nothing.
     """
-    from pipeline.target import opened, token_texts
-    from pipeline.view import Viewer
+    from pipeline.inspect.open_target import opened, token_texts
+    from pipeline.inspect.row_view import Viewer
     from registry.errors import UsageFault
 
     def say(line: str) -> None:
@@ -99,7 +99,7 @@ class _Wanted(NamedTuple):
 
 def _choose(shards: Shards, texts: TokenTexts, wanted: _Wanted) -> tuple[list[Pick], list[str]]:
     """What to show, and what to say about it."""
-    from pipeline import select
+    from pipeline.inspect import select_rows as select
 
     rows, split, find, rule, worst, limit = wanted
     splits = [split] if split else shards.splits
@@ -139,7 +139,7 @@ def _write_json(name: str, views: Iterable[View]) -> None:
 
 
 def _show(views: Iterable[View], texts: TokenTexts, *, ids: bool, full: bool, plain: bool, quiet: bool) -> None:
-    from pipeline.viewtext import Look, legend, view_lines
+    from pipeline.inspect.row_text import Look, legend, view_lines
 
     terminal = sys.stdout.isatty()
     size = shutil.get_terminal_size()

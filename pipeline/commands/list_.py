@@ -24,7 +24,7 @@ def command(subject: str | None, dataset_dir: str, area: str | None, markdown: b
     if markdown and subject != "rules":
         raise UsageFault("--markdown: only rules have such a page", hint="prep list rules --markdown")
     if markdown:
-        from registry.rulesdoc import page
+        from pipeline.reports.rules_page import page
 
         click.echo(page(), nl=False)
         return
@@ -57,7 +57,7 @@ def _subject(word: str | None) -> str:
 
 def columns(rows: list[Row]) -> list[str]:
     """Rows as aligned columns, the last one as long as it is; values are cleaned for the terminal."""
-    from stages.findings import clean
+    from stages.core.display import clean
 
     cells = [[clean(_cell(value)) for value in row.values()] for row in rows]
     if not cells:
@@ -89,7 +89,7 @@ def _rules(_: str) -> list[Row]:
 
 
 def _formats(_: str) -> list[Row]:
-    from stages.formats import FORMATS
+    from stages.formats.table import FORMATS
 
     return [{"id": form.id, "kind": form.kind, "fields": form.summary} for form in FORMATS.values()]
 

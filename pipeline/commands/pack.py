@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from .common import PASS_ON, config_of, say_notes
+from .options import PASS_ON, config_of, say_notes
 
 
 @click.command(context_settings=PASS_ON)
@@ -35,10 +35,10 @@ def command(
       prep pack sft.yaml cutoff_len=8192 packing=true -o prepared/long
       prep pack --dataset chats.jsonl --model_name_or_path ./Qwen3-8B --template qwen3
     """
-    from pipeline.manifest import dump
-    from pipeline.prepare import prepare_output, rejected_too_many
+    from pipeline.output.manifest import dump
     from pipeline.progress import Progress
-    from pipeline.summary import pack_summary
+    from pipeline.runs.pack.run import prepare_output, rejected_too_many
+    from pipeline.runs.pack.summary import pack_summary
 
     def say(line: str) -> None:
         if not quiet:

@@ -6,8 +6,9 @@ import os
 
 import click
 
-from ..train_launch import predict_with
-from .common import PASS_ON, config_of, say_notes
+from pipeline.runs.train.launch import predict_with
+
+from .options import PASS_ON, config_of, say_notes
 
 
 @click.command(context_settings=PASS_ON)

@@ -21,12 +21,13 @@ def command(out: str, output: str | None, tokenizer: str | None, quiet: bool, wa
     \b
       prep report prepared/chats-sft -o report.html
     """
-    from pipeline.guard import refuse_folder, refuse_output
-    from pipeline.page import report_page
-    from pipeline.target import open_shards, token_texts
+    from pipeline.inspect.open_target import open_shards, token_texts
+    from pipeline.inspect.page.build import report_page
+    from pipeline.output.protect_inputs import refuse_folder, refuse_output
     from registry.errors import UsageFault
-    from stages.files import make_folder, write_whole
-    from stages.findings import as_json, clean
+    from stages.core.atomic_io import make_folder, write_whole
+    from stages.core.display import clean
+    from stages.core.findings import as_json
 
     def say(line: str) -> None:
         if not quiet:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stages.findings import as_json
+from stages.core.findings import as_json
 
-from .common import PASS_ON
+from .options import PASS_ON
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -46,11 +46,11 @@ def command(
       prep stats sft.yaml cutoff_len=8192
       prep stats prepared/chats-sft --tokens-per-s 3200 --gpus 8 --epochs 3 --batch 64
     """
-    from pipeline.cutoffs import CUTOFFS
-    from pipeline.history import load_history
-    from pipeline.lengths import Pace, statistics
-    from pipeline.statstext import stats_text
-    from pipeline.target import opened
+    from pipeline.inspect.cutoff_costs import CUTOFFS
+    from pipeline.inspect.history import load_history
+    from pipeline.inspect.open_target import opened
+    from pipeline.inspect.statistics import Pace, statistics
+    from pipeline.inspect.statistics_text import stats_text
 
     def say(line: str) -> None:
         if not quiet:

@@ -11,9 +11,10 @@ from registry.templates import COMPATS
 
 if TYPE_CHECKING:
     from registry.templates import Slot, Template
-    from stages.auto_habits import Habits
-    from stages.autotemplate import AutoRenderer
-    from stages.templatecheck import CaseProof, TemplateProof
+    from stages.render.jinja.probe import Habits
+    from stages.render.jinja.renderer import AutoRenderer
+    from stages.render.parity import CaseProof, TemplateProof
+
 
 _DATE = "2026-11-21"  # contract.md: the default of template_date
 
@@ -46,7 +47,8 @@ def show(name: str, folder: str | None, compat: str, as_json: bool) -> int:
         return 0
     if folder is None:
         raise UsageFault("template auto is the tokenizer's own: --tokenizer DIR says which")
-    from stages.autotemplate import AutoRenderer, load_auto
+    from stages.render.jinja.chat_template import load_auto
+    from stages.render.jinja.renderer import AutoRenderer
 
     template = load_auto(folder)
     with AutoRenderer(template) as renderer:
@@ -91,8 +93,9 @@ def check(name: str, folder: str, compat: str, template_date: str, enable_thinki
     from datetime import date
 
     from registry.errors import UsageFault
-    from stages.autotemplate import AutoOptions, AutoRenderer, load_auto
-    from stages.templatecheck import prove
+    from stages.render.jinja.chat_template import load_auto
+    from stages.render.jinja.renderer import AutoOptions, AutoRenderer
+    from stages.render.parity import prove
 
     try:
         date.fromisoformat(template_date)
@@ -120,9 +123,9 @@ def check(name: str, folder: str, compat: str, template_date: str, enable_thinki
 
 
 def _check_auto(renderer: AutoRenderer, as_json: bool) -> int:
-    from stages.autotemplate import RenderedText
-    from stages.findings import clean
-    from stages.templatecheck import CASES, visible
+    from stages.core.display import clean
+    from stages.render.jinja.token_spans import RenderedText
+    from stages.render.parity import CASES, visible
 
     results = renderer.render([case.conversation for case in CASES])
     rows = []
@@ -153,7 +156,7 @@ def _show_slots(template: Template, as_json: bool) -> None:
 
         click.echo(json.dumps(asdict(template), ensure_ascii=False))
         return
-    from stages.templatecheck import visible
+    from stages.render.parity import visible
 
     click.echo(f"{template.name} ({template.compat}), a {template.kind} template")
     for part in ("prefix", "system", "user", "assistant", "observation", "function"):
@@ -170,13 +173,13 @@ def _show_slots(template: Template, as_json: bool) -> None:
 
 
 def _slot(slot: Slot) -> str:
-    from stages.templatecheck import visible
+    from stages.render.parity import visible
 
     return f'"{visible(slot.value)}"' if slot.kind == "text" else f"<{slot.kind} {visible(slot.value)}>"
 
 
 def _show_habits(habits: Habits) -> None:
-    from stages.templatecheck import visible
+    from stages.render.parity import visible
 
     rows = {
         "answers follow": "  or  ".join(f'"{visible(header)}"' for header in habits.headers)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from stages.findings import as_json
+from stages.core.findings import as_json
 
 
 @click.command("trace")
@@ -35,10 +35,10 @@ def command(
 
     Exit code 1 when the source line stands in no row.
     """
-    from pipeline.target import open_shards, token_texts
-    from pipeline.trace import trace_row, trace_source
+    from pipeline.inspect.open_target import open_shards, token_texts
+    from pipeline.inspect.trace import trace_row, trace_source
     from registry.errors import UsageFault
-    from stages.findings import clean
+    from stages.core.display import clean
 
     shards = open_shards(out, lambda line: click.echo(line, err=True))
     if source is not None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
-from ..config import Config
-from ..train_launch import Say, predict_with, train_with
-from .common import PASS_ON, config_of, say_notes
+from pipeline.config import Config
+from pipeline.runs.train.launch import Say, predict_with, train_with
+
+from .options import PASS_ON, config_of, say_notes
 
 
 @click.command(context_settings=PASS_ON)
@@ -58,7 +59,7 @@ def command(
 def _after(config: Config, say: Say, *, as_json: bool) -> int:
     """What comes after training: prediction when it is asked for, and the metrics on stdout."""
     if config.flag("do_predict"):
-        from stages.train.distributed import go_on_alone
+        from stages.train.launch.distributed import go_on_alone
 
         go_on_alone()
         code = predict_with(config, say, trained=True, as_json=False)

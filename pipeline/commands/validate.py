@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.config.from_words import CONFIG_SUFFIXES, check_config_file, is_json_config
 from pipeline.reports import REPORTS
 from registry.errors import UsageFault, near_file
 
-from ..config_from_words import CONFIG_SUFFIXES, check_config_file, is_json_config
-from .common import PASS_ON, option_names, say_notes
+from .options import PASS_ON, option_names, say_notes
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -46,9 +46,10 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
       prep validate data/ --rejects rejects --fix repaired
       prep validate sft.yaml cutoff_len=4096        with the config's data, template and limit
     """
-    from pipeline.config import load_config, parse_arguments
+    from pipeline.config import load_config
+    from pipeline.config.overrides import parse_arguments
     from pipeline.plan import make_plan
-    from pipeline.validate import plan_files, validate
+    from pipeline.runs.validate.run import plan_files, validate
 
     quiet = options["quiet"]
     parsed = parse_arguments(arguments)
@@ -99,11 +100,11 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
     checked = validate(plans, rejects=options["rejects"], remarks=remarks, quiet=quiet)
     report = checked.report
     if options["fix"]:
-        from pipeline.fix import write_repaired
+        from pipeline.runs.validate.repair_files import write_repaired
 
         report = write_repaired(checked, options["fix"])
     if profile:
-        from pipeline.profile_check import check_profile
+        from pipeline.runs.validate.vendor_profile import check_profile
 
         report = check_profile(replace(checked, report=report), profile)
     how = "json" if options["as_json"] else options["output_format"]
@@ -135,7 +136,7 @@ def _check_rules(levels: Mapping[str, str]) -> None:
 
 def _without_effect(config: Config, values: Mapping[str, object]) -> str:
     """One line about settings of the command line that need tokens, when none are made; else an empty string."""
-    from pipeline.keys import keys
+    from pipeline.config.keys import keys
 
     lacking = [key for key in ("model_name_or_path", "template") if config.get(key) is None]
     idle = [name for name in values if name in keys() and keys()[name].group in ("encode", "pack") and name != "stage"]
@@ -150,8 +151,8 @@ _OPTION = {"error": "errors", "warning": "warnings", "off": "offs"}
 def _print(report: Any, how: str, *, quiet: bool) -> None:
     from pipeline.reports import reporter
     from pipeline.reports.model import errors_only
-    from pipeline.reports.text_ import write as write_text
-    from stages.findings import clean
+    from pipeline.reports.text import write as write_text
+    from stages.core.display import clean
 
     if how not in ("text", "html") and not quiet:
         for remark in report.remarks:

@@ -13,11 +13,11 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 def command(out: str, quiet: bool, as_json: bool) -> int:
     """Check every shard and lineage file of OUT, a folder or URL, against its manifest: size, rows and sha256."""
-    from pipeline.manifest import listed_files
-    from pipeline.open_output import open_files
-    from pipeline.verify import HINT, problems
-    from stages.findings import clean
-    from stages.read import public
+    from pipeline.output.manifest import listed_files
+    from pipeline.output.open import open_files
+    from pipeline.output.verify import HINT, problems
+    from stages.core.display import clean
+    from stages.core.urls import public
 
     held = open_files(out)
     wrong = problems(held)

@@ -14,11 +14,11 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="The parts as JSON on stdout.")
 def command(out: str, as_json: bool) -> int:
     """Show what each stage's cache key of OUT is made of, and what the last run reused."""
-    from pipeline.manifest import CACHE
-    from pipeline.open_output import read_manifest
-    from pipeline.store import is_store
-    from stages.findings import clean
-    from stages.read import public
+    from pipeline.output.manifest import CACHE
+    from pipeline.output.open import read_manifest
+    from pipeline.output.store import is_store
+    from stages.core.display import clean
+    from stages.core.urls import public
 
     manifest = read_manifest(out)
     folder = _folder(out, manifest["key"])
@@ -52,8 +52,8 @@ def command(out: str, as_json: bool) -> int:
 
 def _folder(out: str, key: str) -> Path:
     """Where the output's cache is: in its folder, or in the one that it was built in before it went to a URL."""
-    from pipeline.open_output import read_manifest
-    from pipeline.store import STAGING, cache_folder, is_store, local_folder
+    from pipeline.output.open import read_manifest
+    from pipeline.output.store import STAGING, cache_folder, is_store, local_folder
     from registry.errors import Fault
 
     if not is_store(out):

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .model import ValidationReport
 
+
 REPORTS = {  # name -> the module that writes it, loaded when it is asked for
-    "text": "text_", "json": "json_", "jsonl": "jsonl_", "sarif": "sarif_", "junit": "junit_", "html": "html_",
+    "text": "text", "json": "json_", "jsonl": "jsonl_", "sarif": "sarif", "junit": "junit", "html": "html_",
 }  # fmt: skip
 
 

@@ -6,11 +6,11 @@ from collections import defaultdict
 from typing import Any
 
 from registry.rules import rules
-from stages.findings import Finding
+from stages.core.findings import Finding
 
 from .markup import page_environment
 from .model import ValidationReport
-from .text_ import place, worst_first
+from .text import place, worst_first
 
 
 def write(report: ValidationReport) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stages.findings import clean
+from stages.core.display import clean
 
 
 def page_environment(package: str, longest: int | None = None) -> Environment:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from stages.findings import Finding
+from stages.core.findings import Finding
 
 SCHEMA_VERSION = 1
 

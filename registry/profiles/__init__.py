@@ -21,7 +21,7 @@ class Profile:
     """One vendor's demands.
 
     formats: ids of record formats that it takes. endings: of file names, compared as they are written. containers: what
-    a file may hold (stages.read.FileInfo). min_records, max_records: of a file. max_bytes: of a file.
+    a file may hold (stages.readers.FileInfo). min_records, max_records: of a file. max_bytes: of a file.
     roles, record_keys, message_keys: the words and keys that it knows; empty = any. system: "first" = only the first
     message. last: roles that the last message may have. weights: values that a message's `weight` may have, as they are
     written; weight_roles: who may have one. content: "one" = an answer has a text or calls, not both; "any" = one or

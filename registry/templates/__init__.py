@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from ..errors import UsageFault, did_you_mean
+from registry.errors import UsageFault, did_you_mean
 
 COMPATS = ("llamafactory-0.9.6", "llamafactory-0.9.2")
 TemplateClass = Literal["plain", "system-in-user", "reasoning", "reasoning-close-only"]

@@ -10,18 +10,3 @@
 
 The kind of example is the training stage's: the same alpaca file serves sft, predict and (with its answers unused) pt.
 """
-
-from .detect import Detection, Detector, Guess, classify, detect
-from .table import FORMATS, Format, Reader, reader
-
-__all__ = [
-    "FORMATS",
-    "Detection",
-    "Detector",
-    "Format",
-    "Guess",
-    "Reader",
-    "classify",
-    "detect",
-    "reader",
-]

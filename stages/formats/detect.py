@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from registry.datasets import Fields
+from registry.datasets.types import Fields
 
 from .table import FORMATS
 

@@ -3,28 +3,28 @@
 LLaMA-Factory's rules hold: a leading message of the system role is the system prompt and wins over a system column;
 turns alternate; tools are JSON text; a `function_call` turn is JSON of its calls (see `calls`). What it ignores and we
 read: a message's `weight` (or `train`, `loss`) and `reasoning_content`.
+
+ShareGPT records out: `conversations` of `{from, value}`, calls as the text of a turn, tools as JSON text.
+
+A system prompt that was a leading message stays one; any other goes into the system column. LLaMA-Factory ignores keys
+beside role and text, so they can stay.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from registry.datasets import Fields
-from stages.conversation import Conversation, Message
-from stages.findings import Note, shown
+from registry.datasets.types import Fields
+from stages.core.conversation import Conversation, Message
+from stages.core.display import shown
+from stages.core.findings import Note
 
-from .calls import USUAL_WORDS, read_calls
-from .turns import (
-    ANSWERS,
-    Order,
-    Turns,
-    key_pointer,
-    message_weight,
-    plain_message,
-    plain_messages,
-    tag_roles,
-    weight_notes,
-)
+from . import chat_writer
+from .chat_writer import beside, key_loss
+from .losses import Loss, loss
+from .messages import ANSWERS, RESULT_BORDER, key_pointer, message_weight, plain_message, plain_messages, weight_notes
+from .roles import Order, Turns, tag_roles
+from .tool_calls import USUAL_WORDS, read_calls
 
 
 class Reader:
@@ -171,3 +171,36 @@ class Reader:
                 if source.get("tool_calls"):
                     text = "tool_calls is not read in this format: the call is not trained"
                     notes.append(Note("tools.ignored-calls", message.at + "/tool_calls", text))
+
+
+def write(conversation: Conversation, fields: Fields, kind: str, losses: list[Loss]) -> dict[str, Any]:
+    """The conversation as a ShareGPT record under a column and tag map. kind: sft | pref | kto | predict."""
+    led = conversation.system_at.count("/") > 1  # "/conversations/0/value", not "/system"
+    turns = _Turns(fields, losses)
+    return chat_writer.write_chat(conversation, fields, kind, turns, leading=led, tools=conversation.tools)
+
+
+class _Turns(chat_writer.Turns):
+    def observation(self, message: Message) -> list[dict[str, Any]]:
+        word = self.words["observation"]
+        if word is None:
+            self.losses.append(loss("tool-turn", message.at))
+            word = self.words["user"]
+        extras = _joined(message, self.losses)
+        if extras.get("tool_call_id") == "\n".join(self.ids[: message.content.count(RESULT_BORDER) + 1]):
+            del extras["tool_call_id"]
+        return [self.entry(message, word, message.content, extras)]
+
+
+def _joined(message: Message, losses: list[Loss]) -> dict[str, object]:
+    """The keys beside several results, as those of one turn: texts are joined, one a line."""
+    if len(message.extras) < 2:
+        return dict(beside(message))
+    out: dict[str, object] = {}
+    for key in dict.fromkeys(key for extras in message.extras for key in extras):
+        values = [extras.get(key) for extras in message.extras]
+        if all(isinstance(value, str) and value and "\n" not in value for value in values):
+            out[key] = "\n".join(str(value) for value in values)
+        else:
+            losses.extend(key_loss(message, key, value) for value in values if value is not None)
+    return out

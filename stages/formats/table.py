@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
-from registry.datasets import Fields
+from registry.datasets.types import Fields
 from registry.kinds import STAGES
-from stages.conversation import Conversation
-from stages.findings import Note
+from stages.core.conversation import Conversation
+from stages.core.findings import Note
 
-from . import alpaca, openai, pretrain, sharegpt, write_alpaca, write_openai, write_pretrain, write_sharegpt
+from . import alpaca, openai, pretrain, sharegpt
+from . import alpaca as write_alpaca
+from . import openai as write_openai
+from . import pretrain as write_pretrain
+from . import sharegpt as write_sharegpt
 from .losses import Loss
 
 
@@ -78,8 +82,8 @@ class Format:
     ) -> Conversation | None:
         """One record as a `Conversation`; None after a note that says why there is none.
 
-        The record should have passed the schema (`stages.schema.compiled`); one that has not gives `shape.type`
-        without a place. Readers for a whole run come from `reader`.
+        The record should have passed the schema (`stages.validate.schema.compiled`); one that has not gives
+        `shape.type` without a place. Readers for a whole run come from `reader`.
         """
         try:
             return reader(self.id, fields, kind)(record, notes)

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from registry.errors import UsageFault
+from stages.train.launch.supervisor import worker_exit
+from stages.train.launch.torchrun import rank
 
 from .checkpoints import checkpoints
 from .job import TrainJob, from_json
-from .launch import rank
-from .supervise import worker_exit
 
 
 def main(argv: list[str]) -> int:
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
             raise UsageFault("usage: python -m stages.train prep_job.json")
         job = from_json(Path(names[0]).read_text("utf-8"))
         if job.task == "predict":
-            from .predict import predict
+            from stages.train.generate.run import predict
 
             predict(job, say)
         else:

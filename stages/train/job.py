@@ -4,7 +4,7 @@
 
 Nothing here imports torch, so that the command line can plan a launch without it. What is the trainer library's own
 business (learning rate, batch sizes, schedules, ...) travels untouched in `arguments` and is sorted out by
-`stages.train.arguments`; what prep decides itself has a field.
+`stages.train.trainer_args`; what prep decides itself has a field.
 """
 
 from __future__ import annotations

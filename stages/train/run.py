@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import MachineFault
+from stages.train.launch import distributed
 
-from . import checkpoints, data, distributed, machine
+from . import checkpoints, data, hardware
 from .job import TrainJob
 from .setup import Plan, Say, Setup, plan, start
 
@@ -42,7 +43,7 @@ def train(job: TrainJob, log: Say) -> dict[str, Any]:
 
 
 def _train(setup: Setup) -> dict[str, Any]:
-    from .build import build_trainer
+    from stages.train.methods.build import build_trainer
 
     job, say = setup.job, setup.say
     planned = plan(setup)
@@ -82,8 +83,8 @@ def _checkpoint(setup: Setup, planned: Plan) -> Path | None:
     return found
 
 
-def _opening(setup: Setup, trainer: Any, numbers: machine.Precision) -> str:
-    trained = machine.footprint(trainer.model).trained
+def _opening(setup: Setup, trainer: Any, numbers: hardware.Precision) -> str:
+    trained = hardware.footprint(trainer.model).trained
     arguments = trainer.args
     rows = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     half = "bf16" if numbers.bf16 else "fp16" if numbers.fp16 else numbers.weights
@@ -126,8 +127,8 @@ def _evaluate(trainer: Any, setup: Setup) -> dict[str, Any]:
 
 
 def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
-    from .tokenizer import settle
-    from .tuning import START_FOLDER, convert, moves_base
+    from stages.train.model.adapters import START_FOLDER, convert, moves_base
+    from stages.train.model.tokenizer import settle
 
     job, say, output = setup.job, setup.say, setup.output
     trainer.save_model(str(output))
@@ -144,7 +145,7 @@ def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, 
         metrics.update(_evaluate(trainer, setup))
     if distributed.is_first():
         if job.run.plot_loss:
-            from .plot import plot_history
+            from stages.train.monitor.callbacks import plot_history
 
             for path in plot_history(trainer.state.log_history, output):
                 say(f"drawn: {path}")

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from registry.errors import MachineFault, UsageFault
+from stages.train.launch import distributed
+from stages.train.launch.distributed import deepspeed_config, zero_stage
 
-from . import data, distributed, machine
-from .arguments import trainer_arguments, unflattened
+from . import data, hardware
 from .checkpoints import Mark
-from .deepspeed_config import deepspeed_config, zero_stage
 from .job import KINDS, TrainJob
+from .trainer_args import trainer_arguments, unflattened
 
 Say = Callable[[str], None]
 
@@ -29,7 +30,7 @@ class Setup:
 
     job: TrainJob
     prepared: data.Prepared
-    here: machine.Machine
+    here: hardware.Machine
     deepspeed: dict[str, Any] | None
     splits: list[str]
     notes: list[str]
@@ -53,7 +54,7 @@ class Plan:
     name of the back end, "" lets it choose; mark: what a checkpoint of this run says of it."""
 
     fields: dict[str, Any]
-    numbers: machine.Precision
+    numbers: hardware.Precision
     attention: str
     mark: Mark
 
@@ -67,11 +68,11 @@ def start(job: TrainJob, log: Say) -> Setup:
     notes = list(job.notes)
     prepared = data.read_manifest(Path(job.data))
     _check_kind(job, prepared)
-    here = machine.machine(job.flag("use_cpu"))
+    here = hardware.machine(job.flag("use_cpu"))
     distributed.quiet_libraries(on_cpu=here.on_cpu)
     deepspeed = deepspeed_config(job.run.deepspeed, notes)
     if deepspeed is not None:
-        machine.require({"deepspeed": "deepspeed"}, "deepspeed")
+        hardware.require({"deepspeed": "deepspeed"}, "deepspeed")
     timeout_s = min(job.whole("ddp_timeout"), _LONGEST_S)
     distributed.start_processes(on_cpu=here.on_cpu, deepspeed=deepspeed is not None, timeout_s=timeout_s)
     splits = _splits(job, prepared)
@@ -87,9 +88,9 @@ def plan(setup: Setup) -> Plan:
     """The trainer's arguments and the mark of its checkpoints. Raises MachineFault for what is not possible here."""
     job = setup.job
     _make_folder(setup.output)
-    numbers = machine.precision(job, setup.here, setup.notes)
+    numbers = hardware.precision(job, setup.here, setup.notes)
     fields = trainer_arguments(job, setup.here, numbers, setup.deepspeed, setup.notes)
-    attention = machine.attention(job, setup.here, setup.notes)
+    attention = hardware.attention(job, setup.here, setup.notes)
     fields = _row_by_row(setup, fields, attention)
     processes = distributed.process_count()
     rows = int(fields["per_device_train_batch_size"]) * int(fields["gradient_accumulation_steps"]) * processes

@@ -119,11 +119,12 @@ def bare_loads_s(folder: Path, workers: int) -> float:
 def segments(folder: Path, tokenizer: Path) -> tuple[list[str], str]:
     """Every text that `prep pack` tokenizes, and the tokenizer.json it uses."""
     from pipeline.config import load_config
+    from pipeline.jobs.check import Checker, check_records
+    from pipeline.jobs.encoder import Encoding
+    from pipeline.jobs.specs import Task
     from pipeline.plan import make_plan
-    from stages.batch import Checker, check_records
-    from stages.encoder import Encoding
-    from stages.read import Chunk, load, scan
-    from stages.specs import Task
+    from stages.core.records import Chunk
+    from stages.readers.scan import load, scan
 
     words = [f"dataset_dir={folder}", "dataset=" + ",".join(KEYS), f"model_name_or_path={tokenizer}", *SETTINGS]
     plan = make_plan(load_config(None, words, for_verb="pack"), needs_tokens=True)

@@ -21,10 +21,10 @@ import pyarrow as pa
 import tokenizers
 
 from pipeline.config import load_config
-from pipeline.open_output import read_manifest
-from pipeline.prepare import prepare
+from pipeline.output.open import read_manifest
+from pipeline.runs.pack.run import prepare
 from registry.errors import Fault
-from stages.findings import clean
+from stages.core.display import clean
 
 TEMPLATES = {
     "qwen3": "qwen3", "qwen2_5": "qwen", "llama3_1": "llama3", "llama2": "llama2", "deepseek_v3": "deepseek3",

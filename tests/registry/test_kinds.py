@@ -12,7 +12,7 @@ from registry.kinds import (
     trained_stages,
     usual_stage,
 )
-from stages.train.parts import METHODS
+from stages.train.methods import METHODS
 
 
 def test_every_stage_makes_rows_of_a_known_kind() -> None:

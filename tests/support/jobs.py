@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.config import load_config
-from pipeline.job_from_config import job_from_config, predict_job_from_config
+from pipeline.runs.train.job_from_config import job_from_config, predict_job_from_config
 from stages.train.job import TrainJob
 
 

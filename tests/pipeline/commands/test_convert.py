@@ -223,8 +223,8 @@ def test_mixed_formats_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_the_bytes_do_not_depend_on_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One process or two: the same output and report, in input order."""
-    monkeypatch.setattr("pipeline.engines.SMALL_INPUT_BYTES", 0)
-    monkeypatch.setattr("stages.read.Limits.__init__.__defaults__", (1 << 14, *_defaults()[1:]))
+    monkeypatch.setattr("pipeline.engine.open.SMALL_INPUT_BYTES", 0)
+    monkeypatch.setattr("stages.core.records.Limits.__init__.__defaults__", (1 << 14, *_defaults()[1:]))
     source = write(
         tmp_path / "in.jsonl", [{**record, "id": number} for number in range(600) for record in (CHAT, TOOL)]
     )
@@ -239,7 +239,7 @@ def test_the_bytes_do_not_depend_on_the_workers(tmp_path: Path, monkeypatch: pyt
 
 
 def _defaults() -> tuple[int, ...]:
-    from stages.read import Limits
+    from stages.core.records import Limits
 
     return Limits.__init__.__defaults__ or ()
 

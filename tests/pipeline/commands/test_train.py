@@ -33,7 +33,7 @@ def losses(output: Path) -> list[float]:
 
 
 def free_port() -> str:
-    from stages.train.launch import free_port
+    from stages.train.launch.torchrun import free_port
 
     return str(free_port())
 

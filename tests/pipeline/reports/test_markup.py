@@ -17,7 +17,7 @@ SAFE = "&lt;b&gt;\\x1b\\u202e"
 
 
 def rendered(source: str, environment: Environment | None = None, **values: object) -> str:
-    return (environment or page_environment("pipeline.page", 300)).from_string(source).render(values)
+    return (environment or page_environment("pipeline.inspect.page", 300)).from_string(source).render(values)
 
 
 def test_values_are_escaped_cleaned_and_bounded() -> None:

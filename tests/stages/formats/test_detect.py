@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stages.formats import FORMATS, classify, detect
+from stages.formats.detect import classify, detect
+from stages.formats.table import FORMATS
 
 HG = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]
 FU = [{"from": "user", "value": "Hi"}, {"from": "assistant", "value": "Ho"}]

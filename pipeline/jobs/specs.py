@@ -1,0 +1,132 @@
+"""What the chunk jobs of `prep validate` and `prep pack` are told and give back: picklable values, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import orjson
+
+from registry.datasets.types import Fields
+from registry.rules import Policy
+from stages.core.collector import Reject, Tally
+from stages.core.findings import Finding
+from stages.core.records import Chunk, Limits
+from stages.validate.dataset_state import SetState
+
+if TYPE_CHECKING:
+    from stages.tokenize.backends import Ids, Offsets
+    from stages.truncate.cut_findings import Examples
+
+    from .encode_spec import EncodeSpec
+
+
+VERSION = 5
+PROVEN = ".proven"  # beside a spool file: its sample had the reference's ids (pipeline.runs.tokenizer_backend)
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """One data set as the batch path sees it."""
+
+    name: str
+    format: str
+    fields: Fields
+
+
+@dataclass(frozen=True)
+class BatchSpec:
+    """Everything a worker needs, in one picklable value. `encode` is None when only records are checked."""
+
+    sources: tuple[SourceSpec, ...]
+    stage: str
+    policy: Policy
+    specials: tuple[str, ...] = ()
+    encode: EncodeSpec | None = None
+    spool_folder: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def content_key(self, source: int) -> str:
+        """What a chunk's result depends on besides its bytes."""
+        spec = self.sources[source]
+        parts = [
+            VERSION,
+            spec.format,
+            repr(spec.fields),
+            self.stage,
+            repr(self.policy),
+            self.specials,
+            repr(self.limits),
+        ]
+        return orjson.dumps([*parts, self.encode.key if self.encode else None]).decode()
+
+
+class Task(NamedTuple):
+    """One chunk of one file of one source. wanted: only that many of its records are taken (-1: all). check: texts of
+    this chunk prove the tokenizer's back end."""
+
+    source: int
+    path: str
+    chunk: Chunk
+    wanted: int = -1
+    check: bool = False
+
+
+class ChunkResult(NamedTuple):
+    """What one chunk came to.
+
+    read: records seen. counts: notes by (rule, severity). findings: capped a rule, in record order. rejected: records
+    by the rule that rejected them. examples: lengths of each kept record, None when nothing was tokenized. reused: it
+    came from the spool. checked_texts: texts of this chunk whose ids are compared with the reference's. seconds: taken
+    to check and render, to tokenize, and to keep the result. sample: those texts, their ids and offsets, when nobody
+    has compared them yet. seen: "records" rendered, and those that show a habit of the template.
+    """
+
+    source: int
+    path: str
+    number: int
+    first_record: int
+    read: int
+    counts: dict[tuple[str, str], int]
+    findings: list[Finding]
+    rejected: dict[str, int]
+    rejects: list[Reject]
+    setstate: SetState | None
+    text_bytes: int
+    examples: Examples | None = None
+    reused: bool = False
+    checked_texts: int = 0
+    seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    sample: tuple[list[str], Ids, Offsets] | None = None
+    seen: dict[str, int] = {}  # noqa: RUF012  # nobody writes into it
+
+    @classmethod
+    def of(cls, task: Task, tally: Tally, setstate: SetState, text_bytes: int) -> ChunkResult:
+        """What the checks of a chunk came to; nothing was tokenized."""
+        return cls(
+            source=task.source,
+            path=task.path,
+            number=task.chunk.index,
+            first_record=task.chunk.first_record,
+            read=tally.read,
+            counts=dict(tally.counts),
+            findings=tally.findings,
+            rejected=dict(tally.rejected),
+            rejects=tally.rejects,
+            setstate=setstate,
+            text_bytes=text_bytes,
+        )
+
+
+class ChunkTask(Protocol):
+    """What the tasks of every job on chunks have: the path that findings name, and the chunk."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def chunk(self) -> Chunk: ...
+
+
+def task_name(task: ChunkTask) -> str:
+    """The engine's `name`: which bytes of which file."""
+    return f"{task.path}, bytes {task.chunk.start} to {task.chunk.end}"

@@ -1,0 +1,139 @@
+"""The report for people: findings grouped by rule, worst first, and a closing summary. 80 columns, no need of colour.
+
+error  role.unknown  2 findings
+  a message's role is not one of the roles of the data set
+
+  train.jsonl:812 /messages/3/role
+      "asistant" is not a role; did you mean "assistant"?
+  ...
+  mend: correct the role, or name it in `tags` of dataset_info.json
+
+1,000 records read, 988 kept, 12 rejected (1.2 %)
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable
+
+from registry.rules import Rule, rules
+from stages.core.display import clean
+from stages.core.findings import Finding
+
+from .model import ValidationReport
+
+COLUMNS = 80
+CAP = 5  # findings shown of each rule
+_INDENT = "  "
+
+Paint = Callable[[str, str], str]
+
+
+def write(report: ValidationReport, *, color: bool = False, cap: int = CAP) -> str:
+    """The whole report. color: mark severities with terminal colours. cap: findings shown of each rule."""
+    paint = _colored if color else _plain
+    lines: list[str] = []
+    grouped: dict[str, list[Finding]] = defaultdict(list)
+    for finding in report.findings:
+        grouped[finding.rule].append(finding)
+    table = rules()
+    for rule_id in worst_first(report):
+        lines += _group(rule_id, table.get(rule_id), grouped[rule_id], report, cap, paint)
+    return "\n".join([*lines, *_summary(report, paint)]) + "\n"
+
+
+def worst_first(report: ValidationReport) -> list[str]:
+    """Rule ids: errors before warnings, then the most frequent first."""
+
+    def badness(rule_id: str) -> tuple[bool, int, str]:
+        return (report.severities.get(rule_id) != "error", -report.counts[rule_id], rule_id)
+
+    return sorted(report.counts, key=badness)
+
+
+def place(finding: Finding) -> str:
+    """`path:line`, or what is known of it."""
+    path = clean(finding.path)
+    if finding.line >= 0:
+        return f"{path}:{finding.line}"
+    return path if finding.record < 0 else f"{path} record {finding.record}"
+
+
+def _group(
+    rule_id: str, rule: Rule | None, findings: list[Finding], report: ValidationReport, cap: int, paint: Paint
+) -> list[str]:
+    count = report.counts[rule_id]
+    severity = report.severities.get(rule_id, "warning")
+    lines = [f"{paint(severity, severity)}  {rule_id}  {_number(count, 'finding')}"]
+    if rule is not None:
+        lines += _wrapped(rule.meaning, _INDENT)
+    lines.append("")
+    for finding in findings[:cap]:
+        lines.append(f"{_INDENT}{place(finding)} {clean(finding.pointer)}".rstrip())
+        lines += _wrapped(finding.message, _INDENT * 3)
+        if finding.value.strip() and finding.value not in finding.message:
+            lines += _wrapped(f"value: {finding.value}", _INDENT * 3)
+        if finding.hint:
+            lines += _wrapped(finding.hint, _INDENT * 3)
+    if count > cap:
+        lines.append(f"{_INDENT}... {count - min(cap, len(findings)):,} more")
+    if rule is not None:
+        lines += _wrapped(f"mend: {rule.mend}", _INDENT)
+    return [*lines, ""]
+
+
+def _summary(report: ValidationReport, paint: Paint) -> list[str]:
+    totals = report.totals
+    share = f" ({totals.rejected / totals.read:.1%})" if totals.rejected else ""
+    lines = [f"{_number(totals.read, 'record')} read, {totals.kept:,} kept, {totals.rejected:,} rejected{share}"]
+    if totals.repaired:
+        lines.append(f"{totals.repaired:,} repaired")
+    for severity, total in (("error", totals.errors), ("warning", totals.warnings)):
+        named = [rule for rule in worst_first(report) if report.severities.get(rule) == severity]
+        if named:
+            listed = ", ".join(f"{rule} {report.counts[rule]:,}" for rule in named)
+            head = paint(severity, _number(total, severity))
+            wrapped = _wrapped(f"{_number(total, severity)}: {listed}", "")
+            lines += [head + wrapped[0][len(_number(total, severity)) :], *wrapped[1:]]
+    if len(report.inputs) > 1:
+        lines += [f"{_INDENT}{_file_line(item)}" for item in report.inputs[:20]]
+        if len(report.inputs) > 20:
+            lines.append(f"{_INDENT}... {len(report.inputs) - 20:,} more files")
+    for remark in report.remarks:
+        lines += _wrapped(clean(remark), "")
+    if not report.counts:
+        lines.append("nothing found")
+    else:
+        lines.append(f"more about a rule: prep explain {worst_first(report)[0]}")
+    if report.elapsed_s >= 0.05:  # shorter ones would read 0.0 s
+        lines.append(f"{report.elapsed_s:.1f} s")
+    return lines
+
+
+def _file_line(item: object) -> str:
+    path, form = clean(getattr(item, "path", "")), getattr(item, "format", "")
+    read, rejected = getattr(item, "read", 0), getattr(item, "rejected", 0)
+    return f"{path}: {form or 'unknown format'}, {read:,} read, {rejected:,} rejected"
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    """Lines of at most 80 columns; a word that is longer (a path) stays whole."""
+    return textwrap.wrap(
+        clean(text), COLUMNS, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+        break_on_hyphens=False,
+    ) or [indent.rstrip()]  # fmt: skip
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _plain(_: str, text: str) -> str:
+    return text
+
+
+def _colored(severity: str, text: str) -> str:
+    import click
+
+    return click.style(text, fg="red" if severity == "error" else "yellow", bold=True)

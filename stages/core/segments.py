@@ -1,0 +1,45 @@
+"""What rendering makes of a record: pieces of text and special ids, in halves of which one is trained."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from .conversation import Conversation
+from .findings import Note
+from .records import Record
+
+Piece = str | int
+Half = list[Piece]
+
+HABITS = ("empty-thought", "thought-stripped", "default-system")
+
+
+class Rendered(NamedTuple):
+    """One example: its halves and, for each, 1 where it is trained. `label` is KTO's, 255 elsewhere. habits: what the
+    template added to the record or took from it, of HABITS."""
+
+    halves: list[Half]
+    trained: list[int]
+    label: int = 255
+    habits: tuple[str, ...] = ()
+
+
+class Rendering(Protocol):
+    """Whatever turns a record into halves, or says in a note why it cannot."""
+
+    def render(self, record: Conversation, notes: list[Note]) -> Rendered | None: ...
+
+
+Render = Callable[[Conversation, list[Note]], Rendered | None]  # as Rendering.render
+RenderPlain = Callable[[list[str], bool], Rendered]  # (texts of a record, whether the first is a system prompt)
+
+# a kept record, its conversation (None where the fast path took it) and its rendered form
+Kept = tuple[Record, Conversation | None, Rendered]
+
+
+@functools.cache
+def template_habits(*found: bool) -> tuple[str, ...]:
+    """The names of those that were found, in the order of HABITS."""
+    return tuple(name for name, has in zip(HABITS, found, strict=True) if has)

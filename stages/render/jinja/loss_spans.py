@@ -1,0 +1,272 @@
+"""Where the answers stand in a rendered conversation, proven from the text.
+
+    text     <|im_start|>user\\nTwo?<|im_end|>\\n<|im_start|>assistant\\nFour.<|im_end|>\\n
+    marks                      ⟨  ⟩                                     ⟨   ⟩
+    span                                                               └──────────────┘
+
+First way, `by_marks`: two renders, with and without marks around every text. If they agree, the marks say which
+characters are whose; the span runs from the end of the header before the answer's first mark to the end of the stop
+after its last.
+
+Second way, `by_prefix`: for an answer that marks cannot show (an empty one, a template that counts
+characters), the conversation up to it must be a prefix of the whole. What neither way proves is a note, never a
+guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from stages.core.conversation import Conversation, Message
+from stages.core.display import shown
+from stages.core.findings import Note
+
+from .messages import Piece, Prepared
+from .probe import Habits
+from .probe_texts import Ending
+from .sandbox_process import Outcome
+
+ANSWERS = ("assistant", "function")
+
+
+class Turn(NamedTuple):
+    """One message's characters: [start, end) of what the model is to write, or of a text given to it."""
+
+    message: int
+    start: int
+    end: int
+
+
+class Located(NamedTuple):
+    """Answers in order of appearance; given: the places of other marked messages; open: answers still to be found;
+    lost: answers that the template leaves out, of which nothing can be trained."""
+
+    answers: list[Turn]
+    given: list[Turn]
+    open: list[int]
+    lost: list[Note]
+    notes: list[Note]
+
+
+def by_marks(record: Conversation, ready: Prepared, outcome: Outcome, habits: Habits) -> Located | None:
+    """Turns found from the marks of `outcome`; None when the marks do not show the order of the messages."""
+    if outcome.marks is None:
+        return None
+    places = _places(ready.pieces, outcome.marks)
+    if places is None:
+        return None
+    located = Located([], [], [], [], [])
+    by_message: dict[int, list[int]] = {}
+    for number, piece in enumerate(ready.pieces):
+        by_message.setdefault(piece.message, []).append(number)
+    if -1 in by_message and places[by_message[-1][0]] is None:
+        located.notes.append(_left_out(record.system_at, "the system prompt", record.system or ""))
+    starts = sorted(place[0] for place in places if place is not None)
+    low = 0
+    for position, message in enumerate(record.messages):
+        numbers = by_message.get(position, [])
+        kept = [place for number in numbers if (place := places[number]) is not None]
+        if message.role in ANSWERS:
+            changes = _changes(message, ready.pieces, numbers, places, outcome.text)
+            (located.notes if kept else located.lost).extend(changes)
+        elif numbers and not kept:
+            located.notes.append(_left_out(message.at, f"the {message.role}'s text", message.content))
+        if not kept:
+            if message.role in ANSWERS and not numbers:
+                located.open.append(position)
+            continue
+        first, last = min(place[0] for place in kept), max(place[1] for place in kept)
+        if message.role not in ANSWERS:
+            located.given.append(Turn(position, first, last))
+            low = max(low, last)
+            continue
+        if first < low:
+            return None
+        limit = next((start for start in starts if start >= last), len(outcome.text))
+        turn = _answer(outcome.text, record.messages, position, (low, first, last, limit), habits)
+        if turn is None:
+            located.open.append(position)
+        else:
+            located.answers.append(turn)
+            low = turn.end
+    return located
+
+
+def _places(pieces: Sequence[Piece], marks: list[tuple[int, int]]) -> list[tuple[int, int] | None] | None:
+    """Place of each piece, None where it was left out. None for all when an answer was written twice or torn."""
+    seen: dict[int, list[int]] = {}
+    for mark, position in marks:
+        seen.setdefault(mark, []).append(position)
+    places: list[tuple[int, int] | None] = []
+    for number, piece in enumerate(pieces):
+        opened, closed = seen.get(2 * number), seen.get(2 * number + 1)
+        if opened is None and closed is None:
+            places.append(None)
+            continue
+        if opened is None or closed is None or opened[0] > closed[0]:
+            return None
+        # a call's name may stand again in its result's header, an answer only once
+        if len(opened) > 1 and piece.kind in ("text", "thought") and piece.message >= 0:
+            return None
+        places.append((opened[0], closed[0]))
+    return places
+
+
+def _answer(
+    text: str, messages: Sequence[Message], position: int, room: tuple[int, int, int, int], habits: Habits
+) -> Turn | None:
+    """The span of one answer. room: end of the text before it, its first and last marked character, start of the next
+    marked text."""
+    low, first, last, limit = room
+    before = text[low:first]
+    starts = [low + found + len(header) for header in habits.headers if (found := before.rfind(header)) >= 0]
+    if not starts:
+        return None
+    start = max(starts)
+    if any(stop in text[start:first] for stop in habits.stops):
+        return None  # a turn ends between: the header is another message's
+    message = messages[position]
+    if any(stop in key for call in message.calls for key in _keys(call.arguments) for stop in habits.stops):
+        return None  # keys are not marked, so this stop could be taken for the turn's own
+    calls = bool(message.calls)
+    end = _end(text[last:limit], message, endings(habits, calls=calls, last=position == len(messages) - 1))
+    return None if end is None else Turn(position, start, last + end)
+
+
+def _keys(value: object) -> Iterator[str]:
+    """Every key of a JSON value."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _keys(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _keys(item)
+
+
+def endings(habits: Habits, *, calls: bool, last: bool) -> list[Ending]:
+    """Endings to expect, likeliest first."""
+    plain = habits.last if last else habits.inner
+    if not calls:
+        return [plain]
+    return [plain, habits.call_last if last else habits.call_inner]
+
+
+def _end(tail: str, message: Message, expected: list[Ending]) -> int | None:
+    """How many characters after the last marked one belong to the turn."""
+    for stop, before in ((ending.stop, ending.before) for ending in expected):
+        found = tail.find(stop) if stop else -1
+        if found < 0:
+            continue
+        if not message.calls and tail[:found].strip() != before.strip():
+            continue
+        return found + len(stop)
+    if message.calls or any(ending.stop for ending in expected):
+        return None
+    kept = message.content[len(message.content.rstrip()) :]
+    return len(kept) if tail.startswith(kept) else 0
+
+
+def _changes(
+    message: Message,
+    pieces: Sequence[Piece],
+    numbers: Sequence[int],
+    places: Sequence[tuple[int, int] | None],
+    text: str,
+) -> list[Note]:
+    """What the template does to an answer's own words."""
+    notes = []
+    for number in numbers:
+        piece, place = pieces[number], places[number]
+        if place is None:
+            if piece.kind == "thought":
+                what = "the chat template leaves out the reasoning of this turn"
+                notes.append(Note("template.thought-dropped", message.at, what, shown(piece.text)))
+            else:
+                what = "a tool call" if piece.kind == "call" else "the answer"
+                what = f"the chat template leaves out {what}"
+                notes.append(Note("template.changes-answer", message.at, what, shown(piece.text)))
+                break
+        elif piece.kind != "call" and text[place[0] : place[1]] != piece.text:
+            what = "the chat template writes this text otherwise"
+            notes.append(Note("template.changes-answer", message.at, what, shown(text[place[0] : place[1]])))
+            break
+    return notes
+
+
+def _left_out(at: str, what: str, text: str) -> Note:
+    return Note("template.drops-context", at, f"the chat template leaves out {what}", shown(text))
+
+
+# --- the second way ---------------------------------------------------------------------------------------------------
+
+
+def by_prefix(
+    text: str, messages: Sequence[Message], position: int, renders: tuple[Outcome, Outcome], habits: Habits
+) -> Turn | str:
+    """One answer, from two more renders: the conversation before it with the generation prompt, and up to its end.
+
+    Returns why not where the whole text does not begin with them.
+    """
+    message = messages[position]
+    asked, ended = renders
+    for outcome in renders:
+        if outcome.error:
+            return f"a part of it is refused: {outcome.message}"
+    start = _start(text, asked.text, habits)
+    if start is None:
+        return "what stands before this answer is written otherwise when the answer follows"
+    expected = endings(habits, calls=bool(message.calls), last=position == len(messages) - 1)
+    alone = endings(habits, calls=bool(message.calls), last=True)
+    end = _prefix_end(text, ended.text, start, (alone, expected), message)
+    if end is None:
+        return "this answer is written otherwise when more follows"
+    span = text[start:end]
+    wanted = [call.name for call in message.calls]
+    answer = message.content.rpartition("</think>")[2].strip()
+    missing = next((part for part in [*wanted, answer] if part not in span), None)
+    if missing is not None:
+        return f"its text is not found where it should stand: {shown(missing, 40)}"
+    return Turn(position, start, end)
+
+
+def _start(text: str, asked: str, habits: Habits) -> int | None:
+    if text.startswith(asked):
+        return len(asked)
+    for header in habits.headers:
+        if asked.endswith(header) and text.startswith(asked[: len(asked) - len(header)]):
+            base = len(asked) - len(header)
+            for other in habits.headers:
+                if text.startswith(other, base):
+                    return base + len(other)
+    return None
+
+
+def _prefix_end(
+    text: str, ended: str, start: int, both: tuple[list[Ending], list[Ending]], message: Message
+) -> int | None:
+    """End of the turn: where `ended`, less its own stop, stops being the whole text, plus the stop standing there.
+
+    both: endings of this answer as the last one, and where it stands. Without any stop the turn ends with its words.
+    """
+    alone, expected = both
+    for ending in alone:
+        found = ended.rfind(ending.stop, start) if ending.stop else -1
+        if found < 0 or not text.startswith(ended[:found]):
+            continue
+        for following in (ending, *expected):
+            if following.stop and text.startswith(following.stop, found):
+                return found + len(following.stop)
+    if any(ending.stop for ending in alone) or not text.startswith(ended):
+        return None
+    if message.calls:
+        return len(ended)
+    core = message.content.strip()
+    words = text.rfind(core, start, len(ended)) + len(core) if core else start
+    kept = message.content[len(message.content.rstrip()) :]
+    words += len(kept) if text.startswith(kept, words) else 0
+    for ending in expected:
+        if ending.stop and text.startswith(ending.before + ending.stop, words):
+            return words + len(ending.before) + len(ending.stop)
+    return words

@@ -1,0 +1,102 @@
+"""The same proof for half the price: conversations of one shape differ in their texts only.
+
+    shape      system? user assistant user assistant
+    skeleton   "<|im_start|>user\\n" · "<|im_end|>\\n<|im_start|>assistant\\n" · "<|im_end|>\\n..." · ...
+    predicted  skeleton with this record's texts in the gaps
+
+A conversation of our own of that shape is proven by marks, and what stands between its texts is kept. For a record
+one render is then enough: where it equals the prediction, character for character, every text stands where the
+prediction put it. What a shape is does not depend on the records seen before, so neither does a result. Anything else
+(white space that the template trims, a thought, a tool call) takes the way of `stages.render.jinja.loss_spans`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stages.core.conversation import Conversation, Message
+
+from .loss_spans import ANSWERS, Located, Turn
+from .messages import Prepared, has_marks
+from .sandbox_process import Outcome
+
+Shape = tuple[bool, tuple[str, ...]]
+MAX_SHAPES = 512
+MAX_TURNS = 64  # longer conversations are too rare to have a second of their shape
+
+
+class Skeleton(NamedTuple):
+    """literals: what stands before, between and after the texts. answers: (text's number, characters of the span before
+    its text, and after it)."""
+
+    literals: tuple[str, ...]
+    answers: tuple[tuple[int, int, int], ...]
+
+
+def shape_of(record: Conversation) -> Shape | None:
+    """The shape of a conversation of plain texts; None when it holds what a template may treat in its own way."""
+    if record.tools or len(record.messages) > MAX_TURNS:
+        return None
+    for message in record.messages:
+        text = message.content
+        if not text or message.calls or message.reasoning is not None or message.name is not None or "think>" in text:
+            return None
+    if has_marks(record):
+        return None
+    return bool(record.system), tuple([message.role for message in record.messages])
+
+
+def sample_of(shape: Shape) -> Conversation:
+    """A conversation of that shape with texts that no template treats in a special way."""
+    system, roles = shape
+    messages = tuple([Message(role, f"Words of turn {number}.") for number, role in enumerate(roles)])
+    return Conversation(messages, "Words of the system." if system else None)
+
+
+def _texts(record: Conversation) -> list[str]:
+    texts = [message.content for message in record.messages]
+    return [record.system, *texts] if record.system else texts
+
+
+def skeleton_of(record: Conversation, ready: Prepared, outcome: Outcome, located: Located) -> Skeleton | None:
+    """What a record proven by marks teaches about its shape; None when the template did more than fill in its texts."""
+    texts = _texts(record)
+    if located.open or located.lost or located.notes or [piece.text for piece in ready.pieces] != texts:
+        return None
+    marks = outcome.marks or []
+    if [mark for mark, _ in marks] != list(range(2 * len(texts))):
+        return None  # not each text once and in order
+    places = [place for _, place in marks]
+    edges = [0, *places, len(outcome.text)]
+    literals = tuple(outcome.text[edges[at] : edges[at + 1]] for at in range(0, len(edges), 2))
+    shift = len(texts) - len(record.messages)
+    answers = []
+    for message, start, end in located.answers:
+        number = message + shift
+        answers.append((number, places[2 * number] - start, end - places[2 * number + 1]))
+    return Skeleton(literals, tuple(answers))
+
+
+def by_shape(record: Conversation, skeleton: Skeleton, text: str) -> Located | None:
+    """The turns, when the text is what the skeleton predicts for this record."""
+    texts = _texts(record)
+    parts = [skeleton.literals[0]]
+    for own, literal in zip(texts, skeleton.literals[1:], strict=True):
+        parts += (own, literal)
+    if "".join(parts) != text:
+        return None
+    starts, at = [], 0
+    for index, part in enumerate(parts):
+        if index & 1:
+            starts.append(at)
+        at += len(part)
+    shift = len(texts) - len(record.messages)
+    located = Located([], [], [], [], [])
+    for number, before, after in skeleton.answers:
+        start = starts[number]
+        located.answers.append(Turn(number - shift, start - before, start + len(texts[number]) + after))
+    for position, message in enumerate(record.messages):
+        if message.weight and message.role not in ANSWERS:
+            start = starts[position + shift]
+            located.given.append(Turn(position, start, start + len(message.content)))
+    return located

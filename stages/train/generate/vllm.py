@@ -1,0 +1,57 @@
+"""Generation through vLLM, where it is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stages.train import data
+from stages.train.hardware import require
+from stages.train.job import TrainJob
+from stages.train.model import tokenizer as chat
+from stages.train.model.tokenizer import load_tokenizer
+
+
+def generate_with_vllm(job: TrainJob, prepared: data.Prepared, prompts: list[list[int]]) -> list[list[int]]:
+    """Answers for prompts given as token ids, in their order. Raises MachineFault when vLLM is not installed."""
+    require({"vllm": "vllm"}, "infer_backend: vllm")
+    import vllm
+
+    wanted, settings = job.generation, dict(job.generation.engine_settings)
+    lora = vllm_adapter(job)
+    tokenizer = load_tokenizer(job.model, prepared.manifest, notes=[])
+    known: dict[str, Any] = {
+        "model": job.model.path,
+        "revision": job.model.revision,
+        "trust_remote_code": job.model.trust_remote_code,
+        "dtype": wanted.dtype,
+        "max_model_len": settings.pop("maxlen"),
+        "gpu_memory_utilization": settings.pop("gpu_util"),
+        "enforce_eager": settings.pop("enforce_eager"),
+        "seed": job.whole("seed"),
+    }
+    rank = settings.pop("max_lora_rank")
+    if lora is not None:
+        known.update({"enable_lora": True, "max_lora_rank": rank})
+    engine = vllm.LLM(**{**known, **settings})
+    sampling = vllm.SamplingParams(
+        temperature=wanted.temperature if wanted.do_sample else 0.0,
+        top_p=wanted.top_p,
+        top_k=wanted.top_k,
+        repetition_penalty=wanted.repetition_penalty,
+        max_tokens=wanted.max_new_tokens or wanted.max_length,
+        stop_token_ids=chat.stop_ids(prepared.manifest, tokenizer),
+        skip_special_tokens=False,
+    )
+    inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
+    results = engine.generate(inputs, sampling, lora_request=lora)
+    stops = set(chat.stop_ids(prepared.manifest, tokenizer))
+    return [[token for token in result.outputs[0].token_ids if token not in stops] for result in results]
+
+
+def vllm_adapter(job: TrainJob) -> Any:
+    """vLLM's request for the job's last adapter, None without one."""
+    if not job.model.adapters:
+        return None
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest("adapter", 1, job.model.adapters[-1])

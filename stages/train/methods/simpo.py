@@ -1,0 +1,55 @@
+"""Simple preference optimisation: TRL's experimental CPOTrainer with SimPO's loss and without CPO's supervised part.
+`pref_ftx` adds that part. No reference model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trl.experimental.cpo import CPOConfig, CPOTrainer
+
+from stages.train.monitor.trainer_mixin import Watched
+
+from . import Parts
+from .reference_free import PairCollator, mapped
+
+
+class SimpoTrainer(Watched, CPOTrainer):  # type: ignore[misc]  # TRL ships no types
+    """CPOTrainer with row numbers."""
+
+
+def simpo_config(parts: Parts) -> Any:
+    """CPOConfig with every field of its own set."""
+    preference = parts.job.preference
+    return CPOConfig(
+        **parts.fields,
+        max_length=parts.job.whole("cutoff_len"),  # rows are cut already
+        max_completion_length=None,
+        beta=preference.beta,
+        label_smoothing=preference.label_smoothing,
+        loss_type="simpo",
+        disable_dropout=not preference.keep_dropout,
+        cpo_alpha=preference.ftx,
+        simpo_gamma=preference.simpo_gamma,
+        alpha=0.0,
+        generate_during_eval=False,
+        is_encoder_decoder=False,
+        model_init_kwargs=None,
+        trust_remote_code=parts.job.model.trust_remote_code,
+        dataset_num_proc=None,
+    )
+
+
+def build_simpo(parts: Parts) -> Any:
+    """The trainer, ready to train."""
+    trainer = SimpoTrainer(
+        model=parts.model,
+        args=simpo_config(parts),
+        data_collator=PairCollator(parts.tokenizer.pad_token_id),
+        train_dataset=mapped(parts.train),
+        eval_dataset=mapped(parts.evaluation),
+        processing_class=parts.tokenizer,
+        peft_config=parts.peft,
+        callbacks=list(parts.callbacks),
+    )
+    trainer.use_dpo_data_collator = True  # ours gives the same keys; the trainer warns about any other
+    return trainer

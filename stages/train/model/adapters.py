@@ -1,0 +1,167 @@
+"""Which parameters are trained: all, some layers, or a low-rank adapter beside them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from registry.errors import UsageFault, did_you_mean
+from stages.train.job import TrainJob, Tuning
+
+
+def freeze(model: Any, tuning: Tuning, notes: list[str]) -> None:
+    """Train `freeze_layers` layers (the last ones; negative: the first) and the extra modules, freeze the rest.
+
+    Within a layer `freeze_modules` chooses by name ("all", or mlp, self_attn, ...). Raises UsageFault for names that
+    the model does not have.
+    """
+    layers = int(getattr(model.config.get_text_config(), "num_hidden_layers", 0) or 0)
+    if not layers:
+        raise UsageFault("finetuning_type: freeze needs a model with numbered layers, which this one has not")
+    count = min(abs(tuning.freeze_layers), layers)
+    chosen = set(range(layers - count, layers)) if tuning.freeze_layers > 0 else set(range(count))
+    names = {name for name, _ in model.named_parameters()}
+    inside = {match.group(2) for name in names if (match := _LAYER.search(name))}
+    outside = {part for name in names if not _LAYER.search(name) for part in name.split(".")[:-1]}
+    everything = "all" in tuning.freeze_modules
+    wanted = inside if everything else set(tuning.freeze_modules)
+    _known("freeze_trainable_modules", wanted, inside | {"all"})
+    _known("freeze_extra_modules", set(tuning.freeze_extra_modules), outside)
+    trained = 0
+    for name, parameter in model.named_parameters():
+        match = _LAYER.search(name)
+        if match:
+            on = int(match.group(1)) in chosen and match.group(2) in wanted
+        else:
+            on = bool(set(name.split(".")) & set(tuning.freeze_extra_modules))
+        parameter.requires_grad_(on)
+        trained += parameter.numel() if on else 0
+    notes.append(f"layers {_ranges(chosen)} of {layers} are trained: {trained:,} parameters")
+
+
+_LAYER = re.compile(r"\.(\d+)\.([^.]+)")
+
+
+def adapt(model: Any, job: TrainJob, *, reward: bool, notes: list[str]) -> tuple[Any, Any]:
+    """The model and the PEFT configuration that TRL should wrap it with (None when there is nothing left to wrap).
+
+    Existing adapters are merged, except the last one, which goes on being trained unless `create_new_adapter`.
+    """
+    tuning = job.tuning
+    if tuning.kind == "full":
+        return model, None
+    if tuning.kind == "freeze":
+        freeze(model, tuning, notes)
+        return model, None
+    adapters = list(job.model.adapters)
+    resumed = adapters.pop() if adapters and not tuning.create_new_adapter else None
+    folder = job.model.adapter_folder
+    for adapter in adapters:
+        model = _adapter(model, adapter, folder, trainable=False).merge_and_unload()
+        notes.append(f"adapter {adapter} merged into the start weights")
+    if resumed is not None:
+        notes.append(f"adapter {resumed} is trained further")
+        return _adapter(model, resumed, folder, trainable=True), None
+    if tuning.kind == "oft":
+        return model, oft_config(model, tuning, reward=reward)
+    return model, lora_config(model, tuning, reward=reward, bits=job.model.quantization_bit)
+
+
+def _adapter(model: Any, path: str, folder: str | None, *, trainable: bool) -> Any:
+    import peft
+
+    where = {"subfolder": folder} if folder else {}
+    try:
+        return peft.PeftModel.from_pretrained(model, path, is_trainable=trainable, **where)
+    except (ValueError, OSError) as error:
+        raise UsageFault(f"adapter_name_or_path: {path}: {str(error).strip().splitlines()[0]}") from None
+
+
+def lora_config(model: Any, tuning: Tuning, *, reward: bool, bits: int | None = None) -> Any:
+    """PEFT's LoRA configuration for `tuning`.
+
+    Raises UsageFault for target modules that the model does not have, and for an adapter on the output layer (the
+    trainers compute log-probabilities from its bare weight).
+    """
+    import peft
+
+    extra: dict[str, Any] = {}
+    if tuning.lora_init == "loftq":
+        extra["loftq_config"] = peft.LoftQConfig(loftq_bits=bits or 4)
+    return peft.LoraConfig(
+        **_common(model, tuning, "lora_target", tuning.lora_target, reward),
+        r=tuning.lora_rank,
+        lora_alpha=tuning.lora_alpha if tuning.lora_alpha is not None else 2 * tuning.lora_rank,
+        lora_dropout=tuning.lora_dropout,
+        use_rslora=tuning.use_rslora,
+        use_dora=tuning.use_dora,
+        init_lora_weights=tuning.lora_init,
+        **extra,
+    )
+
+
+def oft_config(model: Any, tuning: Tuning, *, reward: bool) -> Any:
+    """PEFT's configuration of orthogonal fine-tuning; of rank and block size one is 0. Raises like `lora_config`."""
+    import peft
+
+    return peft.OFTConfig(
+        **_common(model, tuning, "oft_target", tuning.oft_target, reward),
+        r=tuning.oft_rank,
+        oft_block_size=0 if tuning.oft_rank else tuning.oft_block_size,
+        module_dropout=tuning.module_dropout,
+    )
+
+
+def _common(model: Any, tuning: Tuning, key: str, target: tuple[str, ...], reward: bool) -> dict[str, Any]:
+    import peft
+
+    parts = {part for name, _ in model.named_modules() for part in name.split(".")}
+    targets: str | list[str] = "all-linear" if "all" in target else list(target)
+    if isinstance(targets, list):
+        _known(key, {word.split(".")[-1] for word in targets}, parts)
+        if "lm_head" in targets:
+            raise UsageFault(f"{key}: lm_head cannot take an adapter here; use additional_target: lm_head")
+    _known("additional_target", {word.split(".")[-1] for word in tuning.additional_target}, parts)
+    return {
+        "task_type": peft.TaskType.SEQ_CLS if reward else peft.TaskType.CAUSAL_LM,
+        "inference_mode": False,
+        "target_modules": targets,
+        "modules_to_save": list(tuning.additional_target) or None,
+    }
+
+
+def _known(key: str, words: set[str], known: set[str]) -> None:
+    problems = [f'{key}: the model has no module "{word}"{did_you_mean(word, known)}' for word in sorted(words - known)]
+    if problems:
+        raise UsageFault(problems, hint=f"its modules: {', '.join(sorted(w for w in known if not w.isdigit()))}")
+
+
+def _ranges(numbers: set[int]) -> str:
+    ordered = sorted(numbers)
+    return f"{ordered[0]}-{ordered[-1]}" if len(ordered) > 1 else str(ordered[0])
+
+
+START_FOLDER = "adapter_start"
+
+
+def moves_base(tuning: Tuning) -> bool:
+    """Whether the adapter's start takes something out of the base weights (PiSSA, OLoRA, CorDA)."""
+    init = str(tuning.lora_init)
+    return tuning.kind == "lora" and init.startswith(("pissa", "olora", "corda"))
+
+
+def keep_start(model: Any, folder: str) -> None:
+    """Save the adapter of such a model as it is before the first step, for `convert`."""
+    settings = model.peft_config["default"]
+    method, settings.init_lora_weights = settings.init_lora_weights, True  # or loading it would decompose once more
+    model.save_pretrained(folder)
+    settings.init_lora_weights = method
+
+
+def convert(model: Any, folder: str, start: str) -> None:
+    """Save such an adapter as an ordinary LoRA of twice the rank, which fits the model as it was published.
+
+    The start took the principal part out of the base weights; an adapter saved as it is would be loaded onto weights
+    that still have it.
+    """
+    model.save_pretrained(folder, path_initial_model_for_weight_conversion=start)

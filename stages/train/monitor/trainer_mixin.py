@@ -1,0 +1,108 @@
+"""What every trainer of ours does beside its method: row numbers through the batch, counts, LoRA+, and no telemetry.
+
+`Watched` goes before a TRL trainer in a class statement; `watch_rows` finishes the instance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from stages.train.data import ROW_COLUMN
+from stages.train.job import TrainJob
+
+from .loss_spikes import Watch, batch_counts
+
+
+class RowCollator:
+    """The trainer's own collator, with the row numbers of the batch beside its result (key `rows`)."""
+
+    def __init__(self, inner: Callable[[list[dict[str, Any]]], dict[str, Any]]) -> None:
+        self.inner = inner
+
+    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = self.inner(examples)
+        batch["rows"] = torch.tensor([example[ROW_COLUMN] for example in examples])
+        return batch
+
+
+class Watched:
+    """Mixin for a TRL trainer. Its methods keep the signatures of transformers.Trainer."""
+
+    job: TrainJob
+    watch: Watch
+    say: Callable[[str], None]
+    seen_tokens: int
+    seen_trained: int
+    _since: float
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
+        counts = batch_counts(inputs)
+        rows = inputs.pop("rows")
+        loss = super().training_step(model, inputs, *rest, **keywords)  # type: ignore[misc]  # the trainer's
+        self.watch.add(self.state.global_step + 1, rows, loss, counts)  # type: ignore[attr-defined]
+        return loss
+
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
+        inputs.pop("rows", None)
+        return super().prediction_step(model, inputs, *rest, **keywords)  # type: ignore[misc]
+
+    def log(self, logs: dict[str, float], *rest: Any, **keywords: Any) -> None:
+        if "loss" in logs:
+            logs.update(self._pace())
+        super().log(logs, *rest, **keywords)  # type: ignore[misc]
+
+    def _pace(self) -> dict[str, float]:
+        counts, jumps = self.watch.drain()
+        for jump in jumps:
+            self.say(str(jump))
+        mine = torch.tensor([counts.tokens, counts.slots, counts.trained], device=self.args.device)  # type: ignore[attr-defined]
+        tokens, slots, trained = self.accelerator.reduce(mine, "sum").tolist()  # type: ignore[attr-defined]
+        now = time.monotonic()
+        elapsed_s, self._since = max(now - self._since, 1e-9), now
+        self.seen_tokens += tokens
+        self.seen_trained += trained
+        return {
+            "tokens_per_second": round(tokens / elapsed_s, 1),
+            "fill_rate": round(tokens / slots, 4) if slots else 1.0,
+            "tokens_seen": self.seen_tokens,
+            "trained_tokens_seen": self.seen_trained,
+        }
+
+    def create_optimizer(self, *rest: Any) -> Any:
+        tuning = self.job.tuning
+        if tuning.loraplus_lr_ratio is None or self.optimizer is not None:  # type: ignore[has-type]
+            return super().create_optimizer(*rest)  # type: ignore[misc]
+        from peft.optimizers import create_loraplus_optimizer
+
+        kind, keywords = self.get_optimizer_cls_and_kwargs(self.args, self.model)  # type: ignore[attr-defined]
+        self.optimizer = create_loraplus_optimizer(
+            model=self.model,  # type: ignore[attr-defined]
+            optimizer_cls=kind,
+            lr=keywords.pop("lr"),
+            loraplus_lr_ratio=tuning.loraplus_lr_ratio,
+            loraplus_lr_embedding=tuning.loraplus_lr_embedding,
+            loraplus_weight_decay=self.args.weight_decay,  # type: ignore[attr-defined]
+            **keywords,
+        )
+        return self.optimizer
+
+    def _send_telemetry(self) -> None:
+        """Nothing: a training run tells nobody outside."""
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """Nothing: the output folder says what it is in prep's own files."""
+
+
+def watch_rows(trainer: Any, job: TrainJob, say: Callable[[str], None]) -> Any:
+    """Finish a trainer that has `Watched` among its bases; gives it back."""
+    trainer.job = job
+    trainer.watch = Watch()
+    trainer.say = say
+    trainer.seen_tokens = trainer.seen_trained = 0
+    trainer._since = time.monotonic()
+    trainer.data_collator = RowCollator(trainer.data_collator)
+    return trainer

@@ -1,0 +1,74 @@
+"""`overlong: split`: a conversation longer than `cutoff_len` becomes several examples, cut between turns.
+
+    limit 100    sys 20 | u a 40 | u a 30 | u a 50 | u a 20
+    examples     sys u a u a (90)   sys u a u a (90)          every example begins with the system prompt and tools
+
+Turns are taken in order into the open example while they fit. A single turn that does not fit is left to the truncation
+rule. Pieces of text are tokenized one by one, so lengths add up exactly and one render tells what the beginning costs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.core.findings import Note
+from stages.core.segments import Kept, Rendering
+from stages.tokenize.backends import Encoder
+from stages.tokenize.batch import Encoded, encode
+
+from . import CutOptions
+
+
+def group_turns(turns: list[int], opening: int, limit_tokens: int) -> list[tuple[int, int]]:
+    """Ranges of turns (end exclusive), in order, each of at most `limit_tokens` with its opening where turns allow.
+
+    turns: tokens of each turn without the opening. opening: tokens that every example begins with.
+    """
+    groups = []
+    start, size = 0, opening
+    for at, tokens in enumerate(turns):
+        if at > start and size + tokens > limit_tokens:
+            groups.append((start, at))
+            start, size = at, opening
+        size += tokens
+    groups.append((start, len(turns)))
+    return groups
+
+
+def split_overlong(
+    kept: list[Kept], encoded: Encoded, renderer: Rendering, encoder: Encoder, options: CutOptions
+) -> tuple[list[Kept], NDArray[np.int64]]:
+    """Kept records with the overlong ones split, and how many examples each record became."""
+    result: list[Kept] = []
+    pieces = np.ones(len(kept), dtype=np.int64)
+    at = 0
+    for number, (entry, count) in enumerate(zip(kept, encoded.counts.tolist(), strict=True)):
+        lengths = encoded.halves[at : at + count].tolist()
+        at += count
+        parts = _parts(entry, lengths, renderer, encoder, options)
+        pieces[number] = len(parts)
+        result += parts
+    return result, pieces
+
+
+def _parts(entry: Kept, lengths: list[int], renderer: Rendering, encoder: Encoder, options: CutOptions) -> list[Kept]:
+    record, conversation, _ = entry
+    limit = options.limit_tokens - options.reserved_tokens
+    if conversation is None or sum(lengths) <= limit or len(lengths) <= 2:
+        return [entry]
+    notes: list[Note] = []
+    rest = renderer.render(conversation._replace(messages=conversation.messages[2:]), notes)
+    if rest is None:
+        return [entry]
+    opening = int(encode([rest], encoder).halves[0]) - lengths[2]
+    turns = [source + target for source, target in zip(lengths[::2], lengths[1::2], strict=True)]
+    turns[0] -= opening
+    parts: list[Kept] = []
+    for start, end in group_turns(turns, opening, limit):
+        part = conversation._replace(messages=conversation.messages[2 * start : 2 * end])
+        rendered = renderer.render(part, notes)
+        if rendered is None:
+            return [entry]
+        parts.append((record, part, rendered))
+    return parts

@@ -1,0 +1,76 @@
+"""Column maps: does a map name what its format cannot do without?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from registry.datasets.types import Fields
+from stages.core.display import pointer, shown
+from stages.core.findings import Note
+from stages.formats.table import FORMATS
+
+
+def mapping_problems(format_id: str, fields: Fields, kind: str) -> list[Note]:
+    """Why no record of this format can be read under this map; empty when records can be.
+
+    A missing prompt of an alpaca data set is no such reason: LLaMA-Factory trains it with empty prompts, so it is told
+    by what the records then show (prompt.empty, mapping.empty-field).
+    """
+    needed = _needed(FORMATS[format_id].family, kind)
+    missing = [name for name in needed if getattr(fields, name) is None]
+    columns = [name for name in missing if not name.endswith("_tag") or name == "kto_tag"]
+    tags = [name for name in missing if name not in columns]
+    notes = []
+    for block, names in (("columns", columns), ("tags", tags)):
+        if names:
+            text = f"`{block}` leaves out {', '.join(names)}, without which no record can be read"
+            hint = f"once `{block}` is given, every name left out of it is unmapped: add {', '.join(names)}"
+            notes.append(Note("mapping.incomplete", "", text, "", hint))
+    return notes
+
+
+def _needed(family: str, kind: str) -> tuple[str, ...]:
+    answers = {"pref": ("chosen", "rejected"), "kto": ("kto_tag",)}.get(kind, ())
+    if family == "pretrain":
+        return ("prompt",)
+    if family == "alpaca":
+        return (*answers, *(("response",) if kind in ("sft", "kto") else ()))
+    return ("messages", "role_tag", "content_tag", "user_tag", "assistant_tag", *answers)
+
+
+def mapped_keys(fields: Fields) -> frozenset[str]:
+    """The record's top-level keys that the map names."""
+    columns = (key for name, key in vars(fields).items() if not name.endswith("_tag") or name == "kto_tag")
+    return frozenset(key for key in columns if key is not None)
+
+
+_METADATA_WORDS = """
+id uid uuid idx index key hash source src origin dataset data_source subset split url uri link license licence lang
+language locale category categories topic domain task task_type type kind tag tags label labels difficulty level
+version date time timestamp created created_at updated updated_at author user user_id annotator model model_name
+generator teacher provider file file_name filename path title name meta metadata info extra score scores rating
+quality turns turn num_turns length tokens num_tokens cluster seed status state comment notes md5 sha256 doi
+"""
+_TRAINING_WORDS = """
+system history tools messages conversations conversation instruction input output prompt query question response answer
+completion chosen rejected text content images videos audios functions context
+"""
+
+# keys that name, date or file a record: text in them is not training text
+_METADATA = frozenset(_METADATA_WORDS.split())
+_TRAINING = frozenset(_TRAINING_WORDS.split())
+
+
+def unmapped_notes(record: dict[str, Any], mapped: frozenset[str], notes: list[Note]) -> None:
+    """A note for each unmapped key whose text may be meant for training; names and dates of records are not."""
+    for key, value in record.items():
+        if key in mapped or not value or not isinstance(key, str):
+            continue
+        folded = key.casefold()
+        if folded in _TRAINING:
+            if not isinstance(value, (str, list, dict)) or (isinstance(value, str) and value.isspace()):
+                continue
+        elif not isinstance(value, str) or value.isspace() or folded in _METADATA or folded.endswith(("_id", "id")):
+            continue
+        message = f'the field "{shown(key, 40)}" holds text and is mapped to nothing'
+        notes.append(Note("shape.unmapped-text", pointer(key), message, shown(value)))

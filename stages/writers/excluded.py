@@ -1,0 +1,83 @@
+"""Left out: lengths of what was tokenized and stands in no row, so that any other cutoff can be costed from OUT alone.
+
+    split     the split it was meant for, "" when sampling left it out
+    place     its position in that split's order before the length limit took examples out and before the shuffle; -1
+    source, line, record, before, trained   as in the lineage (stages.writers.shard)
+
+One row for each time that an example would have been used. Rejected records that were never tokenized are in rejects/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from stages.core.arrays import gather
+from stages.core.atomic_io import create
+from stages.tokenize.token_cache import Spool
+
+from .arrow_arrays import ints, lists, texts
+from .lineage import masks
+
+NAME = "lineage/left-out.arrow"
+LEFT_OUT = pa.schema(
+    [
+        pa.field("split", pa.string()),
+        pa.field("place", pa.int32()),
+        pa.field("source", pa.int32()),
+        pa.field("line", pa.int32()),
+        pa.field("record", pa.int32()),
+        pa.field("before", pa.list_(pa.int32())),
+        pa.field("trained", pa.list_(pa.uint8())),
+    ]
+)
+
+
+class LeftOut(NamedTuple):
+    """Examples that stand in no row, one item each. spool, half_start, halves: where their lengths lie."""
+
+    split: Sequence[str]
+    place: NDArray[np.int64]
+    source: NDArray[np.int32]
+    line: NDArray[np.int64]
+    record: NDArray[np.int64]
+    spool: NDArray[np.int32]
+    half_start: NDArray[np.int64]
+    halves: NDArray[np.int32]
+
+
+def write_left_out(path: str, spools: Sequence[str], left: LeftOut, kind: str) -> tuple[int, str]:
+    """Writes the file; returns its bytes and sha256. Raises MachineFault when the disk says no."""
+    count = len(left.place)
+    borders = np.concatenate([[0], np.cumsum(left.halves)]).astype(np.int64)
+    before = np.empty(int(borders[-1]), dtype=np.int32)
+    trained = np.empty(int(borders[-1]), dtype=np.uint8)
+    for number in np.unique(left.spool).tolist():
+        mine = np.nonzero(left.spool == number)[0]
+        lengths = left.halves[mine].astype(np.int64)
+        starts = borders[:-1][mine]
+        into = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(int(lengths.sum()))
+        with Spool(spools[number]) as spool:
+            before[into] = gather(spool.section("halves"), left.half_start[mine], lengths)
+            trained[into] = gather(spool.section("trained"), left.half_start[mine], lengths)
+    batch = pa.RecordBatch.from_arrays(
+        [
+            texts(left.split),
+            ints(left.place),
+            ints(left.source),
+            ints(left.line),
+            ints(left.record),
+            lists(before, borders),
+            masks(trained, left.halves, kind),
+        ],
+        schema=LEFT_OUT,
+    )
+    assert batch.num_rows == count
+    with create(path) as sink:
+        with pa.ipc.new_file(sink, LEFT_OUT, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+            writer.write_batch(batch)
+        return sink.size_bytes, sink.sha256

@@ -1,0 +1,71 @@
+"""Token ids and labels of a shard's rows, gathered from the chunk caches."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.core.arrays import gather, sums
+from stages.truncate import CutOptions
+from stages.truncate.apply import ends_trained, eos_marks
+
+IGNORE = -100
+
+
+class Rows(NamedTuple):
+    """Assembled lm examples, end to end: ids and labels (tokens,), borders (examples + 1,)."""
+
+    ids: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    borders: NDArray[np.int64]
+
+
+def assemble_lm(
+    ids: NDArray[np.int32],
+    halves: NDArray[np.int32],
+    kept: NDArray[np.int32],
+    trained: NDArray[np.uint8],
+    counts: NDArray[np.int32],
+    options: CutOptions,
+) -> Rows:
+    """Joins lm (or pt) examples with their labels. `ids` holds the uncut halves end to end."""
+    if np.array_equal(halves, kept):
+        out = ids
+    else:
+        starts = np.zeros(len(halves), dtype=np.int64)
+        np.cumsum(halves[:-1], out=starts[1:])
+        out = gather(ids, starts, kept.astype(np.int64))
+    labels = np.where(np.repeat(trained != 0, kept), out, np.int32(IGNORE)).astype(np.int32, copy=False)
+    half_borders = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=half_borders[1:])
+    borders = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(sums(kept, half_borders), out=borders[1:])
+    eos = options.efficient_eos
+    if eos is not None and options.kind == "lm":
+        marks = eos_marks(kept, trained, counts, half_borders, options)
+        first_tokens = np.zeros(len(kept), dtype=np.int64)
+        np.cumsum(kept[:-1], out=first_tokens[1:])
+        labels = labels.copy()
+        labels[first_tokens[marks]] = eos
+        ends = np.where(ends_trained(kept, trained, half_borders, options), np.int32(eos), np.int32(IGNORE))
+        out = np.insert(out, borders[1:], np.int32(eos))
+        labels = np.insert(labels, borders[1:], ends)
+        borders = borders + np.arange(len(borders), dtype=np.int64)
+    return Rows(out, labels, borders)
+
+
+def assemble_parts(
+    ids: NDArray[np.int32], halves: NDArray[np.int32], kept: NDArray[np.int32], parts: int
+) -> list[tuple[NDArray[np.int32], NDArray[np.int64]]]:
+    """Splits examples of `parts` halves each into that many columns: (values, borders) of prompt, chosen, ..."""
+    starts = np.zeros(len(halves), dtype=np.int64)
+    np.cumsum(halves[:-1], out=starts[1:])
+    columns = []
+    for part in range(parts):
+        lengths = kept[part::parts].astype(np.int64)
+        borders = np.zeros(len(lengths) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=borders[1:])
+        columns.append((gather(ids, starts[part::parts], lengths), borders))
+    return columns

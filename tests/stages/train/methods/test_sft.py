@@ -1,0 +1,204 @@
+"""Supervised fine-tuning from shards: it learns, packed or not, and never goes back to text."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.errors import UsageFault
+
+pytestmark = pytest.mark.train
+pytest.importorskip("trl")
+
+Run = Callable[..., tuple[dict[str, Any], list[str]]]
+
+
+def losses(output: Path) -> list[float]:
+    return [e["loss"] for e in map(json.loads, (output / "trainer_log.jsonl").read_text().splitlines()) if "loss" in e]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, make: Any) -> Path:
+    return make.out(tmp_path_factory.mktemp("plain"), "lm", {"train": make.lm(60), "validation": make.lm(6, 1)})  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory, make: Any) -> Path:
+    splits = {"train": make.packed(make.lm(60)), "validation": make.packed(make.lm(6, 1))}
+    return make.out(tmp_path_factory.mktemp("packed"), "lm", splits, packed=True)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("shape", ["plain", "packed"])
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_the_loss_falls(shape: str, tuning: str, run_job: Run, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    rate = 3e-3 if tuning == "full" else 1e-2
+    run_job(request.getfixturevalue(shape), tmp_path, finetuning_type=tuning, learning_rate=rate, max_steps=20)
+    seen = losses(tmp_path)
+    assert len(seen) == 20
+    assert sum(seen[-5:]) < (0.75 if tuning == "full" else 0.95) * sum(seen[:5])
+
+
+def test_training_calls_no_tokenizer_and_makes_no_pass_over_the_data(
+    packed: Path, run_job: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+    import tokenizers
+    import transformers
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("text was tokenized, or the data was mapped, while training")
+
+    for name in ("map", "filter"):
+        monkeypatch.setattr(datasets.Dataset, name, refuse)
+    for name in ("__call__", "encode", "_encode_plus"):
+        monkeypatch.setattr(transformers.PreTrainedTokenizerFast, name, refuse)
+    assert tokenizers.Tokenizer is not None
+    run_job(packed, tmp_path, max_steps=2, do_eval=True)
+    with pytest.raises(AssertionError):
+        transformers.AutoTokenizer.from_pretrained(tmp_path)("a")
+
+
+def one_step(data: Path, output: Path, run_job: Run, **keys: object) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    settings: dict[str, object] = {
+        "max_steps": 1,
+        "optim": "sgd",
+        "learning_rate": 1.0,
+        "lr_scheduler_type": "constant",
+        "max_grad_norm": 0.0,
+        "disable_shuffling": True,
+    }
+    run_job(data, output, **{**settings, **keys})
+    return load_file(output / "model.safetensors")  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "disabled"])
+def test_a_step_from_packed_rows_is_the_step_from_separate_rows(
+    attention: str, make: Any, run_job: Run, tmp_path: Path, tiny_model: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    rows = make.lm(12, 5)
+    separate = make.out(tmp_path / "separate", "lm", {"train": rows})
+    together = make.out(tmp_path / "together", "lm", {"train": make.packed(rows, 4)}, packed=True)
+    a = one_step(separate, tmp_path / "a", run_job, per_device_train_batch_size=12, flash_attn=attention)
+    b = one_step(together, tmp_path / "b", run_job, per_device_train_batch_size=3, flash_attn=attention)
+    assert max(float((a[name] - b[name]).abs().max()) for name in a) < 1e-5
+    # the comparison means something only if the step moved the weights
+    start = load_file(tiny_model / "model.safetensors")
+    assert max(float((a[name] - start[name]).abs().max()) for name in a) > 1e-2
+
+
+def test_a_run_leaves_what_llama_factorys_users_look_for(plain: Path, run_job: Run, tmp_path: Path) -> None:
+    metrics, said = run_job(
+        plain, tmp_path, max_steps=4, save_strategy="steps", save_steps=2, plot_loss=True, do_eval=True, bf16=True
+    )
+    for name in (
+        "config.json", "model.safetensors", "tokenizer.json", "trainer_log.jsonl", "trainer_state.json",
+        "train_results.json", "all_results.json", "eval_results.json", "training_loss.png",
+        "checkpoint-2/optimizer.pt", "checkpoint-4/prep_checkpoint.json",
+    ):  # fmt: skip
+        assert (tmp_path / name).is_file(), name
+    assert not (tmp_path / "README.md").exists()
+    entry = json.loads((tmp_path / "trainer_log.jsonl").read_text().splitlines()[0])
+    assert {
+        "current_steps",
+        "total_steps",
+        "loss",
+        "lr",
+        "epoch",
+        "percentage",
+        "elapsed_time",
+        "remaining_time",
+    } <= set(entry)
+    results = json.loads((tmp_path / "all_results.json").read_text())
+    assert results["perplexity"] == pytest.approx(metrics["perplexity"])
+    assert any("bf16" in text and "off" in text for text in said), "a setting that was turned off is told"
+    assert any(text.startswith("step 1/4") for text in said)
+    assert (tmp_path / "training_loss.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_trained_tokens_are_counted_to_the_token(plain: Path, run_job: Run, tmp_path: Path, make: Any) -> None:
+    metrics, _ = run_job(plain, tmp_path, max_steps=-1, num_train_epochs=1.0, per_device_train_batch_size=6)
+    rows = make.lm(60)
+    assert metrics["tokens_seen"] == sum(len(row["input_ids"]) for row in rows)
+    assert metrics["trained_tokens_seen"] == sum(sum(label != -100 for label in row["labels"]) for row in rows)
+
+
+def test_pretraining_rows_train_like_any(run_job: Run, tmp_path: Path, make: Any) -> None:
+    blocks = [{"input_ids": row["input_ids"], "labels": row["input_ids"]} for row in make.lm(30)]
+    out = make.out(tmp_path / "out", "lm", {"train": make.packed(blocks, 2)}, packed=True)
+    run_job(out, tmp_path / "o", stage="pt", max_steps=10)
+    seen = losses(tmp_path / "o")
+    assert sum(seen[-3:]) < 0.9 * sum(seen[:3])
+
+
+def test_a_config_without_weights_needs_to_be_asked_for(
+    plain: Path, run_job: Run, tmp_path: Path, tiny_config: Path
+) -> None:
+    with pytest.raises(UsageFault, match="no weights") as caught:
+        run_job(plain, tmp_path, model_name_or_path=str(tiny_config))
+    assert "train_from_scratch" in caught.value.hint
+    run_job(plain, tmp_path, model_name_or_path=str(tiny_config), train_from_scratch=True, max_steps=1)
+    assert (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [
+        ({"stage": "dpo"}, "pref shards"),
+        ({"eval_strategy": "epoch", "learning_rate": "fast"}, "learning_rate"),
+        ({"deepspeed": "z4"}, "deepspeed"),
+        ({"finetuning_type": "lora", "lora_target": "q_prj"}, 'did you mean "q_proj"'),
+        ({"finetuning_type": "lora", "lora_target": "lm_head"}, "additional_target"),
+        ({"model_name_or_path": "nowhere/at-all-404"}, "model_name_or_path"),
+        ({"resume_from_checkpoint": True}, "no complete checkpoint"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_the_first_step(
+    keys: dict[str, object], word: str, plain: Path, run_job: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageFault) as caught:
+        run_job(plain, tmp_path / "o", **keys)
+    assert word in str(caught.value) + caught.value.hint
+    assert not (tmp_path / "o" / "trainer_log.jsonl").exists()
+
+
+def test_evaluation_without_a_validation_split_is_refused(run_job: Run, tmp_path: Path, make: Any) -> None:
+    out = make.out(tmp_path / "out", "lm", {"train": make.lm(4)})
+    with pytest.raises(UsageFault, match="validation"):
+        run_job(out, tmp_path / "o", eval_strategy="steps")
+
+
+def test_evaluating_alone_trains_nothing(packed: Path, run_job: Run, tmp_path: Path) -> None:
+    metrics, _ = run_job(packed, tmp_path, do_train=False, do_eval=True)
+    assert metrics["perplexity"] == pytest.approx(2.718281828 ** metrics["eval_loss"])
+    assert (tmp_path / "eval_results.json").exists()
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_each_validation_set_is_measured_by_name(run_job: Run, tmp_path: Path, make: Any) -> None:
+    splits = {"train": make.lm(8), "validation_a": make.lm(3, 1), "validation_b": make.lm(3, 2)}
+    out = make.out(tmp_path / "out", "lm", splits)
+    metrics, _ = run_job(out, tmp_path / "o", do_eval=True, max_steps=1)
+    assert metrics["eval_a_loss"] != metrics["eval_b_loss"]
+
+
+def test_every_field_of_trls_configuration_is_set_by_us() -> None:
+    """TRL's defaults change what is trained and change between releases."""
+    import inspect
+
+    from trl import SFTConfig
+
+    from stages.train.methods import sft
+    from stages.train.trainer_args import transformers_defaults
+
+    source = inspect.getsource(sft.config)
+    own = {f.name for f in dataclasses.fields(SFTConfig) if f.init} - set(transformers_defaults())
+    assert [name for name in sorted(own) if f"{name}=" not in source] == []

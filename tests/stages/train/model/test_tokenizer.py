@@ -1,0 +1,128 @@
+"""The saved tokenizer is the one that wrote the shards, to the id; another one is refused or told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registry.errors import UsageFault
+from stages.train.job import ModelSpec
+
+pytestmark = pytest.mark.train
+transformers = pytest.importorskip("transformers")
+
+
+def manifest(folder: Path, template: str = "qwen", extra: tuple[tuple[str, bool], ...] = ()) -> dict[str, Any]:
+    """The blocks that `prep pack` writes for this tokenizer and template."""
+    from registry.templates import load_template
+    from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+
+    files = load_tokenizer_files(str(folder))
+    fitted = fit(files, load_template(template), extra)
+    return {
+        "stage": "sft",
+        "compat": "llamafactory-0.9.6",
+        "template": {"name": template, "date": "2026-11-21"},
+        "options": {},
+        "tokenizer": {
+            "sha256": files.sha256,
+            "vocab_size": fitted.size,
+            "bos_id": fitted.ids.bos,
+            "eos_id": fitted.ids.eos,
+            "eos_token": fitted.ids.eos_text,
+            "pad_id": fitted.pad,
+            "added": [{"token": g.token, "id": g.id, "asked_by": g.asked_by} for g in fitted.growth],
+        },
+    }
+
+
+def load(folder: Path, of: dict[str, Any], notes: list[str] | None = None) -> Any:
+    from stages.train.model.tokenizer import load_tokenizer
+
+    return load_tokenizer(ModelSpec(str(folder)), of, notes=[] if notes is None else notes)
+
+
+def test_end_token_added_tokens_and_template_are_those_of_the_shards(tiny_config: Path, tmp_path: Path) -> None:
+    from stages.train.model.tokenizer import settle
+
+    of = manifest(tiny_config, "qwen", (("<point>", True), ("plain-word", False)))
+    tokenizer = load(tiny_config, of)
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert tokenizer.eos_token_id == of["tokenizer"]["eos_id"]
+    for added in of["tokenizer"]["added"]:
+        assert tokenizer.convert_tokens_to_ids(added["token"]) == added["id"]
+    tokenizer.save_pretrained(tmp_path)
+    settle(tmp_path)
+    assert json.loads((tmp_path / "tokenizer_config.json").read_text())["tokenizer_class"] == "PreTrainedTokenizerFast"
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    text = "<|im_start|>user\nplain-word 你好 <point>"
+    assert again(text)["input_ids"] == tokenizer(text)["input_ids"]
+    assert again.eos_token == "<|im_end|>"
+    assert "<|im_start|>user\nhi<|im_end|>" in again.apply_chat_template(
+        [{"role": "user", "content": "hi"}], tokenize=False
+    )
+
+
+def test_ids_are_those_of_the_file_whatever_class_the_folder_names(tiny_config: Path, tmp_path: Path) -> None:
+    """DeepSeek's folders name a class that transformers rebuilds with other ids."""
+    import tokenizers
+
+    shutil.copytree(tiny_config, tmp_path / "m")
+    config = json.loads((tmp_path / "m" / "tokenizer_config.json").read_text())
+    (tmp_path / "m" / "tokenizer_config.json").write_text(
+        json.dumps({**config, "tokenizer_class": "LlamaTokenizerFast"})
+    )
+    tokenizer = load(tmp_path / "m", manifest(tmp_path / "m"))
+    text = "Hello, 世界! 123"
+    raw = tokenizers.Tokenizer.from_file(str(tiny_config / "tokenizer.json"))
+    assert tokenizer(text, add_special_tokens=False)["input_ids"] == raw.encode(text, add_special_tokens=False).ids
+
+
+def test_another_tokenizer_of_the_same_shape_is_told(tiny_config: Path, tmp_path: Path) -> None:
+    of = manifest(tiny_config)
+    shutil.copytree(tiny_config, tmp_path / "m")
+    (tmp_path / "m" / "tokenizer.json").write_text((tiny_config / "tokenizer.json").read_text() + "\n")
+    notes: list[str] = []
+    load(tmp_path / "m", of, notes)
+    assert "not those that wrote the shards" in notes[0]
+    notes.clear()
+    load(tiny_config, of, notes)
+    assert notes == []
+
+
+def test_other_ids_are_refused(tiny_config: Path) -> None:
+    of = manifest(tiny_config, "qwen", (("<point>", True),))
+    of["tokenizer"]["vocab_size"] += 500
+    of["tokenizer"]["eos_id"] = 3
+    of["tokenizer"]["added"] = [{**added, "id": added["id"] + 1} for added in of["tokenizer"]["added"]]
+    with pytest.raises(UsageFault) as caught:
+        load(tiny_config, of)
+    told = "\n".join(caught.value.problems)
+    assert "eos_id" in told
+    assert "<point>" in told
+    assert "ids, the one that wrote" in told
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageFault, match="no tokenizer"):
+        load(tmp_path, {})
+
+
+def test_embeddings_grow_only_when_they_may(tmp_path: Path, tiny_config: Path) -> None:
+    from stages.train.model.load import Loading, fit_vocabulary, load_model
+
+    config = json.loads((tiny_config / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 1026}))
+    model = load_model(ModelSpec(str(tmp_path), from_scratch=True), Loading())
+    fit_vocabulary(model, 1026, False, [])
+    with pytest.raises(UsageFault, match="embeddings for 1,026") as caught:
+        fit_vocabulary(model, 1030, False, [])
+    assert "resize_vocab" in caught.value.hint
+    notes: list[str] = []
+    fit_vocabulary(model, 1030, True, notes)
+    assert model.get_input_embeddings().num_embeddings >= 1030
+    assert notes == ["embeddings grown from 1,026 to 1,088 rows"]
