@@ -1,5 +1,5 @@
-"""The command line: a group whose verbs are imported only when they are called, and the place where faults become exit
-codes. `prep --help` imports nothing heavy."""
+"""The command line: a group whose commands are imported only when they are called, and the place where faults become
+exit codes. `prep --help` imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from registry.errors import NO_PERMISSION, Fault, MachineFault, did_you_mean
 
 from .installation import missing_package, prep_version
 
-VERBS = {  # verb -> (module, one line for the help page)
+COMMANDS = {  # command -> (module, one line for the help page)
     "validate": ("validate", "Check records; writes nothing unless asked."),
     "convert": ("convert", "Convert records from one format to another."),
     "pack": ("pack", "Validate, render, tokenize, truncate, pack and write shards."),
@@ -32,7 +32,7 @@ VERBS = {  # verb -> (module, one line for the help page)
     "trace": ("trace", "Which source line a packed token came from, and back."),
     "why": ("why", "What each stage's cache key is made of."),
     "list": ("list_", "List datasets, templates, formats, rules, models or profiles."),
-    "explain": ("explain", "What a rule means, why it matters and how to mend it."),
+    "explain": ("explain", "What a rule means, why it matters and how to fix it."),
     "schema": ("schema", "Print the JSON Schema of a record format."),
     "template": ("template", "Show a template, or prove it against the tokenizer's own."),
     "doctor": ("doctor", "Versions, extras, devices, name clashes, disk."),
@@ -40,15 +40,15 @@ VERBS = {  # verb -> (module, one line for the help page)
 
 
 class LazyGroup(click.Group):
-    """Verbs by name; the module is imported when the verb runs."""
+    """Commands by name; the module is imported when the command runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [verb for verb, (module, _) in VERBS.items() if _has(module)]
+        return [command for command, (module, _) in COMMANDS.items() if _has(module)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS or not _has(VERBS[cmd_name][0]):
+        if cmd_name not in COMMANDS or not _has(COMMANDS[cmd_name][0]):
             return None
-        module = importlib.import_module(f"pipeline.commands.{VERBS[cmd_name][0]}")
+        module = importlib.import_module(f"pipeline.commands.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
 
@@ -56,14 +56,14 @@ class LazyGroup(click.Group):
         name = args[0] if args else ""
         if name and not name.startswith("-") and self.get_command(ctx, name) is None:
             guess = did_you_mean(name, self.list_commands(ctx))
-            raise click.UsageError(f"there is no verb {name!r}{guess}", ctx)
+            raise click.UsageError(f"there is no command {name!r}{guess}", ctx)
         found, command, words = super().resolve_command(ctx, args)
         return found, command, plain_words(name, command, words) if command is not None else words
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # the default would import every verb to print its help line
-        with formatter.section("Verbs"):
-            formatter.write_dl([(verb, VERBS[verb][1]) for verb in self.list_commands(ctx)])
+        # the default would import every command to print its help line
+        with formatter.section("Commands"):
+            formatter.write_dl([(command, COMMANDS[command][1]) for command in self.list_commands(ctx)])
 
 
 def _has(module: str) -> bool:
@@ -81,7 +81,7 @@ First steps:
   prep validate chats.jsonl     is every record good? where not, why not?
   prep pack sft.yaml            the shards that training reads
   prep inspect sft.yaml         the tokens, and which of them are trained
-  prep VERB --help              each verb's options, with examples
+  prep COMMAND --help              each command's options, with examples
 
 \b
 Exit codes: 0 fine, 1 the data has errors, 2 the command or configuration is
@@ -94,7 +94,7 @@ wrong, 3 the machine said no, 5 a worker was lost twice, 70 a bug of prep,
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_FIRST_STEPS,
-    subcommand_metavar="VERB [ARGS]...",
+    subcommand_metavar="COMMAND [ARGS]...",
 )
 @click.option(
     "--version",
@@ -113,7 +113,7 @@ def prep() -> None:
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """Runs a verb and ends the process with the exit code of contract.md."""
+    """Runs a command and ends the process with the exit code of contract.md."""
     _open_missing_streams()
     signal.signal(signal.SIGTERM, _terminated)
     code = run(argv)
@@ -155,7 +155,7 @@ def _let_go_of_stdout() -> None:
 
 
 def run(argv: list[str] | None = None) -> int:
-    """Runs a verb and returns its exit code; every error is said on stderr."""
+    """Runs a command and returns its exit code; every error is said on stderr."""
     try:
         return _run(argv)
     except Exception as error:
@@ -224,7 +224,7 @@ def show_fault(fault: Fault) -> None:
 
 
 def _spelled(argv: list[str]) -> list[str]:
-    """Words that other programs have for the same: `help`, `help VERB`, `version`, `-V`, `env`."""
+    """Words that other programs have for the same: `help`, `help COMMAND`, `version`, `-V`, `env`."""
     if argv[:1] == ["help"]:
         return [*argv[1:], "--help"]
     same = {"version": "--version", "-V": "--version", "env": "doctor"}

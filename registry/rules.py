@@ -28,7 +28,7 @@ class Rule:
     by_stage: Mapping[str, Severity]
     meaning: str
     why: str
-    mend: str
+    hint: str
     example: str = ""
     fixed: bool = False
     repair: str = ""  # id of the --fix repair, "" when there is none
@@ -82,7 +82,7 @@ def rules() -> dict[str, Rule]:
             by_stage=by_stage,
             meaning=row["meaning"],
             why=row["why"],
-            mend=row["mend"],
+            hint=row["hint"],
             example=row.get("example", ""),
             fixed=bool(row.get("fixed", False)),
             repair=row.get("repair", ""),

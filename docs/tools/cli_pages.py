@@ -1,8 +1,8 @@
-"""docs/cli/: a page for each verb, made from its options and from commands that are run on the demo data; and the
+"""docs/cli/: a page for each command, made from its options and from commands that are run on the demo data; and the
 outputs in the guides (`docs.tools.live_examples`).
 
 `python -m docs.tools.cli_pages` in the repository's root writes the pages anew; a test fails when they differ. What is
-run for a verb, and what a page links to, stands in docs/cli/examples.yaml. Options are written from click's own
+run for a command, and what a page links to, stands in docs/cli/examples.yaml. Options are written from click's own
 objects, not from its help text, whose layout changes between releases.
 """
 
@@ -30,15 +30,15 @@ _MADE = "<!-- made by `python -m docs.tools.cli_pages`; edit the command's help 
 Entry = Mapping[str, Any]
 
 
-def verbs() -> dict[str, click.Command]:
-    """Every verb that is there, in the order of `prep --help`."""
+def commands() -> dict[str, click.Command]:
+    """Every command that is there, in the order of `prep --help`."""
     context = click.Context(prep, info_name="prep")
     found = {name: prep.get_command(context, name) for name in prep.list_commands(context)}
     return {name: command for name, command in found.items() if command is not None}
 
 
 def entries(root: Path) -> dict[str, Entry]:
-    """docs/cli/examples.yaml: verb -> {about, examples: [{why, run, exit, show, last, shown, silent}], see}."""
+    """docs/cli/examples.yaml: command -> {about, examples: [{why, run, exit, show, last, shown, silent}], see}."""
     with open(root / EXAMPLES, encoding="utf-8") as file:
         found: dict[str, Entry] = yaml.safe_load(file)
     return found
@@ -46,10 +46,10 @@ def entries(root: Path) -> dict[str, Entry]:
 
 def pages(root: Path) -> dict[str, str]:
     """File name -> text of every page. Runs the examples in a temporary copy of the demo."""
-    table, commands = entries(root), verbs()
+    table, found = entries(root), commands()
     with sandbox(root) as folder:
         texts = {}
-        for name, command in commands.items():
+        for name, command in found.items():
             entry = table.get(name, {})
             outputs = [answer(example, folder) for example in entry.get("examples", ())]
             texts[f"{name}.md"] = page(name, command, entry, outputs)
@@ -57,7 +57,7 @@ def pages(root: Path) -> dict[str, str]:
 
 
 def page(name: str, command: click.Command, entry: Entry, outputs: Sequence[str]) -> str:
-    """One verb's page as Markdown. outputs: what the examples printed, in order."""
+    """One command's page as Markdown. outputs: what the examples printed, in order."""
     lines = [f"# prep {name}", "", _MADE, ""]
     lines += _command(f"prep {name}", command)
     if isinstance(command, click.Group):
@@ -184,7 +184,7 @@ def guides(root: Path) -> dict[str, str]:
 
 
 def write(root: Path) -> None:
-    """Writes every page and the outputs in the guides; pages of verbs that are gone are removed."""
+    """Writes every page and the outputs in the guides; pages of commands that are gone are removed."""
     made = pages(root)
     for path in (root / FOLDER).glob("*.md"):
         if path.name not in made:

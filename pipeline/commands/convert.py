@@ -60,22 +60,22 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
 
     named, settings = take_settings(words)
     config = load_config(None, settings, options={"workers": options["workers"]})
-    asked = read_words(named, options["from_id"], options["to_id"])
+    requested = read_words(named, options["from_id"], options["to_id"])
     if out is None:
         raise UsageFault("where to write is not given: -o OUT", hint=USAGE)
     changes = field_changes(options["columns"], "--columns")
     sources = find_sources(
-        asked, options["dataset_dir"], Limits(), field_changes(options["from_columns"], "--from-columns")
+        requested, options["dataset_dir"], Limits(), field_changes(options["from_columns"], "--from-columns")
     )
-    to_fields = replace(FORMATS[asked.to_id].default_fields, **changes)
+    to_fields = replace(FORMATS[requested.to_id].default_fields, **changes)
     Converter(
-        sources.format, sources.fields, asked.to_id, to_fields
+        sources.format, sources.fields, requested.to_id, to_fields
     )  # what cannot work is said before anything is read
     for remark in sources.remarks:
         say(f"note: {remark}")
     conversion = Conversion(
         files=sources.files,
-        spec=ConvertSpec(sources.format, sources.fields, asked.to_id, to_fields),
+        spec=ConvertSpec(sources.format, sources.fields, requested.to_id, to_fields),
         out=Path(out),
         config=config,
         strict=options["strict"],
@@ -94,42 +94,44 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
     return _close(conversion, done, quiet=options["quiet"], as_json=options["as_json"])
 
 
-def _write_entry(asked: Conversion, done: Converted) -> str:
+def _write_entry(requested: Conversion, done: Converted) -> str:
     from registry.datasets.entry_writer import entry_name, entry_of, merged_info
     from stages.core.atomic_io import write_whole
     from stages.formats.table import FORMATS
 
-    form = FORMATS[asked.spec.to_id]
+    form = FORMATS[requested.spec.to_id]
     entry = entry_of(
-        form.family, asked.spec.to_fields, form.kind, asked.out.name, done.keys.keys(), calls=done.has_calls
+        form.family, requested.spec.to_fields, form.kind, requested.out.name, done.keys.keys(), calls=done.has_calls
     )
-    path, content = merged_info(str(asked.out.parent), entry_name(asked.out.name), entry)
+    path, content = merged_info(str(requested.out.parent), entry_name(requested.out.name), entry)
     write_whole(path, content)
     return path
 
 
-def _close(asked: Conversion, done: Converted, *, quiet: bool, as_json: bool) -> int:
+def _close(requested: Conversion, done: Converted, *, quiet: bool, as_json: bool) -> int:
     """Says what came of it; returns the exit code."""
     from pipeline.runs.convert.report import document, summary
 
     if done.found.findings and (not quiet or done.errors):
         click.echo(_findings(done), err=True)
     if as_json:
-        click.echo(json.dumps(document(done, asked), ensure_ascii=False))
+        click.echo(json.dumps(document(done, requested), ensure_ascii=False))
     elif not quiet:
-        click.echo(summary(done, asked))
+        click.echo(summary(done, requested))
     if not done.published:
-        click.echo(f"prep: {asked.out}: not written: {_why(asked, done)}", err=True)
+        click.echo(f"prep: {requested.out}: not written: {_why(requested, done)}", err=True)
         return 1
     return 1 if done.errors else 0
 
 
-def _why(asked: Conversion, done: Converted) -> str:
+def _why(requested: Conversion, done: Converted) -> str:
     if not done.read:
         return "there are no records in the input"
     if not done.written:
         return "no record could be converted"
-    return "--strict, and something was lost" if asked.strict and not done.errors else "--strict, and there are errors"
+    return (
+        "--strict, and something was lost" if requested.strict and not done.errors else "--strict, and there are errors"
+    )
 
 
 def _findings(done: Converted) -> str:

@@ -1,4 +1,4 @@
-"""`prep explain RULE`: what a rule means, why it matters, how to mend it, and a record that breaks it."""
+"""`prep explain RULE`: what a rule means, why it matters, how to fix it, and a record that breaks it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def explained(rule: Rule) -> list[str]:
     level = rule.severity + (" (cannot be lowered: such a record cannot be encoded)" if rule.fixed else "")
     stages = "".join(f", {severity} in stage {stage}" for stage, severity in rule.by_stage.items())
     lines = [rule.id, ""]
-    parts = [("what", rule.meaning), ("why", rule.why), ("mend", rule.mend), ("level", level + stages)]
+    parts = [("what", rule.meaning), ("why", rule.why), ("hint", rule.hint), ("level", level + stages)]
     if rule.repair:
         parts.append(("repair", f"{rule.repair} (prep validate --fix OUT)"))
     for name, text in parts:

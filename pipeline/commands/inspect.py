@@ -87,7 +87,7 @@ def command(
 
 
 class _Wanted(NamedTuple):
-    """Which rows are asked for: one of rows, find, rule and worst, or none of them for the first ones."""
+    """Which rows are requested: one of rows, find, rule and worst, or none of them for the first ones."""
 
     rows: tuple[int, ...]
     split: str | None

@@ -11,7 +11,7 @@ from registry.templates import COMPATS
 
 if TYPE_CHECKING:
     from registry.templates import Slot, Template
-    from stages.render.jinja.probe import Habits
+    from stages.render.jinja.probe import Traits
     from stages.render.jinja.renderer import AutoRenderer
     from stages.render.parity import CaseProof, TemplateProof
 
@@ -52,19 +52,19 @@ def show(name: str, folder: str | None, compat: str, as_json: bool) -> int:
 
     template = load_auto(folder)
     with AutoRenderer(template) as renderer:
-        habits = {source: renderer.habits(source == "tool_use") for source in template.sources if source in _NAMED}
+        traits = {source: renderer.traits(source == "tool_use") for source in template.sources if source in _NAMED}
     if as_json:
         from dataclasses import asdict
 
-        found = {source: asdict(habit) for source, habit in habits.items()}
+        found = {source: asdict(trait) for source, trait in traits.items()}
         click.echo(
             json.dumps({"origin": template.origin, "sha256": template.sha256, "found": found}, ensure_ascii=False)
         )
         return 0
     click.echo(f"{folder}/{template.origin}  sha256 {template.sha256[:16]}")
-    for source, habit in habits.items():
+    for source, trait in traits.items():
         click.echo(f"{source}")
-        _show_habits(habit)
+        _show_traits(trait)
     return 0
 
 
@@ -178,15 +178,15 @@ def _slot(slot: Slot) -> str:
     return f'"{visible(slot.value)}"' if slot.kind == "text" else f"<{slot.kind} {visible(slot.value)}>"
 
 
-def _show_habits(habits: Habits) -> None:
+def _show_traits(traits: Traits) -> None:
     from stages.render.parity import visible
 
     rows = {
-        "answers follow": "  or  ".join(f'"{visible(header)}"' for header in habits.headers)
+        "answers follow": "  or  ".join(f'"{visible(header)}"' for header in traits.headers)
         or "nothing that was found",
-        "and end with": "  or  ".join(visible(stop) for stop in habits.stops) or "no stop token",
-        "tool calls": f"not written: {visible(habits.tools_why_not)}" if habits.tools_why_not else "written",
-        "system text": visible(habits.default_system) or "none of its own",
+        "and end with": "  or  ".join(visible(stop) for stop in traits.stops) or "no stop token",
+        "tool calls": f"not written: {visible(traits.tools_why_not)}" if traits.tools_why_not else "written",
+        "system text": visible(traits.default_system) or "none of its own",
     }
     for what, text in rows.items():
         click.echo(f"  {what:<14} {text if len(text) <= 200 else text[:199] + '…'}")

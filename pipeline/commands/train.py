@@ -57,7 +57,7 @@ def command(
 
 
 def _after(config: Config, say: Say, *, as_json: bool) -> int:
-    """What comes after training: prediction when it is asked for, and the metrics on stdout."""
+    """What comes after training: prediction when it is requested, and the metrics on stdout."""
     if config.flag("do_predict"):
         from stages.train.launch.distributed import go_on_alone
 

@@ -13,11 +13,11 @@ import click
 from registry.errors import UsageFault, did_you_mean
 
 
-def plain_words(verb: str, command: click.Command, words: list[str]) -> list[str]:
-    """The words of a verb, those that begin with `-` and stand behind `--` as paths: `./-a.jsonl`.
+def plain_words(name: str, command: click.Command, words: list[str]) -> list[str]:
+    """The words of a command, those that begin with `-` and stand behind `--` as paths: `./-a.jsonl`.
 
-    Raises UsageFault for a word such as `-xh`. click reads it as options of one letter each and, where a verb passes on
-    what it does not know, answers the `h` with the help page and exit code 0: a check that never ran would pass.
+    Raises UsageFault for a word such as `-xh`. click reads it as options of one letter each and, where a command passes
+    on what it does not know, answers the `h` with the help page and exit code 0: a check that never ran would pass.
     """
     takes_value = {name: not getattr(option, "is_flag", False) for option in command.params for name in option.opts}
     at = 0
@@ -26,7 +26,7 @@ def plain_words(verb: str, command: click.Command, words: list[str]) -> list[str
         known = word == "-h" or word in takes_value or takes_value.get(word[:2])  # -oOUT is -o OUT
         if len(word) > 1 and word[0] == "-" != word[1] and not known and not _is_number(word):
             is_path = os.path.lexists(word) or "." in word or "/" in word
-            more = f"prep {verb} --help shows all"
+            more = f"prep {name} --help shows all"
             raise UsageFault(
                 f"there is no option {word}", hint=f"to name a file: ./{word}; {more}" if is_path else more
             )

@@ -76,18 +76,18 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
                 "give either one configuration file, or data files", hint="data files: prep validate a.jsonl b/"
             )
         check_config_file(configs[0])
-        config = load_config(configs[0], values, for_verb="validate", options=settings, option_names=names)
+        config = load_config(configs[0], values, for_command="validate", options=settings, option_names=names)
         say_notes(config, quiet)
         plans, remarks = [make_plan(config, needs_tokens=False)], []
         remarks += [f"note: {note}" for note in plans[0].notes]
     elif parsed.paths:
         _check_names(parsed.paths)
         values["dataset"] = ",".join(parsed.paths)
-        config = load_config(None, values, for_verb="validate", options=settings, option_names=names)
+        config = load_config(None, values, for_command="validate", options=settings, option_names=names)
         say_notes(config, quiet)
         plans, remarks = plan_files(parsed.paths, config)
     elif "dataset" in values:
-        config = load_config(None, values, for_verb="validate", options=settings, option_names=names)
+        config = load_config(None, values, for_command="validate", options=settings, option_names=names)
         plans, remarks = [make_plan(config, needs_tokens=False)], []
     else:
         load_config(None, values, options=settings, option_names=names)  # a mistyped word is told first

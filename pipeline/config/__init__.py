@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from registry.kinds import STAGES, method_of
 
-from .consistency import Verb
+from .consistency import CommandName
 from .groups import (
     DataConfig,
     EncodeConfig,
@@ -42,7 +42,7 @@ class Config:
     values: every key that prep or its training uses, typed, defaults filled in. given: the keys the user wrote, by
     their present name. notes: one line each about keys without effect, old names and settings that may not do what is
     meant. path: the configuration file. said: what was set beside it, as words of the command line. `packing` is
-    resolved (neat_packing, stage pt), `lora_alpha` too, stage orpo/simpo sets `pref_loss`, and the verbs train and
+    resolved (neat_packing, stage pt), `lora_alpha` too, stage orpo/simpo sets `pref_loss`, and the commands train and
     predict set `do_train` and `do_predict`.
     """
 
@@ -157,8 +157,8 @@ def worker_count(config: Config) -> int:
     """Worker processes to start: `workers` as given, else `preprocessing_num_workers` but no more than there are cores,
     else one a core."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = config.run.preprocessing_num_workers
-    return config.run.workers or (min(asked, cores) if asked else cores)
+    requested = config.run.preprocessing_num_workers
+    return config.run.workers or (min(requested, cores) if requested else cores)
 
 
 def load_config(
@@ -166,15 +166,15 @@ def load_config(
     overrides: Sequence[str] | Mapping[str, object] = (),
     *,
     environ: Mapping[str, str] = os.environ,
-    for_verb: Verb | None = None,
+    for_command: CommandName | None = None,
     options: Mapping[str, object] | None = None,
     option_names: Sequence[str] = (),
 ) -> Config:
     """The configuration of a run. Later wins: defaults, file, `overrides` (words of the command line, or the values of
-    `parse_arguments`), `options` (typed values of the verb's own options; None = not given).
+    `parse_arguments`), `options` (typed values of the command's own options; None = not given).
 
-    option_names: how the verb's own options are spelled, for a guess at a mistyped one.
-    for_verb: also check what this verb needs and cannot do; None checks only what is wrong for every verb.
+    option_names: how the command's own options are spelled, for a guess at a mistyped one.
+    for_command: also check what this command needs and cannot do; None checks only what is wrong for every command.
     Raises UsageFault with every mistake at once.
     """
     layers = Layers(environ, option_names)
@@ -184,7 +184,7 @@ def load_config(
     layers.add(words, "")
     if options:
         layers.add({name: value for name, value in options.items() if value is not None}, "")
-    values = layers.settled(path, for_verb)
+    values = layers.settled(path, for_command)
     return Config(values, frozenset(layers.raw), tuple(layers.notes), path, _said(words))
 
 

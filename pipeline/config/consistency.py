@@ -1,4 +1,4 @@
-"""Settings that contradict each other, or that a verb cannot do without.
+"""Settings that contradict each other, or that a command cannot do without.
 
 Each check looks at typed values and says what to do. What LLaMA-Factory refuses but means something here (prediction
 without an evaluation set, packing under another name) is a note instead.
@@ -13,24 +13,24 @@ from typing import Literal
 
 from registry.kinds import STAGES, dpo_losses, method_of
 
-Verb = Literal["validate", "pack", "train", "predict", "export"]
+CommandName = Literal["validate", "pack", "train", "predict", "export"]
 _SMOOTHED = ("sigmoid", "robust", "exo_pair")
 
 
-def contradictions(values: Mapping[str, object], given: Set[str], verb: Verb | None) -> Iterator[str]:
+def contradictions(values: Mapping[str, object], given: Set[str], command: CommandName | None) -> Iterator[str]:
     """One line for each mistake: the key, what is wrong, what to do."""
     yield from _of_stage(values, given)
     yield from _of_mixing(values)
     yield from _of_methods(values)
-    if verb in ("pack", "train", "predict", "export") and not values["model_name_or_path"]:
+    if command in ("pack", "train", "predict", "export") and not values["model_name_or_path"]:
         yield "model_name_or_path: is missing: the folder, or hub name, of the model and its tokenizer"
-    if verb in ("validate", "pack", "predict") and not values["dataset"] and not values["eval_dataset"]:
+    if command in ("validate", "pack", "predict") and not values["dataset"] and not values["eval_dataset"]:
         yield "dataset: is missing: name data sets of dataset_info.json, or files"
-    if verb == "train":
+    if command == "train":
         yield from _of_training(values)
-    if verb == "export" and not values["export_dir"]:
+    if command == "export" and not values["export_dir"]:
         yield "export_dir: is missing: the folder for the exported model"
-    if verb == "predict" and values["infer_backend"] not in ("huggingface", "vllm"):
+    if command == "predict" and values["infer_backend"] not in ("huggingface", "vllm"):
         yield f"infer_backend: {values['infer_backend']} is not offered; use huggingface or vllm"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from registry.errors import UsageFault, near_file, unreadable
 
 from . import Config, load_config
-from .consistency import Verb
+from .consistency import CommandName
 from .overrides import parse_arguments
 
 CONFIG_SUFFIXES = (".yaml", ".yml")
@@ -18,13 +18,13 @@ _CONFIG_BYTES_MOST = 1 << 16
 
 
 def config_from_words(
-    words: Sequence[str], verb: Verb, options: Mapping[str, object], option_names: Sequence[str] = ()
+    words: Sequence[str], command: CommandName, options: Mapping[str, object], option_names: Sequence[str] = ()
 ) -> Config:
     """The configuration of a command that takes one CONFIG file, or none, and settings.
 
     Args:
         words: The command line without the command's own options.
-        verb: What the configuration is for.
+        command: What the configuration is for.
         options: Typed values of the command's own options; None = not given.
         option_names: How those options are spelled, for a guess at a mistyped one.
 
@@ -34,13 +34,13 @@ def config_from_words(
     parsed = parse_arguments(words)
     if len(parsed.paths) > 1:
         raise UsageFault(
-            f"{' '.join(parsed.paths[1:])}: {verb} takes one configuration file",
+            f"{' '.join(parsed.paths[1:])}: {command} takes one configuration file",
             hint="data files go into the setting `dataset=a.jsonl,b.jsonl`",
         )
     path = parsed.paths[0] if parsed.paths else None
     if path is not None:
         check_config_file(path)
-    return load_config(path, parsed.values, for_verb=verb, options=options, option_names=option_names)
+    return load_config(path, parsed.values, for_command=command, options=options, option_names=option_names)
 
 
 def check_config_file(path: str) -> None:

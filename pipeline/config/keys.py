@@ -132,7 +132,7 @@ def _key(name: str, group: str, row: dict[str, object]) -> Key:
 
 
 def suggestion(name: str, options: Sequence[str] = ()) -> str:
-    """`; did you mean "x"?` among all keys, their old names, and a verb's own options (`--quiet`).
+    """`; did you mean "x"?` among all keys, their old names, and a command's own options (`--quiet`).
 
     A name of another tool is answered with ours.
     """

@@ -17,7 +17,7 @@ from registry.errors import UsageFault, unreadable
 from registry.kinds import STAGES, dpo_losses
 from registry.rules import Policy
 
-from .consistency import Verb, contradictions, remarks
+from .consistency import CommandName, contradictions, remarks
 from .environment import expand
 from .keys import Key, coerce, is_off, keys, renames, suggestion
 from .yaml_file import FileProblem, Plain, read_document
@@ -86,7 +86,7 @@ class Layers:
         text = str(value).strip().lower()
         return values.get(text in ("true", "yes", "on", "1"), value)
 
-    def settled(self, path: str | None, verb: Verb | None) -> dict[str, object]:
+    def settled(self, path: str | None, command: CommandName | None) -> dict[str, object]:
         """The typed values of every key that prep or its training uses. Raises UsageFault with every mistake."""
         values: dict[str, object] = {}
         given = frozenset(self.raw)
@@ -103,19 +103,19 @@ class Layers:
                 value = list(key.default) if isinstance(key.default, list) else key.default
             if key.status in ("used", "train"):
                 values[name] = value
-        self._settle(values, given, verb)
+        self._settle(values, given, command)
         if not self.problems:
             self._find_inputs(values, path)
-            found = [self._placed(problem) for problem in contradictions(values, given, verb)]
+            found = [self._placed(problem) for problem in contradictions(values, given, command)]
             self.problems.extend(found)
         if self.problems:
-            raise UsageFault(sorted(self.problems, key=_line_of), hint=self._hint(verb))
+            raise UsageFault(sorted(self.problems, key=_line_of), hint=self._hint(command))
         self.notes.extend(remarks(values, given))
         return values
 
-    def _hint(self, verb: Verb | None) -> str:
-        if not self.raw and verb is not None:
-            return f"prep {verb} CONFIG.yaml, or settings alone; prep {verb} --help shows examples"
+    def _hint(self, command: CommandName | None) -> str:
+        if not self.raw and command is not None:
+            return f"prep {command} CONFIG.yaml, or settings alone; prep {command} --help shows examples"
         if len(self.problems) == self.of_rules:
             return "`prep list rules` shows every rule"
         return "every key: docs/config.md, or prep schema config"
@@ -144,12 +144,12 @@ class Layers:
             self.problems.append(f"{self.place[key.name]}: {typed:g} is not a share below 1")
         return typed
 
-    def _settle(self, values: dict[str, object], given: frozenset[str], verb: Verb | None) -> None:
+    def _settle(self, values: dict[str, object], given: frozenset[str], command: CommandName | None) -> None:
         """Values that follow from others."""
         stage = str(values["stage"])
-        if verb == "predict":
+        if command == "predict":
             values["do_train"], values["do_predict"] = False, True
-        elif verb == "train" and not values["do_predict"] and not values["do_eval"]:
+        elif command == "train" and not values["do_predict"] and not values["do_eval"]:
             values["do_train"] = True
         if values["neat_packing"] or (values["packing"] is None and STAGES[stage].one_stream):
             values["packing"] = True

@@ -28,7 +28,7 @@ def open_engine(config: Config, job: Job[TaskT, ResultT], input_bytes: int) -> E
 
 
 def team_size(config: Config) -> int:
-    """Worker processes: as many as asked for, and no more than fit into `memory_limit` beside the parent.
+    """Worker processes: as many as requested, and no more than fit into `memory_limit` beside the parent.
 
     Raises UsageFault when not even one fits.
     """

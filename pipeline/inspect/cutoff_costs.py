@@ -21,7 +21,7 @@ from registry.rules import Policy
 from stages.core.findings import Note
 from stages.pack import pack
 from stages.truncate import example_limit
-from stages.truncate.cut_findings import KEPT, REJECTED, Halves, cut_examples
+from stages.truncate.cut_findings import KEPT, REJECTED, Segments, cut_examples
 
 from .history import History
 
@@ -188,7 +188,7 @@ def _cut(history: History, cutoff_len: int) -> tuple[_Table, list[Counter[str]],
     found = cut_examples(
         replace(history.cut, limit_tokens=limit),
         str(manifest["cut"]["overlong"]),
-        Halves(history.halves, history.trained, history.counts),
+        Segments(history.segments, history.trained, history.counts),
         judge,
         # the rejected are few, and the examples that are only cut are many
         every_note=any(policy.severity(rule) == "error" for rule in WARNINGS),

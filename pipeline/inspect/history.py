@@ -1,7 +1,7 @@
 """History: the lengths of every example of an output before any cut, and the order in which they were meant to stand.
 
     lineage of each shard ──┐
-    lineage/left-out        ┴──> each example once (halves, mask, source) + per split an order over them
+    lineage/left-out        ┴──> each example once (segments, mask, source) + per split an order over them
 
 From it `pipeline.inspect.cutoff_costs` runs the length limit, the packing and the account again for any `cutoff_len`.
 20 to 60 bytes an example; no token is read.
@@ -31,9 +31,9 @@ Index = NDArray[np.int64]
 class History:
     """Everything that a cutoff decides about.
 
-    halves, trained (halves,), counts, source (examples,): each tokenized record once; `source` indexes `names`. orders:
-    split -> indices of the examples, before the limit took any out and before the shuffle (for best-fit packing in any
-    order). read, rejected: records of each source, and those that were rejected, by rule.
+    segments, trained (segments,), counts, source (examples,): each tokenized record once; `source` indexes `names`.
+    orders: split -> indices of the examples, before the limit took any out and before the shuffle (for best-fit packing
+    in any order). read, rejected: records of each source, and those that were rejected, by rule.
     """
 
     manifest: Mapping[str, Any]
@@ -41,7 +41,7 @@ class History:
     names: list[str]
     read: list[int]
     rejected: list[Counter[str]]
-    halves: NDArray[np.int32]
+    segments: NDArray[np.int32]
     trained: NDArray[np.uint8]
     counts: NDArray[np.int32]
     source: NDArray[np.int32]
@@ -77,7 +77,7 @@ def load_history(shards: Shards) -> History:
             mine = [_join(mine)]
         in_rows[split] = sum(len(part.key) for part in mine)
         found += mine
-    table = shards.left_out()
+    table = shards.excluded()
     if table is not None and len(table):
         before = lists(table, "before")
         trained, _ = filled(table, "trained", usual_mask(before.counts, shards.kind), before)
@@ -93,14 +93,14 @@ def load_history(shards: Shards) -> History:
     orders = _orders(shards, place.astype(np.int64), in_rows, table)
     names, source_of_file = sources_of(manifest)
     closed = manifest["ledger"]["sources"]
-    halves, trained_once, counts = _take(every.before, first), _take(every.trained, first), every.before.counts[first]
+    segments, trained_once, counts = _take(every.before, first), _take(every.trained, first), every.before.counts[first]
     return History(
         manifest=manifest,
         cut=CutOptions(**{name: value for name, value in manifest["cut"].items() if name != "overlong"}),
         names=names,
         read=[int(closed[name]["read"]) for name in names],
         rejected=[Counter(closed[name]["rejected"]) for name in names],
-        halves=halves.astype(np.int32),
+        segments=segments.astype(np.int32),
         trained=trained_once.astype(np.uint8),
         counts=counts,
         source=source_of_file[(key >> 40).astype(np.int64)] if len(source_of_file) else np.empty(0, dtype=np.int32),

@@ -42,16 +42,16 @@ def open_shards(out: str, say: Say = lambda line: None) -> Shards:
 
 
 @contextlib.contextmanager
-def opened(words: Sequence[str], say: Say, verb: click.Command) -> Iterator[Target]:
+def opened(words: Sequence[str], say: Say, command: click.Command) -> Iterator[Target]:
     """The target that a command line names: one folder, or a configuration with its settings.
 
-    A configuration is prepared into a temporary folder, which is gone afterwards. Raises UsageFault. verb: whose
+    A configuration is prepared into a temporary folder, which is gone afterwards. Raises UsageFault. command: whose
     options a mistyped one is compared with.
     """
     if not words:
         raise UsageFault("nothing to look at", hint="name an output folder of `prep pack`, or a configuration file")
     parsed = parse_arguments(words)
-    _mistyped(parsed.values, verb)
+    _mistyped(parsed.values, command)
     first = parsed.paths[0] if parsed.paths else None
     if first is not None and (is_store(first) or local_folder(first).is_dir() or (Path(first) / MANIFEST).exists()):
         extra = [*parsed.paths[1:], *parsed.values]
@@ -67,9 +67,9 @@ def opened(words: Sequence[str], say: Say, verb: click.Command) -> Iterator[Targ
     from pipeline.runs.pack.run import prepare
 
     if first is not None and Path(first).is_file() and not first.endswith(CONFIG_SUFFIXES):
-        _refuse_file(first, verb)
+        _refuse_file(first, command)
 
-    config = config_from_words(words, "pack", {}, [*_options(verb), *EVERYWHERE])
+    config = config_from_words(words, "pack", {}, [*_options(command), *EVERYWHERE])
     for note in config.notes:
         say(f"note: {note}")
     with tempfile.TemporaryDirectory(prefix="prep-") as folder:
@@ -80,7 +80,7 @@ def opened(words: Sequence[str], say: Say, verb: click.Command) -> Iterator[Targ
         yield Target(Shards(out, outcome.manifest), first or "the given settings", config)
 
 
-def _refuse_file(path: str, verb: click.Command) -> None:
+def _refuse_file(path: str, command: click.Command) -> None:
     """Raises UsageFault for a file of an output, and for a data file, which needs a tokenizer and a template."""
     near = output_of(path)
     if near is not None:
@@ -88,12 +88,12 @@ def _refuse_file(path: str, verb: click.Command) -> None:
     if not path.endswith(".json"):
         raise UsageFault(
             f"{path}: is a file; name an output folder of prep pack, or a configuration (.yaml)",
-            hint=f"for a data file: prep {verb.name} dataset={path} model_name_or_path=DIR template=NAME",
+            hint=f"for a data file: prep {command.name} dataset={path} model_name_or_path=DIR template=NAME",
         )
 
 
-def _mistyped(values: Mapping[str, object], verb: click.Command) -> None:
-    options = _options(verb)
+def _mistyped(values: Mapping[str, object], command: click.Command) -> None:
+    options = _options(command)
     settings = {*keys(), *renames()}
     problems = [
         f"there is no option --{name}{near}"
@@ -101,11 +101,11 @@ def _mistyped(values: Mapping[str, object], verb: click.Command) -> None:
         if name.split(".")[0] not in settings and (near := did_you_mean(f"--{name}", options))
     ]
     if problems:
-        raise UsageFault(problems, hint=f"prep {verb.name} --help shows all")
+        raise UsageFault(problems, hint=f"prep {command.name} --help shows all")
 
 
-def _options(verb: click.Command) -> list[str]:
-    return [name for option in verb.params for name in option.opts if name.startswith("--")]
+def _options(command: click.Command) -> list[str]:
+    return [name for option in command.params for name in option.opts if name.startswith("--")]
 
 
 def token_texts(shards: Shards, folder: str | None, say: Say) -> TokenTexts:

@@ -79,10 +79,10 @@ def _example_lines(example: Example, view: View, texts: TokenTexts, look: Look) 
 
 
 def _stretch_lines(stretch: Stretch, view: View, texts: TokenTexts, look: Look) -> Iterator[str]:
-    turn = f" {stretch.turn + 1}" if stretch.half in ("prompt", "answer") and view.label is None else ""
+    turn = f" {stretch.turn + 1}" if stretch.segment in ("prompt", "answer") and view.label is None else ""
     code = _TRAINED if stretch.trained else _MASKED
     bar = look.paint("█" if stretch.trained else "│", code)
-    first = f"{stretch.half}{turn:<4}"[:11].ljust(11) + f"{len(stretch.ids):>7,} "
+    first = f"{stretch.segment}{turn:<4}"[:11].ljust(11) + f"{len(stretch.ids):>7,} "
     for at, line in enumerate(_wrapped(stretch, view, texts, look, code)):
         yield f"{first if at == 0 else ' ' * len(first)}{bar} {line}".rstrip()
 

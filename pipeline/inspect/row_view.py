@@ -1,7 +1,7 @@
 """View: a stored row as examples, stretches of one mask, and tokens with their text; what `inspect` and `report` show.
 
     row       [ example 0            ][ example 1      ]
-    stretch   [ prompt 0 ][ answer 0 ][ prompt ][answer]     a stretch ends where the half or the mask changes
+    stretch   [ prompt 0 ][ answer 0 ][ prompt ][answer]     a stretch ends where the segment or the mask changes
     token     [T][T][T].. text, id, label (-100: no loss), whether it is an end mark
 
 Everything comes from the shard; only the texts are looked up in the tokenizer. Texts are untrusted and not yet cleaned.
@@ -25,11 +25,11 @@ from .trace import part_as_dict
 
 
 class Stretch(NamedTuple):
-    """Tokens of one half with one mask. turn: counts from 0. start: of its first token in the row. texts, ids, labels:
-    one each a token."""
+    """Tokens of one segment with one mask. turn: counts from 0. start: of its first token in the row. texts, ids,
+    labels: one each a token."""
 
     turn: int
-    half: str
+    segment: str
     trained: bool
     start: int
     texts: list[str]
@@ -95,18 +95,18 @@ class Viewer:
 
     def _stretches(self, row: Row, part: Part) -> list[Stretch]:
         found = []
-        for half in self.shards.halves(row, part):
-            ids, labels = row.ids[half.start : half.end], row.labels[half.start : half.end]
+        for segment in self.shards.segments(row, part):
+            ids, labels = row.ids[segment.start : segment.end], row.labels[segment.start : segment.end]
             texts = self.texts.pieces(ids.tolist())
             trained = labels != IGNORE
             borders = [0, *(np.flatnonzero(trained[1:] != trained[:-1]) + 1).tolist(), len(ids)]
             for first, end in pairwise(borders):
                 found.append(
                     Stretch(
-                        turn=half.turn,
-                        half=half.name,
+                        turn=segment.turn,
+                        segment=segment.name,
                         trained=bool(trained[first]),
-                        start=half.start + first,
+                        start=segment.start + first,
                         texts=texts[first:end],
                         ids=ids[first:end].tolist(),
                         labels=labels[first:end].tolist(),

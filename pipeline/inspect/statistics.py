@@ -70,7 +70,7 @@ def statistics(history: History, *, pace: Pace | None = None, cutoffs: Sequence[
         },
         "all": _figures(rows),
         "sources": everything,
-        "halves": _halves(history, used, np.ones(len(history.counts), dtype=np.bool_)),
+        "halves": _segments(history, used, np.ones(len(history.counts), dtype=np.bool_)),
         "histograms": {
             "tokens": _powers(rows.tokens),
             "trained_tokens": _powers(rows.trained),
@@ -94,8 +94,8 @@ def _used(history: History) -> NDArray[np.int64]:
 
 
 def _rows(history: History, used: NDArray[np.int64]) -> _Rows:
-    tokens = example_tokens(history.halves, history.counts, history.cut)
-    trained = trained_tokens(history.halves, history.trained, history.counts, history.cut)
+    tokens = example_tokens(history.segments, history.counts, history.cut)
+    trained = trained_tokens(history.segments, history.trained, history.counts, history.cut)
     turns = history.counts // 2 if history.cut.kind == "lm" else np.ones(len(history.counts), dtype=np.int64)
     return _Rows(
         np.repeat(history.source, used), np.repeat(tokens, used), np.repeat(trained, used), np.repeat(turns, used)
@@ -113,7 +113,7 @@ def _source(history: History, used: NDArray[np.int64], rows: _Rows, number: int)
         "tokens": ledger["tokens"],
         "trained_tokens": ledger["trained_tokens"],
         **_figures(mine),
-        "halves": _halves(history, used, history.source == number),
+        "halves": _segments(history, used, history.source == number),
         "histogram": _powers(mine.tokens),
     }
 
@@ -127,20 +127,20 @@ def _figures(rows: _Rows) -> dict[str, Any]:
     }
 
 
-def _halves(history: History, used: NDArray[np.int64], mine: NDArray[np.bool_]) -> dict[str, Any]:
+def _segments(history: History, used: NDArray[np.int64], mine: NDArray[np.bool_]) -> dict[str, Any]:
     """Prompts and answers (or the columns of preference rows): how many, their tokens, and how many of them are kept.
 
-    Halves without a token are not counted. `tokens` and `kept_tokens` leave out an end mark that a template appends.
+    Segments without a token are not counted. `tokens` and `kept_tokens` leave out an end mark that a template appends.
     """
     names = ROW_KINDS[history.cut.kind].segments
-    kept, _ = cut(history.halves, history.counts, history.cut)
+    kept, _ = cut(history.segments, history.counts, history.cut)
     times = np.repeat(np.where(mine, used, 0), history.counts)
     starts = np.cumsum(history.counts, dtype=np.int64) - history.counts
-    place = np.arange(len(history.halves)) - np.repeat(starts, history.counts)
+    place = np.arange(len(history.segments)) - np.repeat(starts, history.counts)
     found = {}
     for number, name in enumerate(names):
-        here = (place % len(names) == number) & (history.halves > 0)
-        lengths, count = history.halves[here].astype(np.int64), times[here]
+        here = (place % len(names) == number) & (history.segments > 0)
+        lengths, count = history.segments[here].astype(np.int64), times[here]
         found[name] = {
             "count": int(count.sum()),
             "tokens": int((lengths * count).sum()),

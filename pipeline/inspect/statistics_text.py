@@ -20,7 +20,7 @@ def stats_text(document: dict[str, Any], name: str) -> str:
         _sources(document),
         _spreads("tokens of an example, before the cut", "tokens_of_an_example", document),
         _spreads("trained tokens of an example, before the cut", "trained_of_an_example", document),
-        _halves(document),
+        _segments(document),
         _bars("tokens of an example", document["histograms"]["tokens"]),
         _bars("turns of an example", document["histograms"]["turns"]),
         _cutoffs(document),
@@ -86,7 +86,7 @@ def _spreads(title: str, key: str, document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _halves(document: dict[str, Any]) -> str:
+def _segments(document: dict[str, Any]) -> str:
     lines = [f"{'part of a turn':<{NAME}}{'count':>12}{'without loss':>14}{'tokens':>14}{'after the cut':>15}"]
     for name, figures in document["halves"].items():
         lines.append(

@@ -59,16 +59,17 @@ def trace_row(shards: Shards, split: str, number: int, token: int | None = None)
             f"{shards.out}: {split} row {number} has no token {token}; its tokens are 0 to {len(row.ids) - 1}"
         )
     part = next(part for part in row.parts if part.start <= token < part.start + part.tokens)
-    half = next((half for half in shards.halves(row, part) if half.start <= token < half.end), None)
+    segment = next((segment for segment in shards.segments(row, part) if segment.start <= token < segment.end), None)
     return found | {
         "token": token,
         "id": int(row.ids[token]),
         "label": int(row.labels[token]),
         "trained": bool(row.labels[token] != IGNORE),
         "in_example": token - part.start + part.offset,
-        "turn": half.turn if half else None,
-        "half": half.name if half else None,
-        "in_half": token - half.start if half else None,
+        "turn": segment.turn if segment else None,
+        # the two keys keep the names under which they were published
+        "half": segment.name if segment else None,
+        "in_half": token - segment.start if segment else None,
         "examples": [part_as_dict(shards, row, part)],
     }
 
@@ -130,7 +131,7 @@ def _absence(shards: Shards, source: int, line: int, nearest: int) -> str:
     rejected = _rejection(shards, source, line)
     if rejected:
         return rejected
-    table = shards.left_out()
+    table = shards.excluded()
     if table is not None and len(table):
         mine = (numbers(table, "source") == source) & (numbers(table, "line") == line)
         if mine.any():

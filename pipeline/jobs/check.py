@@ -96,8 +96,8 @@ def check_records(
     setstate = SetState(task.path, checker.spec.sources[task.source].format)
     look, keep, keep_row = setstate.add, setstate.keep, setstate.rows.append
     decode = orjson.loads
-    skim = validator.skim if render is None or plain is not None else None
-    skimmed = 0
+    fast_path = validator.fast_path if render is None or plain is not None else None
+    passed_fast = 0
     kept: list[Kept] = []
     listed = read_records(chunk, checker.spec.limits, checker.spec.sources[task.source].fields)
     if task.wanted >= 0:
@@ -106,19 +106,19 @@ def check_records(
         tally.read += 1
         data, line, number, offset, marks = record
         value: object = UNPARSED
-        if skim is not None and not marks:
+        if fast_path is not None and not marks:
             try:
                 value = decode(data)
             except ValueError:
                 pass  # said below
             else:
-                clean = skim(value, data)
+                clean = fast_path(value, data)
                 if clean is not None:
                     digest, texts, has_system = clean
                     if plain is not None:
                         kept.append((record, None, plain(texts, has_system)))
                     keep_row((digest, line, number, offset))
-                    skimmed += 1
+                    passed_fast += 1
                     continue
         notes: list[Note] = list(marks)
         value = parse(data, notes, value)
@@ -132,6 +132,6 @@ def check_records(
         keep(conversation, validator.digest, line, number, offset)
         if rendered is not None:
             kept.append((record, conversation, rendered))
-    if skimmed:
-        setstate.skimmed(skimmed, validator.plain_keys)
+    if passed_fast:
+        setstate.passed_fast(passed_fast, validator.plain_keys)
     return tally, kept, setstate.fold()

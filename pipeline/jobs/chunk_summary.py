@@ -1,4 +1,4 @@
-"""A chunk's summary as JSON: what its spool file keeps beside the token ids, so that a reused chunk says the same."""
+"""A chunk's summary as JSON: what its cache file keeps beside the token ids, so that a reused chunk says the same."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def summary(tally: Tally, setstate: SetState, text_bytes: int) -> dict[str, Any]
 def restore(meta: dict[str, Any], path: str, policy: Policy) -> tuple[Tally, SetState]:
     """The tally and the set-level state of a chunk, from its summary. path: the file that the same bytes stand in now.
 
-    The policy is that of the run that wrote the summary: both are in the name of the spool file.
+    The policy is that of the run that wrote the summary: both are in the name of the cache file.
     """
 
     def finding(row: list[Any]) -> Finding:

@@ -1,10 +1,10 @@
 """The encoding of one chunk of bytes: checked, rendered and tokenized, its ids kept, its lengths cut.
 
-    bytes -> check and render -> tokenize -> (split what is overlong) -> spool file -> cut of the lengths -> ChunkResult
+    bytes -> check and render -> tokenize -> (split what is overlong) -> cache file -> cut of the lengths -> ChunkResult
       |                                                                      ^
       └── content key: the same bytes under the same options were done ──────┘
 
-A chunk's spool file is named by its content: the bytes, the record format and map, the rules, the template, the
+A chunk's cache file is named by its content: the bytes, the record format and map, the rules, the template, the
 tokenizer and the version of each stage. `cutoff_len` is not in that name: cutting works on the stored lengths, so
 another cutoff needs neither validation nor tokenizer. What is dropped is counted here, once, under one rule.
 """
@@ -33,7 +33,7 @@ from stages.render.tool_formats import tools_written_as
 from stages.tokenize import batch as encoding
 from stages.tokenize.backends import Encoder
 from stages.tokenize.batch import Encoded, encode
-from stages.tokenize.token_cache import Spool, write_spool
+from stages.tokenize.token_cache import TokenCache, write_token_cache
 from stages.truncate import apply as assembling
 from stages.truncate import proportional as truncating
 from stages.truncate.cut_findings import cut_chunk
@@ -76,37 +76,37 @@ def prepare(spec: BatchSpec) -> State:
 
 
 def run(state: State, task: Task) -> ChunkResult:
-    """The engine's `run`: one chunk, from its spool file when that is whole, else through every stage."""
+    """The engine's `run`: one chunk, from its cache file when that is whole, else through every stage."""
     with uncollected():
         chunk = task.chunk._replace(data=load(task.chunk))
-        spool_path = _spool_path(state.spec, task, chunk)
-        reused = _spooled(state.encode_spec, task, spool_path) if spool_path else None
+        cache_path = _cache_path(state.spec, task, chunk)
+        reused = _cached(state.encode_spec, task, cache_path) if cache_path else None
         if reused is not None:
-            return _finished(state, task, chunk, spool_path, *reused)._replace(reused=True)
-        return _encoded(state, task, chunk, spool_path)
+            return _finished(state, task, chunk, cache_path, *reused)._replace(reused=True)
+        return _encoded(state, task, chunk, cache_path)
 
 
-def _spool_path(spec: BatchSpec, task: Task, chunk: Chunk) -> str:
+def _cache_path(spec: BatchSpec, task: Task, chunk: Chunk) -> str:
     """Where the chunk's ids are kept; empty where they are not."""
-    if spec.spool_folder is None:
+    if spec.cache_folder is None:
         return ""
     digest = hashlib.sha256(spec.content_key(task.source).encode())
     digest.update(f"{chunk.kind}:{chunk.start}:{chunk.first_line}:{chunk.first_record}:{task.wanted}:".encode())
     digest.update(chunk.data or b"")
-    return os.path.join(spec.spool_folder, digest.hexdigest()[:40] + ".spool")
+    return os.path.join(spec.cache_folder, digest.hexdigest()[:40] + ".cache")
 
 
-def _spooled(spec: EncodeSpec, task: Task, path: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+def _cached(spec: EncodeSpec, task: Task, path: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
     """Summary and sections of a chunk that was finished before; None when its file is not there or not whole."""
-    with contextlib.suppress(OSError, ValueError, KeyError), Spool(path) as spool:
+    with contextlib.suppress(OSError, ValueError, KeyError), TokenCache(path) as cache:
         proven = spec.back_end == "tokenizers" or not task.check
-        proven = proven or bool(spool.meta["checked_texts"] and os.path.exists(os.path.splitext(path)[0] + PROVEN))
-        if proven and spool.intact():
-            return spool.meta, {name: spool.section(name) for name in spool.names() if name != "ids"}
+        proven = proven or bool(cache.meta["checked_texts"] and os.path.exists(os.path.splitext(path)[0] + PROVEN))
+        if proven and cache.intact():
+            return cache.meta, {name: cache.section(name) for name in cache.names() if name != "ids"}
     return None
 
 
-def _encoded(state: State, task: Task, chunk: Chunk, spool_path: str) -> ChunkResult:
+def _encoded(state: State, task: Task, chunk: Chunk, cache_path: str) -> ChunkResult:
     """The chunk through every stage."""
     renderer, encoder = state.encoder.tools()
     marks = [time.perf_counter()]
@@ -123,9 +123,9 @@ def _encoded(state: State, task: Task, chunk: Chunk, spool_path: str) -> ChunkRe
         "seen": _seen(examples),
     }
     sections = _sections(kept, encoded, setstate, pieces)
-    if spool_path:
-        write_spool(spool_path, meta, {"ids": encoded.ids, **sections})
-    result = _finished(state, task, chunk, spool_path, meta, sections)
+    if cache_path:
+        write_token_cache(cache_path, meta, {"ids": encoded.ids, **sections})
+    result = _finished(state, task, chunk, cache_path, meta, sections)
     marks.append(time.perf_counter())
     checking, tokenizing, keeping = (later - earlier for earlier, later in itertools.pairwise(marks))
     return result._replace(seconds=(checking, tokenizing, keeping), sample=sample)
@@ -134,7 +134,7 @@ def _encoded(state: State, task: Task, chunk: Chunk, spool_path: str) -> ChunkRe
 def _tokenized(
     spec: EncodeSpec, kept: list[Kept], renderer: Rendering, encoder: Encoder
 ) -> tuple[list[Kept], Encoded, NDArray[np.int64]]:
-    """The kept records, overlong ones split where that is asked for, and their ids; last how many examples each record
+    """The kept records, overlong ones split where that is requested, and their ids; last how many examples each record
     became ([records])."""
     encoded = encode([rendered for _, _, rendered in kept], encoder)
     if spec.overlong != "split" or spec.cut.kind != "lm":
@@ -146,8 +146,8 @@ def _tokenized(
 
 
 def _seen(examples: Sequence[Rendered]) -> dict[str, int]:
-    """How many records were rendered, and how many of them show each habit of the template."""
-    seen = Counter(habit for rendered in examples for habit in rendered.habits)
+    """How many records were rendered, and how many of them show each trait of the template."""
+    seen = Counter(trait for rendered in examples for trait in rendered.traits)
     seen["records"] = len(examples)
     return dict(sorted(seen.items()))
 
@@ -155,10 +155,10 @@ def _seen(examples: Sequence[Rendered]) -> dict[str, int]:
 def _sections(
     kept: list[Kept], encoded: Encoded, setstate: SetState, pieces: NDArray[np.int64]
 ) -> dict[str, NDArray[Any]]:
-    """What the spool file holds beside the ids; places are record, line, byte offset and size of each example."""
+    """What the cache file holds beside the ids; places are record, line, byte offset and size of each example."""
     places = [(record.record, record.line, record.byte_offset, len(record.data)) for record, _, _ in kept]
     return {
-        "halves": encoded.halves,
+        "segments": encoded.segments,
         "trained": encoded.trained,
         "counts": encoded.counts,
         "labels": encoded.labels,
@@ -168,11 +168,11 @@ def _sections(
 
 
 def _finished(
-    state: State, task: Task, chunk: Chunk, spool_path: str, meta: dict[str, Any], sections: dict[str, NDArray[Any]]
+    state: State, task: Task, chunk: Chunk, cache_path: str, meta: dict[str, Any], sections: dict[str, NDArray[Any]]
 ) -> ChunkResult:
     """Applies the cut to the lengths, and counts what it cost."""
     tally, setstate = restore(meta, task.path, state.spec.policy)
-    examples = cut_chunk(state.encode_spec.cut, state.encode_spec.overlong, tally, chunk, sections, spool_path)
+    examples = cut_chunk(state.encode_spec.cut, state.encode_spec.overlong, tally, chunk, sections, cache_path)
     result = ChunkResult.of(task, tally, setstate, int(meta["text_bytes"]))
     # a file that came ninth and is now eighth has another part in the check
     checked = int(meta["checked_texts"]) if task.check else 0

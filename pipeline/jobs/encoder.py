@@ -56,7 +56,7 @@ class Encoding:
 
     @property
     def _whole_texts(self) -> bool:
-        """Whether halves are parts of one text, which has to be tokenized whole (`template: auto`)."""
+        """Whether segments are parts of one text, which has to be tokenized whole (`template: auto`)."""
         return self.spec.template == "auto" and self.spec.options.kind == "lm" and not self.spec.split_special_tokens
 
     def json_text(self) -> str:
@@ -81,7 +81,7 @@ class Encoding:
         spec = self.spec
         from stages.render.jinja.chat_template import load_auto
         from stages.render.jinja.renderer import AutoOptions
-        from stages.render.jinja.segmenter import AutoHalves, HalvesSpec
+        from stages.render.jinja.segmenter import Segmenter, SegmenterSpec
 
         options = AutoOptions(
             enable_thinking=spec.options.enable_thinking if spec.thinking_given else None,
@@ -90,8 +90,8 @@ class Encoding:
             template_date=spec.options.template_date,
         )
         reference = ReferenceEncoder(self.json_text(), split_special_tokens=spec.split_special_tokens)
-        own = HalvesSpec(load_auto(spec.tokenizer), spec.options.kind, options, texts=self._whole_texts)
-        return AutoHalves(own, reference.tokenizer)
+        own = SegmenterSpec(load_auto(spec.tokenizer), spec.options.kind, options, texts=self._whole_texts)
+        return Segmenter(own, reference.tokenizer)
 
     def plain(self, renderer: Rendering) -> RenderPlain | None:
         """What renders the texts of a record without a `Conversation`; None where that is not enough."""
@@ -119,8 +119,8 @@ def _sampled(examples: Sequence[Rendered]) -> list[str]:
     texts = dict.fromkeys(NASTY)
     size = 0
     for example in examples[:: max(len(examples) // CHECK_RECORDS, 1)]:
-        for half in example.halves:
-            for piece in half:
+        for segment in example.segments:
+            for piece in segment:
                 if isinstance(piece, str) and piece not in texts and size < CHECK_CHARS:
                     texts[piece] = None
                     size += len(piece)

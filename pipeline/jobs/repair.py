@@ -52,7 +52,7 @@ class FixResult(NamedTuple):
 
     rejected: records that could not be kept as they were. kept: those that are written now, repaired ones included.
     block: the kept records, separated as their container needs it. before: findings by (rule, severity) of the records
-    as they were; after: those of the records as they were written or left out, with each repair, and what it mended as
+    as they were; after: those of the records as they were written or left out, with each repair, and what it fixed as
     a warning. findings: of `after`, capped a rule.
     """
 

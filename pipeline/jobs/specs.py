@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 VERSION = 5
-PROVEN = ".proven"  # beside a spool file: its sample had the reference's ids (pipeline.runs.tokenizer_backend)
+PROVEN = ".proven"  # beside a cache file: its sample had the reference's ids (pipeline.runs.tokenizer_backend)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class BatchSpec:
     policy: Policy
     specials: tuple[str, ...] = ()
     encode: EncodeSpec | None = None
-    spool_folder: str | None = None
+    cache_folder: str | None = None
     limits: Limits = field(default_factory=Limits)
 
     def content_key(self, source: int) -> str:
@@ -77,9 +77,9 @@ class ChunkResult(NamedTuple):
 
     read: records seen. counts: notes by (rule, severity). findings: capped a rule, in record order. rejected: records
     by the rule that rejected them. examples: lengths of each kept record, None when nothing was tokenized. reused: it
-    came from the spool. checked_texts: texts of this chunk whose ids are compared with the reference's. seconds: taken
+    came from the cache. checked_texts: texts of this chunk whose ids are compared with the reference's. seconds: taken
     to check and render, to tokenize, and to keep the result. sample: those texts, their ids and offsets, when nobody
-    has compared them yet. seen: "records" rendered, and those that show a habit of the template.
+    has compared them yet. seen: "records" rendered, and those that show a trait of the template.
     """
 
     source: int

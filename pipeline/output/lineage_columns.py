@@ -1,6 +1,6 @@
 """Shard lineage: where each example of a shard came from, from the columns of its lineage file as numpy arrays.
 
-A null of a column means the usual value: nothing cut, the usual halves trained.
+A null of a column means the usual value: nothing cut, the usual segments trained.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Lineage(NamedTuple):
     """One shard's lineage, one item an example (a piece of a document, in stage pt), in row order.
 
     row: within the shard. start, tokens: its range in the row. source: index into the manifest's `inputs`. before,
-    after: tokens of each half before and after the cut (the appended EOS of some templates not counted). trained: 1 for
-    each half that carries a loss. cut: whether the cut took anything.
+    after: tokens of each segment before and after the cut (the appended EOS of some templates not counted). trained: 1
+    for each half that carries a loss. cut: whether the cut took anything.
     """
 
     row: NDArray[np.int32]

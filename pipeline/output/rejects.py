@@ -1,4 +1,4 @@
-"""Rejects: the raw bytes of every record that was not kept, and why, so that they can be mended and fed in again."""
+"""Rejects: the raw bytes of every record that was not kept, and why, so that they can be fixed and fed in again."""
 
 from __future__ import annotations
 

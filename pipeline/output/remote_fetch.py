@@ -69,7 +69,7 @@ class StoreFiles:
         return self._held[name].bytes if name in self._held else None
 
     def content(self, name: str, *, rows: bool) -> tuple[str, int]:
-        """sha256 of an object and, if asked for, its rows (-1: not an Arrow stream)."""
+        """sha256 of an object and, if requested, its rows (-1: not an Arrow stream)."""
         return self._store.through(name, lambda blocks: digest_of(blocks, rows=rows))
 
     def names(self, folder: str) -> list[str]:
@@ -101,7 +101,7 @@ class _Hashed(io.RawIOBase):
 
 
 def digest_of(blocks: Iterator[bytes], *, rows: bool) -> tuple[str, int]:
-    """sha256 of blocks and, if asked for, the rows of the Arrow stream that they are (-1: they are none)."""
+    """sha256 of blocks and, if requested, the rows of the Arrow stream that they are (-1: they are none)."""
     import pyarrow as pa
 
     source, count = _Hashed(blocks), 0

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from registry.errors import DataFault, UsageFault, did_you_mean
 from registry.kinds import ROW_KINDS, STAGES
-from stages.writers.excluded import NAME as LEFT_OUT_NAME
+from stages.writers.excluded import NAME as EXCLUDED_NAME
 
 from .lineage_columns import Lineage, Part, numbers, part_of, plain, read_lineage
 
@@ -53,7 +53,7 @@ class Row(NamedTuple):
         return int(np.count_nonzero(self.labels != IGNORE))
 
 
-class Half(NamedTuple):
+class Segment(NamedTuple):
     """A stretch of an example: which turn, prompt or answer (or the name of its column), and its range in the row."""
 
     turn: int
@@ -164,20 +164,20 @@ class Shards:
         table = self._file(name, ["row", "source", "line"])
         return numbers(table, "row"), numbers(table, "source"), numbers(table, "line")
 
-    def left_out(self) -> pa.Table | None:
+    def excluded(self) -> pa.Table | None:
         """What was tokenized and stands in no row (stages.writers.excluded), None when there is nothing of the kind."""
-        if any(entry["file"] == LEFT_OUT_NAME for entry in self.manifest.get("files", ())):
-            return self._file(LEFT_OUT_NAME)
+        if any(entry["file"] == EXCLUDED_NAME for entry in self.manifest.get("files", ())):
+            return self._file(EXCLUDED_NAME)
         return None
 
-    def halves(self, row: Row, part: Part) -> list[Half]:
+    def segments(self, row: Row, part: Part) -> list[Segment]:
         """The stretches of an example in its row's ids, empty ones left out; an appended EOS belongs to the last."""
         found, at = [], part.start
         kind = ROW_KINDS[self.kind]
         for index, tokens in enumerate(part.after):
             if tokens:
                 turn = index // 2 if kind.sequence else 0
-                found.append(Half(turn, kind.segments[index % len(kind.segments)], at, at + tokens))
+                found.append(Segment(turn, kind.segments[index % len(kind.segments)], at, at + tokens))
             at += tokens
         end = part.start + part.tokens
         if found and at < end:

@@ -214,7 +214,7 @@ class Store:
             self._tried("written", name, action)
         except FileNotFoundError:
             raise UsageFault(
-                f"{self.shown}: there is no such bucket or container", hint="make it first, or mend the URL"
+                f"{self.shown}: there is no such bucket or container", hint="make it first, or fix the URL"
             ) from None
 
     def _tried(self, done: str, name: str, action: Callable[[], _T]) -> _T:

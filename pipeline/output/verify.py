@@ -44,7 +44,7 @@ class FolderFiles:
             return None
 
     def content(self, name: str, *, rows: bool) -> tuple[str, int]:
-        """sha256 of a file and, if asked for, its rows (-1: not an Arrow stream)."""
+        """sha256 of a file and, if requested, its rows (-1: not an Arrow stream)."""
         return file_sha256(self.root / name), _rows(self.root / name) if rows else 0
 
     def names(self, folder: str) -> list[str]:

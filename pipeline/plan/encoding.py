@@ -29,11 +29,11 @@ def with_tokens(plan: Plan, model: str) -> Plan:
     from stages.tokenize.tokenizer_files import fitted_tokenizer
     from stages.truncate import CutOptions, example_limit
 
-    config, asked = plan.config, plan.config.encode
-    compat, name = asked.compat, asked.template_name
+    config, requested = plan.config, plan.config.encode
+    compat, name = requested.compat, requested.template_name
     template = None if name == AUTO else load_template(name, compat)
-    extra = tuple((token, False) for token in asked.add_tokens) + tuple(
-        (token, True) for token in _special_tokens(asked)
+    extra = tuple((token, False) for token in requested.add_tokens) + tuple(
+        (token, True) for token in _special_tokens(requested)
     )
     files, fitted = fitted_tokenizer(model, name, compat, extra)
     if template is None and plan.kind != "pt":
@@ -50,22 +50,22 @@ def with_tokens(plan: Plan, model: str) -> Plan:
         )
     options = RenderOptions(
         kind=plan.kind,
-        enable_thinking=asked.enable_thinking,
-        preserve_thinking=asked.preserve_thinking,
-        train_on_prompt=asked.train_on_prompt,
-        mask_history=asked.mask_history,
-        default_system=asked.default_system,
-        tool_format=asked.tool_format,
-        template_date=asked.template_date,
+        enable_thinking=requested.enable_thinking,
+        preserve_thinking=requested.preserve_thinking,
+        train_on_prompt=requested.train_on_prompt,
+        mask_history=requested.mask_history,
+        default_system=requested.default_system,
+        tool_format=requested.tool_format,
+        template_date=requested.template_date,
     )
     cut = CutOptions(
         kind=plan.kind,
-        limit_tokens=example_limit(asked.cutoff_len, kind=plan.kind, packed=plan.packed, compat=compat),
-        from_end=asked.mask_history,
+        limit_tokens=example_limit(requested.cutoff_len, kind=plan.kind, packed=plan.packed, compat=compat),
+        from_end=requested.mask_history,
         efficient_eos=fitted.ids.eos if template and template.efficient_eos else None,
         label_first_source=compat == "llamafactory-0.9.2",
     )
-    split_special = asked.split_special_tokens
+    split_special = requested.split_special_tokens
     spec = EncodeSpec(
         template=name,
         compat=compat,
@@ -79,7 +79,7 @@ def with_tokens(plan: Plan, model: str) -> Plan:
         else choose(files.raw, plan.input_bytes, split_special_tokens=split_special),
         ids=fitted.ids,
         cut=cut,
-        overlong=asked.overlong,
+        overlong=requested.overlong,
         extra_tokens=extra,
         split_special_tokens=split_special,
         # upstream joins pretraining documents with this text when the template is llama3
@@ -98,7 +98,7 @@ def with_tokens(plan: Plan, model: str) -> Plan:
         )
     for grown in fitted.growth:
         notes.append(
-            f"vocabulary: {grown.token} is added as id {grown.id} ({grown.asked_by}); the model must grow with it"
+            f"vocabulary: {grown.token} is added as id {grown.id} ({grown.requested_by}); the model must grow with it"
         )
     return dataclasses.replace(plan, encode=spec, tokenizer=files, fitted=fitted, notes=tuple(notes))
 

@@ -60,7 +60,7 @@ class Plan:
         """Bytes on disk over all sources."""
         return sum(source.bytes for source in self.sources)
 
-    def batch_spec(self, spool_folder: str | None) -> BatchSpec:
+    def batch_spec(self, cache_folder: str | None) -> BatchSpec:
         """What the batch path needs."""
         return BatchSpec(
             sources=tuple(source.spec for source in self.sources),
@@ -68,6 +68,6 @@ class Plan:
             policy=self.policy,
             specials=self.fitted.specials if self.fitted else (),
             encode=self.encode,
-            spool_folder=spool_folder,
+            cache_folder=cache_folder,
             limits=self.limits,
         )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .model import ValidationReport
 
 
-REPORTS = {  # name -> the module that writes it, loaded when it is asked for
+REPORTS = {  # name -> the module that writes it, loaded when it is requested
     "text": "text", "json": "json_", "jsonl": "jsonl_", "sarif": "sarif", "junit": "junit", "html": "html_",
 }  # fmt: skip
 

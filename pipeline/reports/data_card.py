@@ -50,7 +50,7 @@ def data_card(
         "## Counts\n\n" + _counts(manifest),
         *(["## Lengths\n\n" + _lengths(lengths)] if lengths else []),
         "## Masks\n\n" + _masks(manifest),
-        "## Records left out\n\n" + _left_out(manifest),
+        "## Records left out\n\n" + _excluded(manifest),
         "## Findings\n\n" + _findings(report),
         "## How it was made\n\n" + _made(manifest),
     ]
@@ -160,7 +160,7 @@ def _masks(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _left_out(manifest: Mapping[str, Any]) -> str:
+def _excluded(manifest: Mapping[str, Any]) -> str:
     ledger = manifest["ledger"]
     lines = [[f"rejected: {_code(rule)}", f"{count:,}", _meaning(rule)] for rule, count in _most(ledger["rejected"])]
     lines += [[f"dropped: {_code(rule)}", f"{count:,}", _meaning(rule)] for rule, count in _most(ledger["dropped"])]

@@ -35,7 +35,7 @@ def _rule(rule_id: str, findings: list[Finding], report: ValidationReport) -> di
         "severity": report.severities.get(rule_id, "warning"),
         "meaning": rule.meaning if rule else "",
         "why": rule.why if rule else "",
-        "mend": rule.mend if rule else "",
+        "hint": rule.hint if rule else "",
         "count": count,
         "places": [(place(finding), finding) for finding in findings],
         "unlisted": count - len(findings),

@@ -64,7 +64,7 @@ def _case(rule_id: str, findings: list[Finding], classname: str) -> list[str]:
     said = [f"{place(finding)} {finding.pointer}: {finding.message}" for finding in findings[:_MOST_LINES]]
     said += [f"hint: {hint}" for hint in dict.fromkeys(finding.hint for finding in findings[:_MOST_LINES]) if hint]
     if (rule := rules().get(rule_id)) is not None:
-        said.append(f"mend: {rule.mend}")
+        said.append(f"hint: {rule.hint}")
     body = escape(_xml_text("\n".join(said)))
     lines = [f"    <testcase name={quoteattr(rule_id)} classname={classname}>"]
     if _failed(findings):

@@ -31,7 +31,7 @@ def _entry(rule: Rule) -> list[str]:
     for stage, severity in rule.by_stage.items():
         level += f"; {severity} in {stage}"
     lines = [f"### {rule.id}", "", f"*{level}*. {_sentence(rule.meaning)} {_sentence(rule.why)}", ""]
-    lines.append(f"Mend: {rule.mend}." + (f" Repair: `{rule.repair}` (`--fix`)." if rule.repair else ""))
+    lines.append(f"Hint: {rule.hint}." + (f" Repair: `{rule.repair}` (`--fix`)." if rule.repair else ""))
     if rule.example:
         lines += ["", "```", rule.example, "```"]
     return lines

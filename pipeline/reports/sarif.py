@@ -55,7 +55,7 @@ def _rule(rule_id: str, report: ValidationReport) -> dict[str, object]:
         "id": rule_id,
         "shortDescription": {"text": rule.meaning},
         "fullDescription": {"text": f"{rule.meaning}: {rule.why}"},
-        "help": {"text": rule.mend},
+        "help": {"text": rule.hint},
         "defaultConfiguration": {"level": level},
     }
 

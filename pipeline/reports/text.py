@@ -6,7 +6,7 @@ error  role.unknown  2 findings
   train.jsonl:812 /messages/3/role
       "asistant" is not a role; did you mean "assistant"?
   ...
-  mend: correct the role, or name it in `tags` of dataset_info.json
+  hint: correct the role, or name it in `tags` of dataset_info.json
 
 1,000 records read, 988 kept, 12 rejected (1.2 %)
 """
@@ -79,7 +79,7 @@ def _group(
     if count > cap:
         lines.append(f"{_INDENT}... {count - min(cap, len(findings)):,} more")
     if rule is not None:
-        lines += _wrapped(f"mend: {rule.mend}", _INDENT)
+        lines += _wrapped(f"hint: {rule.hint}", _INDENT)
     return [*lines, ""]
 
 

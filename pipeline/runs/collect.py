@@ -59,7 +59,7 @@ class Collected:
     reused: int = 0
     text_bytes: int = 0
     checked_texts: int = 0
-    seen: dict[int, Counter[str]] = field(default_factory=dict)  # source -> records by template habit
+    seen: dict[int, Counter[str]] = field(default_factory=dict)  # source -> records by template trait
 
     @property
     def read(self) -> int:
@@ -170,14 +170,14 @@ def check_set(plan: Plan, collected: Collected) -> None:
     collected.found.merge(found.findings, found.counts)
 
 
-HABITS = {
+TRAITS = {
     "empty-thought": ("template.empty-thought", "get an empty thought"),
     "thought-stripped": ("template.thought-stripped", "lose reasoning"),
     "default-system": ("template.default-system", "get the template's own system prompt"),
 }
 
 
-def check_habits(plan: Plan, collected: Collected) -> None:
+def check_traits(plan: Plan, collected: Collected) -> None:
     """Adds, for each data set, what the template put in or took out, with the share of records; and what of the
     template the tokenizer lacks."""
     if plan.fitted is not None and plan.encode is not None and plan.fitted.missing_marks:
@@ -190,9 +190,9 @@ def check_habits(plan: Plan, collected: Collected) -> None:
         source = plan.sources[number]
         # those that were rejected before are in neither number, those that the cut rejects in both
         rendered = seen["records"]
-        for habit in sorted(HABITS.keys() & seen.keys()):
-            rule, what = HABITS[habit]
-            text = f"{seen[habit]} of {rendered} records ({100 * seen[habit] / rendered:.0f} %) {what}"
+        for trait in sorted(TRAITS.keys() & seen.keys()):
+            rule, what = TRAITS[trait]
+            text = f"{seen[trait]} of {rendered} records ({100 * seen[trait] / rendered:.0f} %) {what}"
             path = source.files[0] if source.files else source.spec.name
             collected.found.note(Note(rule, "", text), Place(path), plan.policy)
 

@@ -44,8 +44,8 @@ class BackEndProof:
     def add(self, result: ChunkResult) -> None:
         """Takes a chunk's sample, if it has one. Raises BackEndDiffers when an earlier one had other ids."""
         if result.sample is not None:
-            spool = result.examples.spool if result.examples is not None else ""
-            self._open.append(self._pool.submit(self._compare, *result.sample, spool))
+            cache = result.examples.cache if result.examples is not None else ""
+            self._open.append(self._pool.submit(self._compare, *result.sample, cache))
         self._look(wait=False)
 
     def finish(self) -> None:
@@ -65,8 +65,8 @@ class BackEndProof:
             self._reference = load_encoder("tokenizers", text, split_special_tokens=spec.split_special_tokens)
         return self._reference
 
-    def _compare(self, texts: list[str], ids: Ids, offsets: Offsets, spool: str) -> None:
+    def _compare(self, texts: list[str], ids: Ids, offsets: Offsets, cache: str) -> None:
         if found := differences(self.spec.back_end, texts, ids, offsets, self._load()):
             raise BackEndDiffers(found)
-        if spool:
-            write_whole(os.path.splitext(spool)[0] + PROVEN, b"")
+        if cache:
+            write_whole(os.path.splitext(cache)[0] + PROVEN, b"")

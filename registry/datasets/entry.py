@@ -265,5 +265,5 @@ def _record_format(formatting: str, ranking: bool, fields: Fields, stage: str | 
 
 
 def _records(stage: str | None) -> str:
-    """The kind of records that a stage reads, "" when no stage is asked for."""
+    """The kind of records that a stage reads, "" when no stage is requested."""
     return STAGES[stage].records if stage is not None else ""

@@ -1,4 +1,4 @@
-"""Chat templates as data: one YAML file a family beside this module, loaded when asked for.
+"""Chat templates as data: one YAML file a family beside this module, loaded when requested.
 
 A template is a set of slots. Each slot is tokenized on its own, or inserted by id:
 

@@ -45,7 +45,7 @@ class Finding(NamedTuple):
         """The finding as it stands in JSON output: with its rule's own remedy where it has no hint of its own."""
         found: dict[str, object] = self._asdict()
         if not self.hint and (rule := rules().get(self.rule)) is not None:
-            found["hint"] = rule.mend
+            found["hint"] = rule.hint
         return found
 
 

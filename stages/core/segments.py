@@ -1,4 +1,4 @@
-"""What rendering makes of a record: pieces of text and special ids, in halves of which one is trained."""
+"""What rendering makes of a record: pieces of text and special ids, in segments of which one is trained."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from .findings import Note
 from .records import Record
 
 Piece = str | int
-Half = list[Piece]
+Segment = list[Piece]
 
-HABITS = ("empty-thought", "thought-stripped", "default-system")
+TRAITS = ("empty-thought", "thought-stripped", "default-system")
 
 
 class Rendered(NamedTuple):
-    """One example: its halves and, for each, 1 where it is trained. `label` is KTO's, 255 elsewhere. habits: what the
-    template added to the record or took from it, of HABITS."""
+    """One example: its segments and, for each, 1 where it is trained. `label` is KTO's, 255 elsewhere. traits: what the
+    template added to the record or took from it, of TRAITS."""
 
-    halves: list[Half]
+    segments: list[Segment]
     trained: list[int]
     label: int = 255
-    habits: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
 
 
 class Rendering(Protocol):
-    """Whatever turns a record into halves, or says in a note why it cannot."""
+    """Whatever turns a record into segments, or says in a note why it cannot."""
 
     def render(self, record: Conversation, notes: list[Note]) -> Rendered | None: ...
 
@@ -40,6 +40,6 @@ Kept = tuple[Record, Conversation | None, Rendered]
 
 
 @functools.cache
-def template_habits(*found: bool) -> tuple[str, ...]:
-    """The names of those that were found, in the order of HABITS."""
-    return tuple(name for name, has in zip(HABITS, found, strict=True) if has)
+def template_traits(*found: bool) -> tuple[str, ...]:
+    """The names of those that were found, in the order of TRAITS."""
+    return tuple(name for name, has in zip(TRAITS, found, strict=True) if has)

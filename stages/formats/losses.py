@@ -63,7 +63,7 @@ LOSSES: Mapping[str, Kind] = {
     "other": Kind("form", "the value is written in another form"),
 }
 
-# what no other format has a place for either, or what the column map asked for leaves out
+# what no other format has a place for either, or what the column map requested leaves out
 ANYWHERE = frozenset(
     {
         "turns", "trailing-result", "system", "second-system", "system-key", "tools", "media", "record-key", "rejected",

@@ -106,7 +106,7 @@ class RemoteSource:
         self._hasher = Hasher()
         self._ended = False
         self._first: bytes | None = None
-        self._spool: Any = None
+        self._cache: Any = None
         system, path = filesystem(url)
         self._file = _asked(url, lambda: system.open(path, "rb"))
 
@@ -118,8 +118,8 @@ class RemoteSource:
     ) -> None:
         self._hasher.close()
         self._file.close()
-        if self._spool is not None:
-            self._spool.close()
+        if self._cache is not None:
+            self._cache.close()
 
     def _read(self) -> bytes:
         block: bytes = _asked(self.path, lambda: self._file.read(self.block_bytes))
@@ -149,12 +149,12 @@ class RemoteSource:
 
     def total(self) -> int:
         """Size of the file in bytes; fetches it into a temporary file, since only that is sure to be seekable."""
-        if self._spool is None:
-            self._spool = tempfile.NamedTemporaryFile(prefix="prep-")  # noqa: SIM115  # closed with the source
-            self._spool.write(self._first or b"")
+        if self._cache is None:
+            self._cache = tempfile.NamedTemporaryFile(prefix="prep-")  # noqa: SIM115  # closed with the source
+            self._cache.write(self._first or b"")
             while block := self._read():
-                self._spool.write(block)
-            self._spool.flush()
+                self._cache.write(block)
+            self._cache.flush()
             self._ended = True
         return self.size
 
@@ -163,7 +163,7 @@ class RemoteSource:
         import pyarrow as pa
 
         self.total()
-        return pa.OSFile(self._spool.name)
+        return pa.OSFile(self._cache.name)
 
 
 def _asked(url: str, question: Callable[[], _T]) -> _T:

@@ -142,7 +142,7 @@ def check(
     """
     texts = renderer.plain([case.conversation for case in cases])
     proofs = tuple(
-        _case(case, render_ours, text, tokenizer, renderer.habits(bool(case.conversation.tools)).stops)
+        _case(case, render_ours, text, tokenizer, renderer.traits(bool(case.conversation.tools)).stops)
         for case, text in zip(cases, texts, strict=True)
     )
     compared = [proof for proof in proofs if proof.verdict in (EQUAL, TAIL, DIFFERS)]
@@ -150,7 +150,7 @@ def check(
     if compared:
         verdict = DIFFERS if any(proof.verdict == DIFFERS for proof in compared) else EQUAL
     auto = renderer.template
-    return TemplateProof(name, verdict, auto.origin, auto.sha256, renderer.habits().default_system, proofs)
+    return TemplateProof(name, verdict, auto.origin, auto.sha256, renderer.traits().default_system, proofs)
 
 
 def _case(
@@ -231,8 +231,8 @@ def slot_ids(
         if rendered is None:
             raise Refused(notes[-1].message if notes else "it cannot be written")
         found: list[int] = []
-        for half in rendered.halves:
-            for piece in half:
+        for segment in rendered.segments:
+            for piece in segment:
                 if isinstance(piece, int):
                     found.append(piece)
                 else:

@@ -1,13 +1,13 @@
-"""Render: a `Conversation` becomes halves of pieces, ready to tokenize.
+"""Render: a `Conversation` becomes segments of pieces, ready to tokenize.
 
     messages   user            assistant        user            assistant
-    halves     [piece ...]     [piece ...]      [piece ...]     [piece ...]
+    segments     [piece ...]     [piece ...]      [piece ...]     [piece ...]
                source          target           source          target
     piece      a text, tokenized on its own, or a token id that is inserted as it is
 
 The borders between pieces are part of the result: neighbouring texts are never joined before they are tokenized
-(research: LLaMA-Factory encodes each slot with a call of its own). A half is trained or not (`Rendered.trained`), which
-the stage, `mask_history`, `train_on_prompt` and per-message weights decide.
+(research: LLaMA-Factory encodes each slot with a call of its own). A segment is trained or not (`Rendered.trained`),
+which the stage, `mask_history`, `train_on_prompt` and per-message weights decide.
 
 Kinds of example (contract.md, columns): lm = source and target in turn; pref = prompt, chosen, rejected;
 unpaired = prompt, completion; prompt = prompt, label.
@@ -24,7 +24,7 @@ from registry.templates import Template
 from stages.core.conversation import Conversation, Message
 from stages.core.display import shown
 from stages.core.findings import Note
-from stages.core.segments import Half, Rendered, template_habits
+from stages.core.segments import Rendered, Segment, template_traits
 from stages.formats.messages import plain_message, plain_messages
 from stages.render.tool_formats.base import ToolFormatError
 from stages.tokenize.tokenizer_files import SpecialIds
@@ -65,7 +65,7 @@ class Renderer:
         if options.default_system is not None and template.compat != "llamafactory-0.9.2":  # that version lacks the key
             self.default_system = options.default_system
         self.writer = SlotWriter(template, ids, self.default_system, options.tool_format, options.template_date)
-        self._half = self.writer.write
+        self._segment = self.writer.write
         self.opening, self.closing = template.thought_words
         self.thought = re.compile(re.escape(self.opening) + "(.*?)" + re.escape(self.closing), re.DOTALL)
         self.opening_word, self.closing_word = self.opening.strip(), self.closing.strip()
@@ -76,7 +76,7 @@ class Renderer:
     # --- one record ---------------------------------------------------------------------------------------------------
 
     def render(self, record: Conversation, notes: list[Note]) -> Rendered | None:
-        """Halves of one record; None after a note that says why it cannot be written."""
+        """Segments of one record; None after a note that says why it cannot be written."""
         kind = self.options.kind
         try:
             if kind == "lm":
@@ -96,7 +96,7 @@ class Renderer:
         count = len(messages)
         reasoning = self.template.reasoning
         history_only = options.mask_history and not options.preserve_thinking
-        halves: list[Half] = []
+        segments: list[Segment] = []
         trained: list[int] = []
         last = count - 1
         inserted = stripped = False
@@ -111,21 +111,21 @@ class Renderer:
                         stripped = stripped or len(text) != len(whole)
                 elif message.reasoning:
                     notes.append(thought_dropped(message))
-                half = self._half(message, text, position, record, notes)
+                segment = self._segment(message, text, position, record, notes)
                 if reasoning and (not history_only or position == last) and not self._has_thought(message, text):
                     inserted = True
                     if options.enable_thinking:
-                        half.insert(0, self.empty_thought)
+                        segment.insert(0, self.empty_thought)
                     else:
-                        halves[-1].append(self.empty_thought)
-                halves.append(half)
+                        segments[-1].append(self.empty_thought)
+                segments.append(segment)
                 weight = message.weight
                 trained.append(0 if weight == 0 or (options.mask_history and position < last) else 1)
             else:
-                halves.append(self._half(message, text, position, record, notes))
+                segments.append(self._segment(message, text, position, record, notes))
                 trained.append(1 if options.train_on_prompt else 0)
         by_default = not record.system and bool(self.default_system)
-        return Rendered(halves, trained, habits=template_habits(inserted, stripped, by_default))
+        return Rendered(segments, trained, traits=template_traits(inserted, stripped, by_default))
 
     def plain(self, texts: list[str], has_system: bool) -> Rendered:
         """`render` of a record that is nothing but texts: user and assistant in turn, then, when `has_system`, a system
@@ -138,17 +138,17 @@ class Renderer:
             messages = plain_messages(itertools.cycle(("user", "assistant")), texts, _NOWHERE)
             return self._lm(Conversation(tuple(messages), system), [])
         before_user, after_user, before_answer, after_answer, with_thought = around
-        first = self._half(plain_message("user", texts[0], ""), texts[0], 0, Conversation((), system), [])
-        prompts: list[Half] = [[before_user + text + after_user] for text in texts[2::2]]
-        halves: list[Half] = [[]] * len(texts)
-        halves[::2] = [first, *prompts]
+        first = self._segment(plain_message("user", texts[0], ""), texts[0], 0, Conversation((), system), [])
+        prompts: list[Segment] = [[before_user + text + after_user] for text in texts[2::2]]
+        segments: list[Segment] = [[]] * len(texts)
+        segments[::2] = [first, *prompts]
         if with_thought:
             thought = self.empty_thought
-            halves[1::2] = [[thought, before_answer + text + after_answer] for text in texts[1::2]]
+            segments[1::2] = [[thought, before_answer + text + after_answer] for text in texts[1::2]]
         else:
-            halves[1::2] = [[before_answer + text + after_answer] for text in texts[1::2]]
-        habits = template_habits(with_thought, False, not system and bool(self.default_system))
-        return Rendered(halves, (self._flags * len(texts))[: len(texts)], 255, habits)
+            segments[1::2] = [[before_answer + text + after_answer] for text in texts[1::2]]
+        traits = template_traits(with_thought, False, not system and bool(self.default_system))
+        return Rendered(segments, (self._flags * len(texts))[: len(texts)], 255, traits)
 
     def _is_special(self, texts: list[str]) -> bool:
         if True in [INDEX in text for text in texts[::2]]:
@@ -177,8 +177,8 @@ class Renderer:
             return None
         prompt, first, inserted, stripped = self._one_turn(record, chosen, notes)
         _, second, also_inserted, _ = self._one_turn(record, rejected, [])
-        habits = template_habits(inserted or also_inserted, stripped, False)
-        return Rendered([prompt, first, second], [0, 1, 1], habits=habits)
+        traits = template_traits(inserted or also_inserted, stripped, False)
+        return Rendered([prompt, first, second], [0, 1, 1], traits=traits)
 
     def _one_answer(self, record: Conversation, notes: list[Note]) -> Rendered:
         if len(record.messages) & 1:  # predict without an answer
@@ -187,15 +187,17 @@ class Renderer:
             record, answer = record._replace(messages=record.messages[:-1]), record.messages[-1]
         prompt, target, inserted, stripped = self._one_turn(record, answer, notes)
         label = 255 if record.label is None else int(record.label)
-        return Rendered([prompt, target], [0, 1], label, template_habits(inserted, stripped, False))
+        return Rendered([prompt, target], [0, 1], label, template_traits(inserted, stripped, False))
 
-    def _one_turn(self, record: Conversation, answer: Message, notes: list[Note]) -> tuple[Half, Half, bool, bool]:
-        """All messages but the answer as one half, and the answer; thoughts of earlier answers go unless preserved.
+    def _one_turn(
+        self, record: Conversation, answer: Message, notes: list[Note]
+    ) -> tuple[Segment, Segment, bool, bool]:
+        """All messages but the answer as one segment, and the answer; thoughts of earlier answers go unless preserved.
 
         Behind them: whether an empty thought was put in, and whether a thought was taken away.
         """
         options = self.options
-        prompt: Half = []
+        prompt: Segment = []
         inserted = stripped = False
         reasoning = self.template.reasoning
         for position, message in enumerate(record.messages):
@@ -205,13 +207,13 @@ class Renderer:
                 if not options.preserve_thinking:
                     whole, text = text, self._without_thought(text)
                     stripped = stripped or len(text) != len(whole)
-            prompt += self._half(message, text, position, record, notes)
+            prompt += self._segment(message, text, position, record, notes)
         text = answer.content
         if reasoning:
             text = self._answer_text(answer, text)
             if options.enable_thinking is False:
                 text = self._without_thought(text)
-        target = self._half(answer, text, len(record.messages), record, notes)
+        target = self._segment(answer, text, len(record.messages), record, notes)
         if reasoning and not self._has_thought(answer, text):
             inserted = True
             if options.enable_thinking:

@@ -20,7 +20,7 @@ from stages.render.tool_formats.base import ToolFormat, ToolFormatError
 from .tool_formats import DEFECTS, tool_format
 
 if TYPE_CHECKING:
-    from stages.core.segments import Half
+    from stages.core.segments import Segment
     from stages.tokenize.tokenizer_files import SpecialIds
 
 
@@ -91,7 +91,7 @@ class SlotWriter:
                     ops.append(Op("", "", False, token_id))
         return ops
 
-    def write(self, message: Message, text: str, position: int, record: Conversation, notes: list[Note]) -> Half:
+    def write(self, message: Message, text: str, position: int, record: Conversation, notes: list[Note]) -> Segment:
         """The half of one message.
 
         text: its content, with its thought as it is to be written. position: its place in the record, whose first
@@ -99,13 +99,13 @@ class SlotWriter:
 
         Raises ToolFormatError when its calls or the record's tools cannot be written.
         """
-        half: Half = []
+        segment: Segment = []
         role = message.role
         if role == "function":
             text = self._call_text(message, text, notes)
         if position == 0:
             for op in self.prefix:
-                half.append(op.before if op.fixed is None else op.fixed)
+                segment.append(op.before if op.fixed is None else op.fixed)
             system = record.system or self.default_system
             if record.tools is not None:
                 system = (system or "") + self._tool_text(record)
@@ -118,29 +118,29 @@ class SlotWriter:
                     first = self.system[0]
                     text = first.before + system + first.after + text if role == "user" else text
                 else:
-                    self._fill(self.system, system, half)
+                    self._fill(self.system, system, segment)
         if role == "user" and (self.has_index or (INDEX in text and not self.system_in_user)):
             for op in self.slots["user"]:
                 if op.fixed is not None:
-                    half.append(op.fixed)
+                    segment.append(op.fixed)
                     continue
                 # upstream fills in the number of the turn behind the text, in whose words it then finds it as well
                 filled = op.before + text + op.after if op.has_content else op.before
                 if filled:
-                    half.append(filled.replace(INDEX, str(position // 2), 1))
-            return half
-        self._fill(self.slots[role], text, half)
-        return half
+                    segment.append(filled.replace(INDEX, str(position // 2), 1))
+            return segment
+        self._fill(self.slots[role], text, segment)
+        return segment
 
     @staticmethod
-    def _fill(ops: list[Op], content: str, half: Half) -> None:
+    def _fill(ops: list[Op], content: str, segment: Segment) -> None:
         for before, after, has_content, fixed in ops:
             if fixed is not None:
-                half.append(fixed)
+                segment.append(fixed)
             else:
                 text = before + content + after if has_content else before
                 if text:
-                    half.append(text)
+                    segment.append(text)
 
     def _tool_text(self, record: Conversation) -> str:
         tools = record.tools or ""

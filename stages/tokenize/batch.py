@@ -2,9 +2,9 @@
 
     pieces   "sys A"  151644  "q1"  "a1"  "sys A" ...        each text once: a repeated one is encoded once
     ids      [ . . . . . . . . . . . . . . . . . ]           int32, all examples end to end
-    halves   [ 7, 12, 5, 9, ... ]                            int32, tokens of each half, example by example
-    trained  [ 0,  1, 0, 1, ... ]                            uint8, one a half
-    counts   [ 4, 2, ... ]                                   int32, halves of each example
+    segments   [ 7, 12, 5, 9, ... ]                            int32, tokens of each segment, example by example
+    trained  [ 0,  1, 0, 1, ... ]                            uint8, one a segment
+    counts   [ 4, 2, ... ]                                   int32, segments of each example
 
 Lengths are those before any cut: truncation is applied to the lengths later, so a new `cutoff_len` needs no tokenizer.
 """
@@ -27,23 +27,23 @@ VERSION = 1
 
 
 class Encoded(NamedTuple):
-    """A batch. Shapes: ids (tokens,), halves and trained (halves,), counts and labels (examples,)."""
+    """A batch. Shapes: ids (tokens,), segments and trained (segments,), counts and labels (examples,)."""
 
     ids: NDArray[np.int32]
-    halves: NDArray[np.int32]
+    segments: NDArray[np.int32]
     trained: NDArray[np.uint8]
     counts: NDArray[np.int32]
     labels: NDArray[np.uint8]
 
 
 def encode(examples: Sequence[Rendered], encoder: Encoder) -> Encoded:
-    """Tokenizes a batch. The order of examples, halves and pieces is kept."""
+    """Tokenizes a batch. The order of examples, segments and pieces is kept."""
     whole = getattr(encoder, "examples", None)  # an encoder of whole examples: stages.tokenize.whole_texts.WholeTexts
     if whole is not None:
         found: Encoded = whole(examples)
         return found
-    halves = list(chain.from_iterable(example.halves for example in examples))
-    pieces = list(chain.from_iterable(halves))
+    segments = list(chain.from_iterable(example.segments for example in examples))
+    pieces = list(chain.from_iterable(segments))
     once = dict.fromkeys(pieces)  # texts, and ids that are inserted as they are
     place = dict(zip(once, range(len(once)), strict=True))
     is_text = np.fromiter((type(piece) is str for piece in place), dtype=np.bool_, count=len(place))
@@ -57,12 +57,12 @@ def encode(examples: Sequence[Rendered], encoder: Encoder) -> Encoded:
     ids = gather(np.concatenate([flat, literals]), starts[index], lengths[index])
     ends = np.zeros(len(index) + 1, dtype=np.int64)
     np.cumsum(lengths[index], out=ends[1:])
-    borders = np.zeros(len(halves) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, halves), dtype=np.int64, count=len(halves)), out=borders[1:])
+    borders = np.zeros(len(segments) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, segments), dtype=np.int64, count=len(segments)), out=borders[1:])
     return Encoded(
         ids=ids,
-        halves=np.diff(ends[borders]).astype(np.int32),
+        segments=np.diff(ends[borders]).astype(np.int32),
         trained=np.array(list(chain.from_iterable(example.trained for example in examples)), dtype=np.uint8),
-        counts=np.array([len(example.halves) for example in examples], dtype=np.int32),
+        counts=np.array([len(example.segments) for example in examples], dtype=np.int32),
         labels=np.array([example.label for example in examples], dtype=np.uint8),
     )

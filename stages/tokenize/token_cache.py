@@ -1,11 +1,11 @@
-"""Spool: a chunk's result on disk, so that packing again needs no tokenizer and a killed run starts where it was.
+"""TokenCache: a chunk's result on disk, so that packing again needs no tokenizer and a killed run starts where it was.
 
     "PREPSPL2" | u64 header bytes | xxh3 of the header | header JSON | padding | section | padding | section ...
 
 The header names every section (dtype, offset, count), carries the chunk's own summary (`meta`) and an xxh3 digest of
 all section bytes; it has a digest of its own, since a flipped digit in it would be a wrong count. Sections start at
 multiples of 64 and are read one at a time with `pread`: a shard writer takes only the runs that it needs, so memory
-does not grow with the set. A spool file's name is its content key: existing and whole means finished.
+does not grow with the set. A cache file's name is its content key: existing and whole means finished.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 HEAD_BYTES = len(MAGIC) + 8 + DIGEST_BYTES
 
 
-def write_spool(path: str, meta: Mapping[str, Any], sections: Mapping[str, NDArray[Any]]) -> None:
-    """Writes a spool file whole."""
+def write_token_cache(path: str, meta: Mapping[str, Any], sections: Mapping[str, NDArray[Any]]) -> None:
+    """Writes a cache file whole."""
     table = {}
     digest = xxhash.xxh3_128()
     offset = 0
@@ -50,11 +50,11 @@ def write_spool(path: str, meta: Mapping[str, Any], sections: Mapping[str, NDArr
             sink.write(b"\0" * (-data.nbytes % ALIGN))
 
 
-class Spool:
-    """An open spool file. Close it, or use it as a context manager."""
+class TokenCache:
+    """An open cache file. Close it, or use it as a context manager."""
 
     def __init__(self, path: str) -> None:
-        """Raises ValueError when the file is not a whole spool file, FileNotFoundError when there is none."""
+        """Raises ValueError when the file is not a whole cache file, FileNotFoundError when there is none."""
         self.path = path
         self._fd = os.open(path, _FLAGS)
         try:
@@ -62,7 +62,7 @@ class Spool:
             size = int.from_bytes(head[len(MAGIC) : len(MAGIC) + 8], "little")
             file_bytes = os.fstat(self._fd).st_size
             if head[: len(MAGIC)] != MAGIC or size > file_bytes:
-                raise ValueError(f"{path}: not a spool file")
+                raise ValueError(f"{path}: not a cache file")
             data = os.pread(self._fd, size, HEAD_BYTES)
             if xxhash.xxh3_128_digest(data) != head[-DIGEST_BYTES:]:
                 raise ValueError(f"{path}: its header is damaged")
@@ -75,7 +75,7 @@ class Spool:
             os.close(self._fd)
             raise
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> TokenCache:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,8 +87,8 @@ class Spool:
             os.close(self._fd)
             self._fd = -1
 
-    def forget_meta(self) -> Spool:
-        """Lets go of the chunk's summary, which is larger than the rest of the header; returns this spool."""
+    def forget_meta(self) -> TokenCache:
+        """Lets go of the chunk's summary, which is larger than the rest of the header; returns this cache."""
         self.meta = {}
         return self
 
@@ -116,7 +116,7 @@ class Spool:
         while done < len(view):
             got = os.preadv(self._fd, [view[done:]], offset + done)
             if not got:
-                raise ValueError("spool file is shorter than its header says")
+                raise ValueError("cache file is shorter than its header says")
             done += got
 
     def intact(self) -> bool:

@@ -133,11 +133,11 @@ def _looks_right(raw: object) -> bool:
 
 @dataclass(frozen=True)
 class Growth:
-    """A token that the vocabulary lacked: its text, its new id, and what asked for it."""
+    """A token that the vocabulary lacked: its text, its new id, and what requested it."""
 
     token: str
     id: int
-    asked_by: str
+    requested_by: str
 
 
 @dataclass(frozen=True)
@@ -171,20 +171,20 @@ class _AddedTokens:
         self._listed = {token["content"] for token in self.entries}
         self.growth: list[Growth] = []
 
-    def add(self, token: str, special: bool, asked_by: str) -> None:
+    def add(self, token: str, special: bool, requested_by: str) -> None:
         """Lists a token that is not there yet. Raises UsageFault where its id could not be told."""
         if token in self._listed:
             return
         new = token not in self.vocabulary
         if new and self._numbering.has_holes():  # the library numbers by the vocabulary's size and gives another's away
             raise UsageFault(
-                f"{self._folder}: {asked_by} adds the token {token!r}, but the ids of this vocabulary have holes, "
+                f"{self._folder}: {requested_by} adds the token {token!r}, but the ids of this vocabulary have holes, "
                 "so there is no telling which id it would get",
                 hint="put it into tokenizer.json's model vocabulary with a free id, or choose another template",
             )
         token_id = self._numbering.add(token)
         if new:
-            self.growth.append(Growth(token, token_id, asked_by))
+            self.growth.append(Growth(token, token_id, requested_by))
         self._listed.add(token)
         self.entries.append(
             {"id": token_id, "content": token, "single_word": False, "lstrip": False, "rstrip": False}
@@ -253,15 +253,15 @@ def fitted_tokenizer(
 def _stop_words(added: _AddedTokens, eos: str | None, template: Template | None) -> str:
     """Adds the EOS and the template's stop words; the EOS."""
     stop_words = template.stop_words if template else ()
-    asked_by = f"template {template.name}" if template else "stop word"
+    requested_by = f"template {template.name}" if template else "stop word"
     if template and template.replace_eos and stop_words:
         eos, stop_words = stop_words[0], stop_words[1:]
-        added.add(eos, True, asked_by)
+        added.add(eos, True, requested_by)
     if eos is None:
         eos = "<|endoftext|>"
         added.add(eos, True, "no eos_token")
     for word in stop_words:
-        added.add(word, True, asked_by)
+        added.add(word, True, requested_by)
     return eos
 
 

@@ -1,8 +1,8 @@
 """Whole texts through a fast tokenizer: ids of the joined text, and which tokens belong to which half of it.
 
-    halves   "<|im_start|>user\\nTwo?<|im_end|>\\n<|im_start|>assistant\\n" | "Four.<|im_end|>" | "\\n" | ""
-    text     the halves joined, encoded at once: borders of halves never change an id
-    tokens   |4|...|                                                       each lies in the half where it starts
+    segments   "<|im_start|>user\\nTwo?<|im_end|>\\n<|im_start|>assistant\\n" | "Four.<|im_end|>" | "\\n" | ""
+    text     the segments joined, encoded at once: borders of segments never change an id
+    tokens   |4|...|                                                       each lies in the segment where it starts
 
 The fast back ends give no offsets. A token of a byte-level vocabulary is as many bytes as its name has characters, so
 the running sum of lengths is the offset; a text whose tokens do not add up to its bytes (a normaliser was at work),
@@ -47,7 +47,7 @@ def token_bytes(raw: dict[str, Any]) -> NDArray[np.int32] | None:
 
 
 class WholeTexts:
-    """An `Encoder` for examples whose halves are parts of one text. Holds the fast back end and the reference."""
+    """An `Encoder` for examples whose segments are parts of one text. Holds the fast back end and the reference."""
 
     def __init__(self, encoder: Encoder, json_text: str) -> None:
         self.encoder = encoder
@@ -64,34 +64,36 @@ class WholeTexts:
         return self.encoder.encode(texts)
 
     def examples(self, examples: Sequence[Rendered]) -> Encoded:
-        """Like `stages.tokenize.batch.encode`, each example's halves encoded as one text. Examples that hold ids
-        instead of texts (kinds whose halves are no parts of one text) are encoded as they are."""
-        if any(not isinstance(piece, str) for example in examples for half in example.halves for piece in half):
+        """Like `stages.tokenize.batch.encode`, each example's segments encoded as one text. Examples that hold ids
+        instead of texts (kinds whose segments are no parts of one text) are encoded as they are."""
+        if any(not isinstance(piece, str) for example in examples for segment in example.segments for piece in segment):
             return encode(examples, self.encoder)
-        parts = [["".join(map(str, half)) for half in example.halves] for example in examples]
-        texts = ["".join(halves) for halves in parts]
+        parts = [["".join(map(str, segment)) for segment in example.segments] for example in examples]
+        texts = ["".join(segments) for segments in parts]
         ids, offsets = self.encoder.encode(texts)
         lengths, wrong = self._lengths(parts, texts, ids, offsets)
         if wrong.any():
-            ids = self._mended(parts, texts, ids, offsets, lengths, wrong)
+            ids = self._repaired(parts, texts, ids, offsets, lengths, wrong)
         return Encoded(
             ids=ids,
-            halves=lengths,
+            segments=lengths,
             trained=np.fromiter((flag for example in examples for flag in example.trained), dtype=np.uint8),
-            counts=np.fromiter((len(example.halves) for example in examples), dtype=np.int32),
+            counts=np.fromiter((len(example.segments) for example in examples), dtype=np.int32),
             labels=np.fromiter((example.label for example in examples), dtype=np.uint8),
         )
 
     def _lengths(
         self, parts: list[list[str]], texts: list[str], ids: Ids, offsets: Offsets
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Tokens of each half, and for each text whether they cannot be told from the lengths of its tokens."""
-        sizes = np.fromiter((len(half.encode("utf-8")) for halves in parts for half in halves), dtype=np.int64)
+        """Tokens of each segment, and for each text whether they cannot be told from the lengths of its tokens."""
+        sizes = np.fromiter(
+            (len(segment.encode("utf-8")) for segments in parts for segment in segments), dtype=np.int64
+        )
         if self.lengths is None or (len(ids) and int(ids.max()) >= len(self.lengths)):
             return np.zeros(len(sizes), dtype=np.int32), np.ones(len(texts), dtype=np.bool_)
-        first = np.zeros(len(texts) + 1, dtype=np.int64)  # halves before each text
-        np.cumsum([len(halves) for halves in parts], out=first[1:])
-        borders = np.zeros(len(sizes) + 1, dtype=np.int64)  # bytes before each half
+        first = np.zeros(len(texts) + 1, dtype=np.int64)  # segments before each text
+        np.cumsum([len(segments) for segments in parts], out=first[1:])
+        borders = np.zeros(len(sizes) + 1, dtype=np.int64)  # bytes before each segment
         np.cumsum(sizes, out=borders[1:])
         ends = np.zeros(len(ids) + 1, dtype=np.int64)  # bytes before each token
         np.cumsum(self.lengths[ids], out=ends[1:])
@@ -102,11 +104,11 @@ class WholeTexts:
         owner = np.repeat(np.arange(len(texts)), np.diff(first))
         starts = borders[:-1] - borders[first[:-1]][owner] + ends[offsets[:-1]][owner]
         tokens = np.append(np.searchsorted(ends[:-1], starts, side="left"), len(ids))
-        # a text's last half ends with the text
+        # a text's last segment ends with the text
         tokens[first[:-1]] = offsets[:-1]
         return np.diff(tokens).astype(np.int32), np.asarray(wrong)
 
-    def _mended(
+    def _repaired(
         self,
         parts: list[list[str]],
         texts: list[str],
@@ -123,11 +125,11 @@ class WholeTexts:
         tokenizer = self._reference.tokenizer
         encodings = tokenizer.encode_batch([texts[index] for index in again], add_special_tokens=False)
         runs = [ids[start:end] for start, end in pairwise(offsets.tolist())]
-        first = np.concatenate([[0], np.cumsum([len(halves) for halves in parts])])
+        first = np.concatenate([[0], np.cumsum([len(segments) for segments in parts])])
         for index, encoding in zip(again, encodings, strict=True):
             runs[index] = np.asarray(encoding.ids, dtype=np.int32)
             starts = [start for start, _ in encoding.offsets]
-            edges = [0, *accumulate(len(half) for half in parts[index])]
+            edges = [0, *accumulate(len(segment) for segment in parts[index])]
             tokens = [0, *(bisect_left(starts, edge) for edge in edges[1:-1]), len(starts)]
             lengths[first[index] : first[index + 1]] = np.diff(tokens)
         return np.concatenate(runs) if runs else ids

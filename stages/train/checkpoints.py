@@ -70,24 +70,24 @@ def starting_point(job: TrainJob, now: Mark, deepspeed: dict[str, Any] | None, n
     every reason why the checkpoint cannot go on exactly.
     """
     output = Path(job.run.output_dir)
-    asked = job.run.resume
-    if asked is None:
+    requested = job.run.resume
+    if requested is None:
         found = checkpoints(output)
         if found and not job.run.overwrite:
             notes.append(f"{output} has checkpoints: going on from {found[-1].name} (overwrite_output_dir starts anew)")
-            asked = str(found[-1])
+            requested = str(found[-1])
         elif not job.run.overwrite and holds_a_model(output):
             raise UsageFault(
                 f"output_dir: {output} holds a finished model", hint="choose another, or set overwrite_output_dir: true"
             )
         else:
             return None
-    if asked == "last":
+    if requested == "last":
         found = checkpoints(output)
         if not found:
             raise UsageFault(f"resume_from_checkpoint: no complete checkpoint in {output}")
-        asked = str(found[-1])
-    folder = Path(asked)
+        requested = str(found[-1])
+    folder = Path(requested)
     problems = _refusals(folder, now, deepspeed)
     if problems:
         raise UsageFault(

@@ -74,37 +74,37 @@ def precision(job: TrainJob, here: Machine, notes: list[str]) -> Precision:
     """The run's number formats; what was turned off goes to `notes`.
 
     Full and freeze training keeps its weights in float32 under mixed precision (bfloat16 alone loses small updates);
-    LoRA's frozen base, DeepSpeed's working copy and `pure_bf16` are loaded in the half format.
+    LoRA's frozen base, DeepSpeed's working copy and `pure_bf16` are loaded in the segment format.
     """
-    asked = {name: job.flag(name) for name in ("bf16", "fp16")}
+    requested = {name: job.flag(name) for name in ("bf16", "fp16")}
     if here.on_cpu or here.device == "mps":
-        dropped = [name for name, on in {**asked, "pure_bf16": job.model.pure_bf16}.items() if on]
+        dropped = [name for name, on in {**requested, "pure_bf16": job.model.pure_bf16}.items() if on]
         if dropped:
             notes.append(f"{', '.join(dropped)} off: no GPU here, so this runs in float32")
         return Precision(False, False, "float32")
-    bf16 = asked["bf16"] or job.model.pure_bf16
+    bf16 = requested["bf16"] or job.model.pure_bf16
     if bf16 and not here.bf16:
         raise MachineFault("bf16: this GPU does not compute in bfloat16", hint="set bf16: false and fp16: true")
-    half = "bfloat16" if bf16 else "float16" if asked["fp16"] else "float32"
+    segment = "bfloat16" if bf16 else "float16" if requested["fp16"] else "float32"
     frozen_base = job.tuning.adapter or job.model.pure_bf16 or job.run.deepspeed is not None
     # fp16 weights cannot be trained under a gradient scaler, so only frozen ones are loaded so
-    weights = half if frozen_base and (half != "float16" or job.tuning.adapter) else "float32"
-    return Precision(bf16 and not job.model.pure_bf16, asked["fp16"] and not bf16, weights)
+    weights = segment if frozen_base and (segment != "float16" or job.tuning.adapter) else "float32"
+    return Precision(bf16 and not job.model.pure_bf16, requested["fp16"] and not bf16, weights)
 
 
 def attention(job: TrainJob, here: Machine, notes: list[str]) -> str:
     """transformers' name of the attention back end; "" lets it choose."""
-    asked = job.model.attention
-    if not asked.startswith("flash_attention"):
-        return asked
+    requested = job.model.attention
+    if not requested.startswith("flash_attention"):
+        return requested
     if here.device != "cuda":
-        notes.append(f"{asked}: no GPU here, sdpa is used instead")
+        notes.append(f"{requested}: no GPU here, sdpa is used instead")
         return "sdpa"
-    package = "flash_attn" if asked.endswith("2") else "flash_attn_interface"
+    package = "flash_attn" if requested.endswith("2") else "flash_attn_interface"
     if not _has(package) and not _has("kernels"):
-        notes.append(f"{asked}: neither {package} nor kernels is installed, sdpa is used instead")
+        notes.append(f"{requested}: neither {package} nor kernels is installed, sdpa is used instead")
         return "sdpa"
-    return asked
+    return requested
 
 
 def liger(job: TrainJob, here: Machine, notes: list[str]) -> bool:
@@ -173,14 +173,14 @@ class Footprint:
     trained: int
     weight_bytes: int
 
-    def state_bytes(self, *, half: bool, zero_stage: int, processes: int) -> int:
+    def state_bytes(self, *, segment: bool, zero_stage: int, processes: int) -> int:
         """Bytes a process needs for weights, gradients and Adam's state; activations come on top.
 
         half: training in bf16/fp16 keeps a float32 copy of what is trained. ZeRO-1 splits the optimizer's state over
         the processes, 2 the gradients too, 3 the weights too.
         """
-        gradients = self.trained * (2 if half else 4)
-        optimizer = self.trained * (12 if half else 8)
+        gradients = self.trained * (2 if segment else 4)
+        optimizer = self.trained * (12 if segment else 8)
         split = [part / processes for part in (optimizer, gradients, self.weight_bytes)]
         whole = [optimizer, gradients, self.weight_bytes]
         return int(sum(split[:zero_stage]) + sum(whole[zero_stage:]))

@@ -40,7 +40,7 @@ def trainer_arguments(
     Raises MachineFault for a missing reporter.
     """
     defaults = transformers_defaults()
-    asked = {
+    requested = {
         name: job.arguments[name]
         for name in defaults
         if job.arguments.get(name) is not None and name not in _DECIDED_HERE
@@ -48,14 +48,14 @@ def trainer_arguments(
     fields = {
         **defaults,
         **{name: value for name, value in _OURS.items() if name in defaults},
-        **asked,
+        **requested,
         "output_dir": job.run.output_dir,
         "use_cpu": here.on_cpu,
         "bf16": numbers.bf16,
         "fp16": numbers.fp16,
         "use_liger_kernel": liger(job, here, notes),
         "report_to": reporters(job.arguments),
-        "dataloader_pin_memory": not here.on_cpu and asked.get("dataloader_pin_memory", True),
+        "dataloader_pin_memory": not here.on_cpu and requested.get("dataloader_pin_memory", True),
         "deepspeed": deepspeed,
         "do_train": True,
     }
@@ -64,7 +64,7 @@ def trainer_arguments(
         fields["train_sampling_strategy"] = "sequential"
     if here.on_cpu:
         fields["tf32"] = None
-    if "save_strategy" in asked and str(asked["save_strategy"]) == "no":
+    if "save_strategy" in requested and str(requested["save_strategy"]) == "no":
         fields["save_only_model"] = False
     return fields
 

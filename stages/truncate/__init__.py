@@ -35,7 +35,7 @@ class CutOptions:
 
     @property
     def reserved_tokens(self) -> int:
-        """Tokens that every example spends beside its halves."""
+        """Tokens that every example spends beside its segments."""
         return 1 if self.efficient_eos is not None and self.kind == "lm" else 0
 
 

@@ -1,6 +1,6 @@
-"""Assemble: encoded halves become training rows: cut, labelled, joined.
+"""Assemble: encoded segments become training rows: cut, labelled, joined.
 
-    halves   s s s | t t | s s | t t t        lengths before the cut
+    segments   s s s | t t | s s | t t t        lengths before the cut
     kept     s s s | t t | s   | t t          after `cutoff_len`
     ids      s s s   t t   s     t t
     labels   - - -   t t   -     t t          -: -100, no loss
@@ -24,20 +24,20 @@ VERSION = 1
 
 
 def cut(
-    halves: NDArray[np.int32], counts: NDArray[np.int32], options: CutOptions
+    segments: NDArray[np.int32], counts: NDArray[np.int32], options: CutOptions
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Kept length of every half, and for each example whether anything was cut. Shapes (halves,), (examples,)."""
-    kept = halves.copy()
+    """Kept length of every segment, and for each example whether anything was cut. Shapes (segments,), (examples,)."""
+    kept = segments.copy()
     borders = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=borders[1:])
     changed = np.zeros(len(counts), dtype=np.bool_)
     if not len(counts):
         return kept, changed
-    totals = sums(halves, borders) + options.reserved_tokens
+    totals = sums(segments, borders) + options.reserved_tokens
     limit = options.limit_tokens
     for example in np.nonzero(totals > limit)[0].tolist():
         start, end = int(borders[example]), int(borders[example + 1])
-        lengths = halves[start:end].tolist()
+        lengths = segments[start:end].tolist()
         if options.kind == "lm":
             after = cut_turns(lengths, limit, from_end=options.from_end, reserved_tokens=options.reserved_tokens)
         elif options.kind == "pref":
@@ -52,53 +52,53 @@ def cut(
     return kept, changed
 
 
-def example_tokens(halves: NDArray[np.int32], counts: NDArray[np.int32], options: CutOptions) -> NDArray[np.int64]:
+def example_tokens(segments: NDArray[np.int32], counts: NDArray[np.int32], options: CutOptions) -> NDArray[np.int64]:
     """Tokens of each example for these (kept or original) half lengths, the appended EOS counted in."""
     borders = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=borders[1:])
-    return sums(halves, borders) + options.reserved_tokens
+    return sums(segments, borders) + options.reserved_tokens
 
 
 def trained_tokens(
-    halves: NDArray[np.int32], trained: NDArray[np.uint8], counts: NDArray[np.int32], options: CutOptions
+    segments: NDArray[np.int32], trained: NDArray[np.uint8], counts: NDArray[np.int32], options: CutOptions
 ) -> NDArray[np.int64]:
     """Tokens of each example that carry a loss. EOS labels on sources count, as they are trained."""
     borders = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=borders[1:])
-    result = sums(np.where(trained != 0, halves, 0).astype(np.int32), borders)
+    result = sums(np.where(trained != 0, segments, 0).astype(np.int32), borders)
     if options.reserved_tokens:
-        marks = eos_marks(halves, trained, counts, borders, options)
-        result = result + sums(marks.astype(np.int32), borders) + ends_trained(halves, trained, borders, options)
+        marks = eos_marks(segments, trained, counts, borders, options)
+        result = result + sums(marks.astype(np.int32), borders) + ends_trained(segments, trained, borders, options)
     return result
 
 
 def eos_marks(
-    halves: NDArray[np.int32],
+    segments: NDArray[np.int32],
     trained: NDArray[np.uint8],
     counts: NDArray[np.int32],
     borders: NDArray[np.int64],
     options: CutOptions,
 ) -> NDArray[np.bool_]:
-    """Which halves are sources whose first token gets EOS as its label."""
-    position = np.arange(len(halves), dtype=np.int64) - np.repeat(borders[:-1], counts)
-    marks = (position % 2 == 0) & (halves > 0) & (trained == 0)
+    """Which segments are sources whose first token gets EOS as its label."""
+    position = np.arange(len(segments), dtype=np.int64) - np.repeat(borders[:-1], counts)
+    marks = (position % 2 == 0) & (segments > 0) & (trained == 0)
     if not options.label_first_source:
         # the pair that is cut first has none: the first one, or the last one when the order is reversed
         first = np.repeat(counts.astype(np.int64) - 2, counts) if options.from_end else 0
         marks &= position != first
     if not options.from_end:  # with mask_history upstream marks every turn but the last, trained or not
-        after_trained = np.ones(len(halves), dtype=np.bool_)
+        after_trained = np.ones(len(segments), dtype=np.bool_)
         after_trained[1:] = trained[:-1] != 0
         marks &= after_trained | (position == 0)
     return np.asarray(marks)
 
 
 def ends_trained(
-    halves: NDArray[np.int32], trained: NDArray[np.uint8], borders: NDArray[np.int64], options: CutOptions
+    segments: NDArray[np.int32], trained: NDArray[np.uint8], borders: NDArray[np.int64], options: CutOptions
 ) -> NDArray[np.bool_]:
     """Whether the EOS after each example is trained: whether the answer that it ends is, the last one left."""
     start, last = borders[:-1], borders[1:] - 1
     if not options.from_end:  # else the last turn is the one that is kept
-        filled = np.maximum.accumulate(np.where(halves > 0, np.arange(len(halves)), -1))[last]
+        filled = np.maximum.accumulate(np.where(segments > 0, np.arange(len(segments)), -1))[last]
         last = np.where(filled >= start, filled, last)
     return np.asarray(trained[start + ((last - start) | 1)] != 0)

@@ -1,6 +1,6 @@
 """Lengths: `cutoff_len` applied to examples, and what becomes of each.
 
-    halves before the cut -> cut -> lengths after it -> notes -> kept, rejected, or left out for its length
+    segments before the cut -> cut -> lengths after it -> notes -> kept, rejected, or left out for its length
 
 The ids stay as they were tokenized; only lengths are cut here, so that another cutoff needs no tokenizer. An example is
 kept, left out for its length (`overlong: drop`), or rejected because the cut left it nothing to train on.
@@ -24,11 +24,11 @@ from .apply import cut, example_tokens, trained_tokens
 KEPT, REJECTED, DROPPED = 0, 1, 2
 
 
-class Halves(NamedTuple):
+class Segments(NamedTuple):
     """Examples before any cut.
 
-    tokens: of each half (int32, [halves]). trained: 1 where a half carries a loss (uint8, [halves]). counts: halves of
-    each example (int32, [examples]).
+    tokens: of each segment (int32, [segments]). trained: 1 where a segment carries a loss (uint8, [segments]). counts:
+    segments of each example (int32, [examples]).
     """
 
     tokens: NDArray[np.int32]
@@ -58,32 +58,32 @@ Judge = Callable[[int, list[Note]], int | None]
 class Examples(NamedTuple):
     """Lengths of a chunk's kept records, one item each, in input order.
 
-    record: index in the file (int64). tokens_in, trained_in: before the cut; tokens, trained: after it (int32). halves:
-    how many halves (int32). hash: 64-bit content hash (uint64). fate: 0 kept, 1 rejected by the cut, 2 dropped for its
-    length (uint8). spool: the file that holds the ids.
+    record: index in the file (int64). tokens_in, trained_in: before the cut; tokens, trained: after it (int32).
+    segments: how many segments (int32). hash: 64-bit content hash (uint64). fate: 0 kept, 1 rejected by the cut, 2
+    dropped for its length (uint8). cache: the file that holds the ids.
     """
 
-    spool: str
+    cache: str
     record: NDArray[np.int64]
     line: NDArray[np.int64]
     tokens_in: NDArray[np.int32]
     trained_in: NDArray[np.int32]
     tokens: NDArray[np.int32]
     trained: NDArray[np.int32]
-    halves: NDArray[np.int32]
+    segments: NDArray[np.int32]
     hash: NDArray[np.uint64]
     fate: NDArray[np.uint8]
 
 
 def cut_examples(
-    options: CutOptions, overlong: str, halves: Halves, judge: Judge, *, every_note: bool = True
+    options: CutOptions, overlong: str, segments: Segments, judge: Judge, *, every_note: bool = True
 ) -> CutLengths:
     """Cuts examples and decides what becomes of each.
 
     Args:
         options: How lengths are cut.
         overlong: truncate | drop | error | split.
-        halves: The examples before any cut.
+        segments: The examples before any cut.
         judge: Told of each example about which there is something to say.
         every_note: False where only notes matter that are errors unless a policy says otherwise; the notes about the
             many examples that are cut and stay good are then not made.
@@ -91,26 +91,26 @@ def cut_examples(
     Returns:
         Lengths and fates.
     """
-    kept, changed = cut(halves.tokens, halves.counts, options)
+    kept, changed = cut(segments.tokens, segments.counts, options)
     found = CutLengths(
         changed=changed,
-        tokens_in=example_tokens(halves.tokens, halves.counts, options),
-        trained_in=trained_tokens(halves.tokens, halves.trained, halves.counts, options),
-        tokens=example_tokens(kept, halves.counts, options),
-        trained=trained_tokens(kept, halves.trained, halves.counts, options),
-        fate=np.full(len(halves.counts), KEPT, dtype=np.uint8),
+        tokens_in=example_tokens(segments.tokens, segments.counts, options),
+        trained_in=trained_tokens(segments.tokens, segments.trained, segments.counts, options),
+        tokens=example_tokens(kept, segments.counts, options),
+        trained=trained_tokens(kept, segments.trained, segments.counts, options),
+        fate=np.full(len(segments.counts), KEPT, dtype=np.uint8),
     )
     if overlong == "drop":
         found.fate[found.tokens_in > options.limit_tokens] = DROPPED
-    borders = np.zeros(len(halves.counts) + 1, dtype=np.int64)
-    np.cumsum(halves.counts, out=borders[1:])
+    borders = np.zeros(len(segments.counts) + 1, dtype=np.int64)
+    np.cumsum(segments.counts, out=borders[1:])
     for example in _suspects(found, options, overlong, every_note).tolist():
         first, last = int(borders[example]), int(borders[example + 1])
-        before, after = halves.tokens[first:last].tolist(), kept[first:last].tolist()
+        before, after = segments.tokens[first:last].tolist(), kept[first:last].tolist()
         if found.fate[example] == DROPPED:
             notes = [_dropped(before)]
         else:
-            trained = halves.trained[first:last].tolist()
+            trained = segments.trained[first:last].tolist()
             notes = _cut_notes(options, overlong, before, after, trained, int(found.trained[example]))
         fate = judge(example, notes) if notes else None
         if fate is not None:
@@ -134,7 +134,7 @@ def _suspects(found: CutLengths, options: CutOptions, overlong: str, every_note:
 
 
 def cut_chunk(
-    options: CutOptions, overlong: str, tally: Tally, chunk: Chunk, sections: Mapping[str, NDArray[Any]], spool: str
+    options: CutOptions, overlong: str, tally: Tally, chunk: Chunk, sections: Mapping[str, NDArray[Any]], cache: str
 ) -> Examples:
     """Cuts the examples of a chunk; what it costs is judged and counted in `tally`.
 
@@ -143,8 +143,8 @@ def cut_chunk(
         overlong: truncate | drop | error | split.
         tally: Of the chunk's records.
         chunk: The chunk with its bytes, from which rejected records are taken.
-        sections: halves, trained, counts, places and hash, as the spool file holds them.
-        spool: Path of the spool file.
+        sections: segments, trained, counts, places and hash, as the cache file holds them.
+        cache: Path of the cache file.
 
     Returns:
         What is kept of each example.
@@ -159,17 +159,17 @@ def cut_chunk(
         data = (chunk.data or b"")[offset - chunk.start : offset - chunk.start + size]
         return REJECTED if tally.judge(Record(data, line, number, offset), notes) else None
 
-    halves = Halves(sections["halves"], sections["trained"], sections["counts"])
-    found = cut_examples(options, overlong, halves, judge)
+    segments = Segments(sections["segments"], sections["trained"], sections["counts"])
+    found = cut_examples(options, overlong, segments, judge)
     return Examples(
-        spool=spool,
+        cache=cache,
         record=places[:, 0].copy(),
         line=places[:, 1].copy(),
         tokens_in=found.tokens_in.astype(np.int32),
         trained_in=found.trained_in.astype(np.int32),
         tokens=found.tokens.astype(np.int32),
         trained=found.trained.astype(np.int32),
-        halves=halves.counts,
+        segments=segments.counts,
         hash=sections["hash"],
         fate=found.fate,
     )
@@ -184,7 +184,7 @@ def _dropped(before: list[int]) -> Note:
 def _cut_notes(
     options: CutOptions, overlong: str, before: list[int], after: list[int], trained: list[int], trained_after: int
 ) -> list[Note]:
-    """What the cut did to one example, in words. before, after, trained: one item a half."""
+    """What the cut did to one example, in words. before, after, trained: one item a segment."""
     limit = options.limit_tokens
     whole = sum(before)
     reserved = options.reserved_tokens

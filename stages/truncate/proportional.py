@@ -1,4 +1,4 @@
-"""Truncate: how much of each half survives `cutoff_len`. Pure arithmetic on lengths; no tokens are touched.
+"""Truncate: how much of each segment survives `cutoff_len`. Pure arithmetic on lengths; no tokens are touched.
 
 LLaMA-Factory's proportional rule, to the token (its `infer_seqlen`, research note §4.2-4.9):
 
@@ -29,21 +29,21 @@ def cut_pair(source_tokens: int, target_tokens: int, limit_tokens: int) -> tuple
 
 
 def cut_turns(
-    halves: Sequence[int], limit_tokens: int, *, from_end: bool = False, reserved_tokens: int = 0
+    segments: Sequence[int], limit_tokens: int, *, from_end: bool = False, reserved_tokens: int = 0
 ) -> list[int]:
-    """Kept lengths of a conversation's halves (source, target, source, target, ...).
+    """Kept lengths of a conversation's segments (source, target, source, target, ...).
 
     reserved_tokens: taken off before the first turn (1 when an EOS follows the example). from_end: the last turns
     are kept first (`mask_history`). The sum of the result plus `reserved_tokens` never exceeds `limit_tokens`,
     except that `reserved_tokens` itself is always spent.
     """
-    kept = [0] * len(halves)
+    kept = [0] * len(segments)
     total = reserved_tokens
-    turns = range(0, len(halves) - 1, 2)
+    turns = range(0, len(segments) - 1, 2)
     for start in reversed(turns) if from_end else turns:
         if total >= limit_tokens:
             break
-        source, target = cut_pair(halves[start], halves[start + 1], limit_tokens - total)
+        source, target = cut_pair(segments[start], segments[start + 1], limit_tokens - total)
         kept[start], kept[start + 1] = source, target
         total += source + target
     return kept

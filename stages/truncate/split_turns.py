@@ -44,7 +44,7 @@ def split_overlong(
     pieces = np.ones(len(kept), dtype=np.int64)
     at = 0
     for number, (entry, count) in enumerate(zip(kept, encoded.counts.tolist(), strict=True)):
-        lengths = encoded.halves[at : at + count].tolist()
+        lengths = encoded.segments[at : at + count].tolist()
         at += count
         parts = _parts(entry, lengths, renderer, encoder, options)
         pieces[number] = len(parts)
@@ -61,7 +61,7 @@ def _parts(entry: Kept, lengths: list[int], renderer: Rendering, encoder: Encode
     rest = renderer.render(conversation._replace(messages=conversation.messages[2:]), notes)
     if rest is None:
         return [entry]
-    opening = int(encode([rest], encoder).halves[0]) - lengths[2]
+    opening = int(encode([rest], encoder).segments[0]) - lengths[2]
     turns = [source + target for source, target in zip(lengths[::2], lengths[1::2], strict=True)]
     turns[0] -= opening
     parts: list[Kept] = []

@@ -71,7 +71,7 @@ class SetState:
             if longer:
                 self.pairs[1 if longer > 0 else 2] += 1
 
-    def skimmed(self, count: int, keys: Sequence[str]) -> None:
+    def passed_fast(self, count: int, keys: Sequence[str]) -> None:
         """Remembers that `count` plain records of these keys were read without `add`. Their `rows` were appended."""
         self.read += count
         if self._shapes.isdisjoint([tuple(keys)]):

@@ -1,8 +1,8 @@
-"""Skim: a proof in a few microseconds that the long way has nothing to say about a record.
+"""Fast path: a proof in a few microseconds that the long way has nothing to say about a record.
 
 Most records are plain: only the conversation, two keys a message, no calls, no weights. For those a few look-ups, a
 count of quotation marks and a look at the joined texts show that parsing, reading and every rule would end without a
-note. `skim(value, data)`, the decoded record and its bytes, then gives the record's digest, the same that
+note. `fast path(value, data)`, the decoded record and its bytes, then gives the record's digest, the same that
 `RecordValidator` would, and its texts, from which `Renderer.plain` can write it; in any doubt it gives None and the
 record takes the long way. It is used where no `Conversation` is wanted.
 
@@ -27,8 +27,8 @@ from stages.formats.roles import Turns
 from .text import Test, suspicious_beside_marks
 
 # digest; the turns' texts, user and assistant in turn, a system prompt after them; whether there is one
-Skimmed = tuple[int, list[str], bool]
-Skim = Callable[[Any, bytes], Skimmed | None]
+FastPassed = tuple[int, list[str], bool]
+FastPath = Callable[[Any, bytes], FastPassed | None]
 
 _hash = xxhash.xxh3_64_intdigest
 _is_space = str.isspace
@@ -36,8 +36,8 @@ _CACHE_SEQUENCES = 4096
 _UNLABELLED = 2  # what the digest's seed holds in place of a KTO label
 
 
-def skimmer(family: str, fields: Fields, kind: str, turns: Turns | None, has_marks: Test) -> Skim | None:
-    """The skim of one data set, None where there is none. `turns`: its judge of role order, for chat families."""
+def fast_path_of(family: str, fields: Fields, kind: str, turns: Turns | None, has_marks: Test) -> FastPath | None:
+    """The fast path of one data set, None where there is none. `turns`: its judge of role order, for chat families."""
     taken = plain_keys(family, fields)
     given = [key for key in vars(fields).values() if key is not None]
     if any(given.count(key) > 1 for key in taken):
@@ -52,12 +52,12 @@ def skimmer(family: str, fields: Fields, kind: str, turns: Turns | None, has_mar
 
 
 def plain_keys(family: str, fields: Fields) -> tuple[str, ...]:
-    """The keys of every record that is skimmed."""
+    """The keys of every record that is taken by the fast path."""
     keys = (fields.prompt, fields.query, fields.response) if family == "alpaca" else (fields.messages or fields.prompt,)
     return tuple(key for key in keys if key is not None)
 
 
-def _chat(fields: Fields, turns: Turns, has_marks: Test) -> Skim | None:
+def _chat(fields: Fields, turns: Turns, has_marks: Test) -> FastPath | None:
     role_key, text_key, list_key = fields.role_tag, fields.content_tag, fields.messages
     if role_key is None or text_key is None or list_key is None:
         return None
@@ -75,7 +75,7 @@ def _chat(fields: Fields, turns: Turns, has_marks: Test) -> Skim | None:
         known[words] = start
         return start
 
-    def skim(value: Any, data: bytes) -> Skimmed | None:
+    def fast_path(value: Any, data: bytes) -> FastPassed | None:
         try:
             raw = value[list_key]
             if len(value) != 1 or type(raw) is not list:
@@ -98,17 +98,17 @@ def _chat(fields: Fields, turns: Turns, has_marks: Test) -> Skim | None:
             return None
         return _clean(joined, texts, start == 1, has_marks)
 
-    return skim
+    return fast_path
 
 
-def _alpaca(fields: Fields, has_marks: Test) -> Skim:
+def _alpaca(fields: Fields, has_marks: Test) -> FastPath:
     prompt_key, query_key, response_key = fields.prompt, fields.query, fields.response
-    # a record without the query key takes the long way, so that the keys of a skimmed one are always the same
+    # a record without the query key takes the slow path, so that the keys of one on the fast path are always the same
     keys = tuple(key for key in (prompt_key, response_key, query_key) if key is not None)
     quotes = 4 * len(keys)
     texts_of = operator.itemgetter(*keys)
 
-    def skim(value: Any, data: bytes) -> Skimmed | None:
+    def fast_path(value: Any, data: bytes) -> FastPassed | None:
         try:
             prompt, response, *rest = texts_of(value)
             if len(value) != len(keys) or not (type(prompt) is type(response) is str):
@@ -128,11 +128,11 @@ def _alpaca(fields: Fields, has_marks: Test) -> Skim:
             return None
         return _clean(joined, [text, response], False, has_marks)
 
-    return skim
+    return fast_path
 
 
-def _pretrain(text_key: str, has_marks: Test) -> Skim:
-    def skim(value: Any, data: bytes) -> Skimmed | None:
+def _pretrain(text_key: str, has_marks: Test) -> FastPath:
+    def fast_path(value: Any, data: bytes) -> FastPassed | None:
         try:
             text = value[text_key]
         except (TypeError, LookupError):
@@ -141,7 +141,7 @@ def _pretrain(text_key: str, has_marks: Test) -> Skim:
             return None
         return _clean(text, [text], False, has_marks)
 
-    return skim
+    return fast_path
 
 
 def _only(data: bytes, quotes: int, joined: str) -> bool:
@@ -151,7 +151,7 @@ def _only(data: bytes, quotes: int, joined: str) -> bool:
     return found == quotes or (found == quotes + joined.count('"') and b"u0022" not in data)
 
 
-def _clean(joined: str, texts: list[str], has_system: bool, has_marks: Test) -> Skimmed | None:
+def _clean(joined: str, texts: list[str], has_system: bool, has_marks: Test) -> FastPassed | None:
     """What is told of the record, when nothing in the texts is worth a note."""
     if has_marks(joined):
         return None

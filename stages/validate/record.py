@@ -26,7 +26,7 @@ from stages.formats.table import FORMATS
 from stages.formats.tool_calls import USUAL_WORDS, CallWords
 
 from .column_map import mapped_keys, mapping_problems, unmapped_notes
-from .fast_path import plain_keys, skimmer
+from .fast_path import fast_path_of, plain_keys
 from .schema import compiled
 from .text import (
     MARKS,
@@ -83,7 +83,7 @@ class RecordValidator:
         # None, or a quick proof that a record is clean; see stages.validate.fast_path
         turns = getattr(self._read, "turns", None)
         self.plain_keys = plain_keys(form.family, fields)
-        self.skim = None if self._problems else skimmer(form.family, fields, kind, turns, self._has_marks)
+        self.fast_path = None if self._problems else fast_path_of(form.family, fields, kind, turns, self._has_marks)
         self._media = frozenset(key for key in (fields.images, fields.videos, fields.audios) if key is not None)
         self._mapped = mapped_keys(fields)
         self._label = fields.kto_tag if stage == "sft" and form.kind == "sft" else None

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from stages.core.arrays import gather
 from stages.core.atomic_io import create
-from stages.tokenize.token_cache import Spool
+from stages.tokenize.token_cache import TokenCache
 
 from .arrow_arrays import ints, lists, texts
 from .lineage import masks
 
 NAME = "lineage/left-out.arrow"
-LEFT_OUT = pa.schema(
+EXCLUDED = pa.schema(
     [
         pa.field("split", pa.string()),
         pa.field("place", pa.int32()),
@@ -37,33 +37,33 @@ LEFT_OUT = pa.schema(
 )
 
 
-class LeftOut(NamedTuple):
-    """Examples that stand in no row, one item each. spool, half_start, halves: where their lengths lie."""
+class Excluded(NamedTuple):
+    """Examples that stand in no row, one item each. cache, segment_start, segments: where their lengths lie."""
 
     split: Sequence[str]
     place: NDArray[np.int64]
     source: NDArray[np.int32]
     line: NDArray[np.int64]
     record: NDArray[np.int64]
-    spool: NDArray[np.int32]
-    half_start: NDArray[np.int64]
-    halves: NDArray[np.int32]
+    cache: NDArray[np.int32]
+    segment_start: NDArray[np.int64]
+    segments: NDArray[np.int32]
 
 
-def write_left_out(path: str, spools: Sequence[str], left: LeftOut, kind: str) -> tuple[int, str]:
+def write_excluded(path: str, caches: Sequence[str], left: Excluded, kind: str) -> tuple[int, str]:
     """Writes the file; returns its bytes and sha256. Raises MachineFault when the disk says no."""
     count = len(left.place)
-    borders = np.concatenate([[0], np.cumsum(left.halves)]).astype(np.int64)
+    borders = np.concatenate([[0], np.cumsum(left.segments)]).astype(np.int64)
     before = np.empty(int(borders[-1]), dtype=np.int32)
     trained = np.empty(int(borders[-1]), dtype=np.uint8)
-    for number in np.unique(left.spool).tolist():
-        mine = np.nonzero(left.spool == number)[0]
-        lengths = left.halves[mine].astype(np.int64)
+    for number in np.unique(left.cache).tolist():
+        mine = np.nonzero(left.cache == number)[0]
+        lengths = left.segments[mine].astype(np.int64)
         starts = borders[:-1][mine]
         into = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(int(lengths.sum()))
-        with Spool(spools[number]) as spool:
-            before[into] = gather(spool.section("halves"), left.half_start[mine], lengths)
-            trained[into] = gather(spool.section("trained"), left.half_start[mine], lengths)
+        with TokenCache(caches[number]) as cache:
+            before[into] = gather(cache.section("segments"), left.segment_start[mine], lengths)
+            trained[into] = gather(cache.section("trained"), left.segment_start[mine], lengths)
     batch = pa.RecordBatch.from_arrays(
         [
             texts(left.split),
@@ -72,12 +72,12 @@ def write_left_out(path: str, spools: Sequence[str], left: LeftOut, kind: str) -
             ints(left.line),
             ints(left.record),
             lists(before, borders),
-            masks(trained, left.halves, kind),
+            masks(trained, left.segments, kind),
         ],
-        schema=LEFT_OUT,
+        schema=EXCLUDED,
     )
     assert batch.num_rows == count
     with create(path) as sink:
-        with pa.ipc.new_file(sink, LEFT_OUT, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        with pa.ipc.new_file(sink, EXCLUDED, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
             writer.write_batch(batch)
         return sink.size_bytes, sink.sha256

@@ -24,32 +24,32 @@ class Rows(NamedTuple):
 
 def assemble_lm(
     ids: NDArray[np.int32],
-    halves: NDArray[np.int32],
+    segments: NDArray[np.int32],
     kept: NDArray[np.int32],
     trained: NDArray[np.uint8],
     counts: NDArray[np.int32],
     options: CutOptions,
 ) -> Rows:
-    """Joins lm (or pt) examples with their labels. `ids` holds the uncut halves end to end."""
-    if np.array_equal(halves, kept):
+    """Joins lm (or pt) examples with their labels. `ids` holds the uncut segments end to end."""
+    if np.array_equal(segments, kept):
         out = ids
     else:
-        starts = np.zeros(len(halves), dtype=np.int64)
-        np.cumsum(halves[:-1], out=starts[1:])
+        starts = np.zeros(len(segments), dtype=np.int64)
+        np.cumsum(segments[:-1], out=starts[1:])
         out = gather(ids, starts, kept.astype(np.int64))
     labels = np.where(np.repeat(trained != 0, kept), out, np.int32(IGNORE)).astype(np.int32, copy=False)
-    half_borders = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=half_borders[1:])
+    segment_borders = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=segment_borders[1:])
     borders = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(sums(kept, half_borders), out=borders[1:])
+    np.cumsum(sums(kept, segment_borders), out=borders[1:])
     eos = options.efficient_eos
     if eos is not None and options.kind == "lm":
-        marks = eos_marks(kept, trained, counts, half_borders, options)
+        marks = eos_marks(kept, trained, counts, segment_borders, options)
         first_tokens = np.zeros(len(kept), dtype=np.int64)
         np.cumsum(kept[:-1], out=first_tokens[1:])
         labels = labels.copy()
         labels[first_tokens[marks]] = eos
-        ends = np.where(ends_trained(kept, trained, half_borders, options), np.int32(eos), np.int32(IGNORE))
+        ends = np.where(ends_trained(kept, trained, segment_borders, options), np.int32(eos), np.int32(IGNORE))
         out = np.insert(out, borders[1:], np.int32(eos))
         labels = np.insert(labels, borders[1:], ends)
         borders = borders + np.arange(len(borders), dtype=np.int64)
@@ -57,11 +57,11 @@ def assemble_lm(
 
 
 def assemble_parts(
-    ids: NDArray[np.int32], halves: NDArray[np.int32], kept: NDArray[np.int32], parts: int
+    ids: NDArray[np.int32], segments: NDArray[np.int32], kept: NDArray[np.int32], parts: int
 ) -> list[tuple[NDArray[np.int32], NDArray[np.int64]]]:
-    """Splits examples of `parts` halves each into that many columns: (values, borders) of prompt, chosen, ..."""
-    starts = np.zeros(len(halves), dtype=np.int64)
-    np.cumsum(halves[:-1], out=starts[1:])
+    """Splits examples of `parts` segments each into that many columns: (values, borders) of prompt, chosen, ..."""
+    starts = np.zeros(len(segments), dtype=np.int64)
+    np.cumsum(segments[:-1], out=starts[1:])
     columns = []
     for part in range(parts):
         lengths = kept[part::parts].astype(np.int64)

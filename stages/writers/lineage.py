@@ -14,16 +14,16 @@ from .arrow_arrays import ints, lists
 class Parts(NamedTuple):
     """Examples (or pieces of pretraining documents) in the order they are written; one item each.
 
-    spool: index into ShardTask.spools. token_start, tokens: where its uncut ids lie in that spool. half_start, halves:
-    the same for its halves. offset: for a piece of a document, how far into the document it starts.
-    source, line, record: where it came from.
+    cache: index into ShardTask.caches. token_start, tokens: where its uncut ids lie in that cache. segment_start,
+    segments: the same for its segments. offset: for a piece of a document, how far into the document it starts. source,
+    line, record: where it came from.
     """
 
-    spool: NDArray[np.int32]
+    cache: NDArray[np.int32]
     token_start: NDArray[np.int64]
     tokens: NDArray[np.int32]
-    half_start: NDArray[np.int64]
-    halves: NDArray[np.int32]
+    segment_start: NDArray[np.int64]
+    segments: NDArray[np.int32]
     offset: NDArray[np.int32]
     source: NDArray[np.int32]
     line: NDArray[np.int64]
@@ -36,7 +36,7 @@ class Parts(NamedTuple):
 
 class Group(NamedTuple):
     ids: NDArray[np.int32]
-    halves: NDArray[np.int32]
+    segments: NDArray[np.int32]
     kept: NDArray[np.int32]
     trained: NDArray[np.uint8]
     counts: NDArray[np.int32]
@@ -61,7 +61,8 @@ LINEAGE = pa.schema(
 
 
 def usual_mask(counts: NDArray[np.int32], kind: str) -> NDArray[np.uint8]:
-    """Which halves carry a loss when nothing was asked for: answers, and every token of a document. Shape (halves,)."""
+    """Which segments carry a loss when nothing was requested: answers, and every token of a document. Shape
+    (segments,)."""
     starts = np.cumsum(counts, dtype=np.int64) - counts
     position = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(starts, counts)
     if kind == "pt":
@@ -93,14 +94,14 @@ def write_lineage(
         starts: Where it begins in its row (int64, [parts]).
         sizes: Its tokens (int64, [parts]).
         parts: Where it came from.
-        group: Its halves, before and after the cut.
+        group: Its segments, before and after the cut.
         kind: Kind of example, which decides what the usual mask is.
     """
-    half_borders = np.concatenate([[0], np.cumsum(group.counts)]).astype(np.int64)
+    segment_borders = np.concatenate([[0], np.cumsum(group.counts)]).astype(np.int64)
     after_counts = np.where(group.changed, group.counts, 0)
     after_borders = np.concatenate([[0], np.cumsum(after_counts)]).astype(np.int32)
-    cut_halves = group.kept[np.repeat(group.changed, group.counts)]
-    after = lists(cut_halves, after_borders, there=group.changed)
+    cut_segments = group.kept[np.repeat(group.changed, group.counts)]
+    after = lists(cut_segments, after_borders, there=group.changed)
     return pa.RecordBatch.from_arrays(
         [
             ints(rows),
@@ -110,7 +111,7 @@ def write_lineage(
             ints(parts.line),
             ints(parts.record),
             ints(parts.offset),
-            lists(group.halves, half_borders),
+            lists(group.segments, segment_borders),
             after,
             masks(group.trained, group.counts, kind),
         ],

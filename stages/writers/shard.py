@@ -2,11 +2,11 @@
 
     shard     the only container that `datasets` memory-maps; columns as contract.md lists them, all list<int32>
     lineage   zstd-compressed Arrow IPC file, one row an example: row, start, tokens, source, line, record, offset,
-              before / after (tokens of each half; `after` is null where nothing was cut),
+              before / after (tokens of each segment; `after` is null where nothing was cut),
               trained (1 for each half that carries a loss; null where that is the usual: targets and no source)
 
 A stream has no checksum and may lose its tail without an error, so rows, bytes and sha256 of each go into the manifest.
-Ids are read from the spool files by `pread`, a group of rows at a time: memory is bounded by the group.
+Ids are read from the cache files by `pread`, a group of rows at a time: memory is bounded by the group.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from registry.kinds import ROW_KINDS
 from stages.core.atomic_io import create
-from stages.tokenize.token_cache import Spool
+from stages.tokenize.token_cache import TokenCache
 from stages.truncate import CutOptions
 from stages.truncate.apply import cut
 
@@ -32,7 +32,7 @@ from .lineage import LINEAGE, Group, Parts, write_lineage
 
 VERSION = 2
 GROUP_TOKENS = 1 << 20
-OPEN_SPOOLS = 512  # half of what a process may usually open
+OPEN_CACHES = 512  # half of what a process may usually open
 
 
 class ShardTask(NamedTuple):
@@ -40,7 +40,7 @@ class ShardTask(NamedTuple):
 
     path: str
     lineage_path: str
-    spools: tuple[str, ...]
+    caches: tuple[str, ...]
     parts: Parts
     row_sizes: NDArray[np.int32]
     with_lengths: bool
@@ -60,30 +60,30 @@ class ShardResult:
     lineage_sha256: str
 
 
-class _Spools:
-    """The spool files of a shard. Packed rows take their parts from all over the set, so every file stays known, and
+class _TokenCaches:
+    """The cache files of a shard. Packed rows take their parts from all over the set, so every file stays known, and
     the OPEN_SPOOLS that were used last stay open.
 
-    Halves are kept in memory when there are few files (90 KB each), else they are read like the ids.
+    Segments are kept in memory when there are few files (90 KB each), else they are read like the ids.
     """
 
     def __init__(self, paths: tuple[str, ...]) -> None:
         self.paths = paths
-        self._spools: dict[int, Spool] = {}
+        self._caches: dict[int, TokenCache] = {}
         self._open: OrderedDict[int, None] = OrderedDict()
-        self._kept: dict[tuple[int, str], NDArray[Any]] | None = {} if len(paths) <= OPEN_SPOOLS else None
+        self._kept: dict[tuple[int, str], NDArray[Any]] | None = {} if len(paths) <= OPEN_CACHES else None
 
-    def get(self, index: int) -> Spool:
-        spool = self._spools.get(index)
-        if spool is None:
-            spool = self._spools[index] = Spool(self.paths[index]).forget_meta()
+    def get(self, index: int) -> TokenCache:
+        cache = self._caches.get(index)
+        if cache is None:
+            cache = self._caches[index] = TokenCache(self.paths[index]).forget_meta()
         if index in self._open:
             self._open.move_to_end(index)
-            return spool
+            return cache
         self._open[index] = None
-        if len(self._open) > OPEN_SPOOLS:
-            self._spools[self._open.popitem(last=False)[0]].close()
-        return spool
+        if len(self._open) > OPEN_CACHES:
+            self._caches[self._open.popitem(last=False)[0]].close()
+        return cache
 
     def run(self, index: int, name: str, start: int, end: int) -> NDArray[Any]:
         """Items start to end (exclusive) of one file's small section."""
@@ -96,7 +96,7 @@ class _Spools:
 
     def close(self) -> None:
         for index in self._open:
-            self._spools[index].close()
+            self._caches[index].close()
         self._open.clear()
 
 
@@ -106,14 +106,14 @@ def write_shard(options: CutOptions, task: ShardTask) -> ShardResult:
     int_list = pa.list_(pa.int32())
     names = ROW_KINDS[kind].columns + (("seq_lengths",) if task.with_lengths else ())
     schema = pa.schema([pa.field(name, pa.bool_() if name == "label" else int_list) for name in names])
-    spools = _Spools(task.spools)
+    caches = _TokenCaches(task.caches)
     lineage: list[pa.RecordBatch] = []
     tokens = trained_total = 0
     try:
         with create(task.path) as sink:
             with pa.ipc.new_stream(sink, schema) as writer:
                 for first_row, row_sizes, parts in _groups(task):
-                    group = _load(spools, parts, options, stream=kind == "pt" and task.with_lengths)
+                    group = _load(caches, parts, options, stream=kind == "pt" and task.with_lengths)
                     batch, starts, sizes, trained = _batch(group, row_sizes, options, schema, task.with_lengths)
                     writer.write_batch(batch)
                     tokens += int(sizes.sum())
@@ -122,7 +122,7 @@ def write_shard(options: CutOptions, task: ShardTask) -> ShardResult:
                     lineage.append(write_lineage(rows, starts, sizes, parts, group, kind))
             size, digest = sink.size_bytes, sink.sha256
     finally:
-        spools.close()
+        caches.close()
     with create(task.lineage_path) as sink:
         options_zstd = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.ipc.new_file(sink, LINEAGE, options=options_zstd) as writer:
@@ -131,7 +131,7 @@ def write_shard(options: CutOptions, task: ShardTask) -> ShardResult:
         lineage_size, lineage_digest = sink.size_bytes, sink.sha256
     return ShardResult(
         rows=len(task.row_sizes),
-        parts=len(task.parts.spool),
+        parts=len(task.parts.cache),
         tokens=tokens,
         trained_tokens=trained_total,
         bytes=size,
@@ -156,40 +156,40 @@ def _groups(task: ShardTask) -> Iterator[tuple[int, NDArray[np.int32], Parts]]:
         row = stop
 
 
-def _load(spools: _Spools, parts: Parts, options: CutOptions, *, stream: bool) -> Group:
+def _load(caches: _TokenCaches, parts: Parts, options: CutOptions, *, stream: bool) -> Group:
     """Reads the uncut ids of the parts, neighbours in one read, and cuts their lengths. stream: parts are pieces of
     documents, cut already."""
     total = int(parts.tokens.sum())
     ids = np.empty(total, dtype=np.int32)
-    count = len(parts.spool)
+    count = len(parts.cache)
     ends = np.concatenate([[0], np.cumsum(parts.tokens.astype(np.int64))])
-    halves_list, trained_list, labels = [], [], np.full(count, 255, dtype=np.uint8)
-    spool_of, starts, sizes = parts.spool.tolist(), parts.token_start.tolist(), parts.tokens.tolist()
-    half_starts, half_counts = parts.half_start.tolist(), parts.halves.tolist()
-    # what is a neighbour both in the spool and here is one read
+    segments_list, trained_list, labels = [], [], np.full(count, 255, dtype=np.uint8)
+    cache_of, starts, sizes = parts.cache.tolist(), parts.token_start.tolist(), parts.tokens.tolist()
+    segment_starts, segment_counts = parts.segment_start.tolist(), parts.segments.tolist()
+    # what is a neighbour both in the cache and here is one read
     at = 0
     while at < count:
         stop, end = at + 1, starts[at] + sizes[at]
-        while stop < count and spool_of[stop] == spool_of[at] and starts[stop] == end:
+        while stop < count and cache_of[stop] == cache_of[at] and starts[stop] == end:
             end += sizes[stop]
             stop += 1
-        spools.get(spool_of[at]).read_into("ids", starts[at], ids[ends[at] : ends[stop]])
+        caches.get(cache_of[at]).read_into("ids", starts[at], ids[ends[at] : ends[stop]])
         at = stop
     for part in range(count):
         if stream:
-            halves_list.append(np.array([sizes[part]], dtype=np.int32))
+            segments_list.append(np.array([sizes[part]], dtype=np.int32))
             trained_list.append(np.ones(1, dtype=np.uint8))
             continue
-        spool, first = spool_of[part], half_starts[part]
-        halves_list.append(spools.run(spool, "halves", first, first + half_counts[part]))
-        trained_list.append(spools.run(spool, "trained", first, first + half_counts[part]))
+        cache, first = cache_of[part], segment_starts[part]
+        segments_list.append(caches.run(cache, "segments", first, first + segment_counts[part]))
+        trained_list.append(caches.run(cache, "trained", first, first + segment_counts[part]))
         if options.kind == "unpaired":
-            labels[part] = spools.run(spool, "labels", first // 2, first // 2 + 1)[0]
-    all_halves = np.concatenate(halves_list) if halves_list else np.empty(0, dtype=np.int32)
+            labels[part] = caches.run(cache, "labels", first // 2, first // 2 + 1)[0]
+    all_segments = np.concatenate(segments_list) if segments_list else np.empty(0, dtype=np.int32)
     all_trained = np.concatenate(trained_list) if trained_list else np.empty(0, dtype=np.uint8)
-    counts = np.ones(count, dtype=np.int32) if stream else parts.halves.astype(np.int32)
-    kept, changed = (all_halves, np.zeros(count, dtype=np.bool_)) if stream else cut(all_halves, counts, options)
-    return Group(ids, all_halves, kept, all_trained, counts, labels, changed)
+    counts = np.ones(count, dtype=np.int32) if stream else parts.segments.astype(np.int32)
+    kept, changed = (all_segments, np.zeros(count, dtype=np.bool_)) if stream else cut(all_segments, counts, options)
+    return Group(ids, all_segments, kept, all_trained, counts, labels, changed)
 
 
 def _batch(
@@ -198,7 +198,7 @@ def _batch(
     """A record batch, and for each part its token start within its row and its tokens; last the trained tokens."""
     row_ends = np.concatenate([[0], np.cumsum(row_sizes)]).astype(np.int64)
     if ROW_KINDS[options.kind].sequence:
-        rows = assemble_lm(group.ids, group.halves, group.kept, group.trained, group.counts, options)
+        rows = assemble_lm(group.ids, group.segments, group.kept, group.trained, group.counts, options)
         borders = rows.borders[row_ends]
         sizes = np.diff(rows.borders)
         starts = rows.borders[:-1] - np.repeat(borders[:-1], row_sizes)
@@ -207,7 +207,7 @@ def _batch(
             arrays.append(lists(sizes, row_ends))
         trained = int(np.count_nonzero(rows.labels != -100))
         return pa.RecordBatch.from_arrays(arrays, schema=schema), starts, sizes, trained
-    columns = assemble_parts(group.ids, group.halves, group.kept, len(ROW_KINDS[options.kind].segments))
+    columns = assemble_parts(group.ids, group.segments, group.kept, len(ROW_KINDS[options.kind].segments))
     arrays = [lists(values, borders) for values, borders in columns]
     if options.kind == "unpaired":
         arrays.append(bools(group.labels == 1))

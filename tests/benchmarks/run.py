@@ -127,7 +127,7 @@ def segments(folder: Path, tokenizer: Path) -> tuple[list[str], str]:
     from stages.readers.scan import load, scan
 
     words = [f"dataset_dir={folder}", "dataset=" + ",".join(KEYS), f"model_name_or_path={tokenizer}", *SETTINGS]
-    plan = make_plan(load_config(None, words, for_verb="pack"), needs_tokens=True)
+    plan = make_plan(load_config(None, words, for_command="pack"), needs_tokens=True)
     assert plan.encode is not None and plan.fitted is not None
     checker = Checker(plan.batch_spec(None))
     renderer = Encoding(plan.encode).renderer()
@@ -138,7 +138,7 @@ def segments(folder: Path, tokenizer: Path) -> tuple[list[str], str]:
                 if isinstance(chunk, Chunk):
                     chunk = chunk._replace(data=load(chunk))
                     for _, _, rendered in check_records(checker, Task(number, path, chunk), chunk, renderer.render)[1]:
-                        texts += [piece for half in rendered.halves for piece in half if isinstance(piece, str)]
+                        texts += [piece for segment in rendered.segments for piece in segment if isinstance(piece, str)]
     return texts, plan.fitted.json_text
 
 

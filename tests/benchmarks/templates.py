@@ -49,7 +49,7 @@ def rows(out: Path) -> dict[int, dict[str, Any]]:
 def pack(data: Path, folder: Path, template: str, out: Path) -> dict[int, dict[str, Any]] | str:
     words = [f"dataset={data}", f"model_name_or_path={folder}", f"template={template}", "cutoff_len=32768"]
     try:
-        prepare(load_config(None, [*words, "max_rejected=1.0"], for_verb="pack"), out, lambda line: None)
+        prepare(load_config(None, [*words, "max_rejected=1.0"], for_command="pack"), out, lambda line: None)
     except Fault as fault:
         return fault.problems[0]
     return rows(out)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import VERBS, run
+from pipeline.cli import COMMANDS, run
 
 
 def answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -18,7 +18,7 @@ def answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
 @pytest.mark.parametrize(
     ("words", "says", "hint"),
     [
-        (["validat", "x"], "there is no verb 'validat'; did you mean \"validate\"?", "prep --help"),
+        (["validat", "x"], "there is no command 'validat'; did you mean \"validate\"?", "prep --help"),
         (["verify"], "OUT is not given", "prep verify [OPTIONS] OUT"),
         (["pack", "--workers", "0"], '--workers: "0" is not a whole number of at least 1', "prep pack --help"),
         (["template", "shw"], 'there is no prep template shw; did you mean "show"?', "prep template --help"),
@@ -123,9 +123,9 @@ def test_words_of_other_programs_are_understood(
     assert shows in capsys.readouterr().out
 
 
-def test_help_shows_every_verb_first_steps_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_every_command_first_steps_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(f"  {verb} " in out for verb in VERBS)
+    assert all(f"  {command} " in out for command in COMMANDS)
     assert "First steps:" in out and "Exit codes:" in out
     assert max(map(len, out.splitlines())) <= 80

@@ -1,4 +1,4 @@
-"""Where a run is: a bar on a terminal, a line a minute in a log, silence when asked for."""
+"""Where a run is: a bar on a terminal, a line a minute in a log, silence when requested."""
 
 from __future__ import annotations
 

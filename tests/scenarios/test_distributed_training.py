@@ -120,17 +120,17 @@ def test_two_processes_have_the_losses_of_one(
     mode: str, folders: dict[str, Path], one_process: dict[str, Path], tiny_model: Path, tmp_path: Path
 ) -> None:
     """sft from packed rows, dpo with a reference model, kto with its KL term; whole batches of 4 on both sides. The sft
-    run is resumed from its middle, and repeats its second half to the bit; predictions come out in order."""
+    run is resumed from its middle, and repeats its second segment to the bit; predictions come out in order."""
     from stages.train.generate.run import predict
 
     deepspeed = None if mode == "ddp" else mode
     if deepspeed:
         pytest.importorskip("deepspeed")
-    half = str(tmp_path / "sft" / "checkpoint-2")
+    segment = str(tmp_path / "sft" / "checkpoint-2")
     saving = {"save_strategy": "steps", "save_steps": 2}
     runs: dict[str, Any] = {stage: (stage, {"deepspeed": deepspeed}) for stage in stages(folders)}
     runs["sft"][1].update(saving)
-    runs["resumed"] = ("sft", {"deepspeed": deepspeed, "resume_from_checkpoint": half})
+    runs["resumed"] = ("sft", {"deepspeed": deepspeed, "resume_from_checkpoint": segment})
     paths = []
     for name, (stage, keys) in runs.items():
         job = train_job(settings_of(stage, tiny_model, tmp_path / name, **keys), folders[stage])

@@ -1,4 +1,4 @@
-"""What the documentation names is there: pages, headings, verbs, options, configuration keys."""
+"""What the documentation names is there: pages, headings, commands, options, configuration keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 import pytest
 import yaml
 
-from docs.tools.cli_pages import verbs
+from docs.tools.cli_pages import commands
 from pipeline.config.keys import keys, renames
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def test_the_index_leads_to_every_page() -> None:
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
-def commands(text: str) -> Iterator[str]:
+def named_commands(text: str) -> Iterator[str]:
     """Every `prep ...` that a page shows, in blocks of shell and in inline code."""
     for language, lines in fences(text):
         if language in ("bash", "sh", "console"):
@@ -87,22 +87,22 @@ def commands(text: str) -> Iterator[str]:
 
 
 def mistakes(command: str) -> list[str]:
-    """What of a command (the words behind `prep`) does not exist: its verb, options and settings."""
+    """What of a command (the words behind `prep`) does not exist: its command, options and settings."""
     command = re.sub(r"\s{3,}.*|\s+#.*", "", command)  # a remark behind it
     words = shlex.split(command.replace("->", "→"))
-    known = verbs()
+    known = commands()
     if words[0].isupper() or words[0].startswith("-"):
         return []
     if words[0] not in known:
-        return [f"no verb {words[0]}"]
-    verb = known[words.pop(0)]
-    if isinstance(verb, click.Group) and words and not words[0].startswith("-"):
-        named = [verb.get_command(click.Context(verb), name) for name in words.pop(0).split("|")]
+        return [f"no command {words[0]}"]
+    command = known[words.pop(0)]
+    if isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        named = [command.get_command(click.Context(command), name) for name in words.pop(0).split("|")]
         if None in named:
             return [f"no such part of {command}"]
-        verb = named[0] or verb
-    options = {name for param in verb.params for name in (*param.opts, *param.secondary_opts)} | {"--help", "-h"}
-    settings = bool(verb.context_settings.get("ignore_unknown_options"))
+        command = named[0] or command
+    options = {name for param in command.params for name in (*param.opts, *param.secondary_opts)} | {"--help", "-h"}
+    settings = bool(command.context_settings.get("ignore_unknown_options"))
     wrong = []
     for word in words:
         name = word.partition("=")[0]
@@ -117,31 +117,31 @@ def mistakes(command: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_command_exists_with_its_options_and_keys(page: Path) -> None:
-    found = {command: mistakes(command) for command in commands(page.read_text("utf-8"))}
+    found = {command: mistakes(command) for command in named_commands(page.read_text("utf-8"))}
     assert not {command: what for command, what in found.items() if what}
 
 
 def test_commands_that_do_not_exist_are_seen() -> None:
     text = "`prep pakc x`\n```bash\nprep pack x.yaml --wokers 2 cutof_len=3\n```\n"
     text += "```console\n$ prep list --foo\nprep x\n```"
-    assert [mistakes(command) for command in commands(text)] == [
+    assert [mistakes(command) for command in named_commands(text)] == [
         ["no option --wokers", "no key cutof_len"],
         ["no option --foo"],
-        ["no verb pakc"],
+        ["no command pakc"],
     ]
     assert mistakes("train x.yaml rules.text.control=off --learning-rate 1e-5   # remark") == []
     assert mistakes("template show|check NAME --tokenizer DIR") == []
 
 
-def test_hints_in_the_code_name_verbs_that_exist() -> None:
+def test_hints_in_the_code_name_commands_that_exist() -> None:
     """An error that sends a person to a command sends them to one that is there."""
     wrong = []
     for package in ("pipeline", "stages", "registry"):
         for path in (ROOT / package).rglob("*"):
             if path.suffix in (".py", ".yaml"):
-                for verb in re.findall(r"`prep ([a-z]+)[ `]", path.read_text("utf-8")):
-                    if verb not in verbs():
-                        wrong.append(f"{path.relative_to(ROOT)}: prep {verb}")
+                for command in re.findall(r"`prep ([a-z]+)[ `]", path.read_text("utf-8")):
+                    if command not in commands():
+                        wrong.append(f"{path.relative_to(ROOT)}: prep {command}")
     assert not wrong
 
 

@@ -114,7 +114,7 @@ class Trial:
             assert digest(self.out) in (self.want, self.old), f"{what}: complete and neither old nor new"
         else:
             assert self.kind != "exchange", f"{what}: the old output is gone"
-        spools = set((self.out / CACHE / "chunks").glob("*.spool"))
+        caches = set((self.out / CACHE / "chunks").glob("*.cache"))
         again = small_pack(self.data, self.out)
         assert digest(self.out) == self.want, f"{what}: other bytes after starting again"
         assert not leftovers(self.out), what
@@ -122,7 +122,7 @@ class Trial:
             assert again.collected is not None
             assert again.collected.reused == again.manifest["run"]["chunks_reused"], what
             # a chunk whose sample had not been compared when the run ended is made anew
-            assert len(spools) - self.unproven <= again.collected.reused <= len(spools), what
+            assert len(caches) - self.unproven <= again.collected.reused <= len(caches), what
 
     def go(self, modes: tuple[str, ...], every: int) -> int:
         """Fails each `every`-th call in each mode; returns how many times."""
@@ -217,25 +217,25 @@ def test_the_loop_can_fail(place: Path, data: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "other", "folder"])
-def test_a_damaged_spool_file_is_made_again(place: Path, data: Path, damage: str) -> None:
+def test_a_damaged_cache_file_is_made_again(place: Path, data: Path, damage: str) -> None:
     """Never used, never in the way: the chunk is tokenized again, the others are reused."""
     out = place / "out"
     small_pack(data, out)
     want = digest(out)
-    spools = sorted((out / CACHE / "chunks").glob("*.spool"))
-    whole = spools[0].read_bytes()
-    spools[0].unlink()
+    caches = sorted((out / CACHE / "chunks").glob("*.cache"))
+    whole = caches[0].read_bytes()
+    caches[0].unlink()
     if damage == "flip":
         at = len(whole) // 2
-        spools[0].write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        caches[0].write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
     elif damage == "cut":
-        spools[0].write_bytes(whole[: len(whole) // 2])
+        caches[0].write_bytes(whole[: len(whole) // 2])
     elif damage == "empty":
-        spools[0].write_bytes(b"")
+        caches[0].write_bytes(b"")
     elif damage == "other":
-        spools[0].symlink_to(spools[1])
+        caches[0].symlink_to(caches[1])
     else:
-        spools[0].mkdir()
+        caches[0].mkdir()
     (out / "manifest.json").unlink()
     if damage == "folder":  # rename cannot replace it: the machine says no, and says where
         with pytest.raises(MachineFault, match="chunks"):
@@ -243,7 +243,7 @@ def test_a_damaged_spool_file_is_made_again(place: Path, data: Path, damage: str
         return
     again = small_pack(data, out)
     assert again.collected is not None
-    assert again.collected.reused == len(spools) - 1
+    assert again.collected.reused == len(caches) - 1
     assert digest(out) == want
 
 

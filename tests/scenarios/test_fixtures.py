@@ -56,11 +56,11 @@ def test_at_least_seventy_rules() -> None:
     assert len(rules()) >= 70
 
 
-def test_every_rule_says_what_why_and_how_to_mend() -> None:
+def test_every_rule_says_what_why_and_how_to_fix() -> None:
     for rule in rules().values():
         assert rule.meaning, rule.id
         assert rule.why, rule.id
-        assert rule.mend, rule.id
+        assert rule.hint, rule.id
 
 
 def test_the_examples_in_the_table_are_among_the_fixtures() -> None:

@@ -92,14 +92,14 @@ def ours(
         efficient_eos=ids.eos if template.efficient_eos else None,
         label_first_source=compat == "llamafactory-0.9.2",
     )
-    kept, _ = cut(encoded.halves, encoded.counts, rules)
+    kept, _ = cut(encoded.segments, encoded.counts, rules)
     if kind in ("lm", "pt"):
-        rows = assemble_lm(encoded.ids, encoded.halves, kept, encoded.trained, encoded.counts, rules)
+        rows = assemble_lm(encoded.ids, encoded.segments, kept, encoded.trained, encoded.counts, rules)
         spans = list(zip(rows.borders.tolist(), rows.borders[1:].tolist(), strict=False))
         if kind == "pt":
             return [{"input_ids": rows.ids[a:b].tolist()} for a, b in spans]
         return [{"input_ids": rows.ids[a:b].tolist(), "labels": rows.labels[a:b].tolist()} for a, b in spans]
-    columns = assemble_parts(encoded.ids, encoded.halves, kept, 3 if kind == "pref" else 2)
+    columns = assemble_parts(encoded.ids, encoded.segments, kept, 3 if kind == "pref" else 2)
     split = [[values[a:b].tolist() for a, b in pairwise(borders)] for values, borders in columns]
     found = []
     for number, parts in enumerate(zip(*split, strict=True)):

@@ -1,4 +1,4 @@
-"""The house rules that a machine can hold: who may import whom, and what a light verb may load."""
+"""The house rules that a machine can hold: who may import whom, and what a light command may load."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def test_help_is_light() -> None:
     assert not loaded_by("from pipeline.cli import run; run(['--help'])") & HEAVY
 
 
-@pytest.mark.parametrize("verb", ["validate", "convert", "pack", "verify", "explain", "list"])
-def test_verbs_load_no_training_library(verb: str, tmp_path: Path) -> None:
-    """The core verbs run where torch and transformers are not installed."""
+@pytest.mark.parametrize("command", ["validate", "convert", "pack", "verify", "explain", "list"])
+def test_commands_load_no_training_library(command: str, tmp_path: Path) -> None:
+    """The core commands run where torch and transformers are not installed."""
     calls = {
         "validate": ["validate", "fixtures/demo/alpaca.jsonl"],
         "convert": ["convert", "alpaca:sharegpt", "fixtures/demo/alpaca.jsonl", "-o", str(tmp_path / "x.jsonl")],
@@ -62,7 +62,7 @@ def test_verbs_load_no_training_library(verb: str, tmp_path: Path) -> None:
         "list": ["list", "templates"],
     }
     heavy = {"torch", "transformers", "datasets", "trl", "peft", "accelerate", "deepspeed"}
-    assert not loaded_by(f"from pipeline.cli import run; run({calls[verb]!r})") & heavy
+    assert not loaded_by(f"from pipeline.cli import run; run({calls[command]!r})") & heavy
 
 
 def test_validate_of_a_file_loads_no_arrays() -> None:

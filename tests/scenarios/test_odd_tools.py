@@ -21,7 +21,7 @@ from stages.core.segments import Rendered
 from stages.formats.table import FORMATS
 from stages.formats.tool_calls import CallWords
 from stages.render.jinja.chat_template import AutoTemplate
-from stages.render.jinja.segmenter import AutoHalves, HalvesSpec
+from stages.render.jinja.segmenter import Segmenter, SegmenterSpec
 from stages.render.slot_renderer import Renderer, RenderOptions
 from stages.render.tool_formats import FORMATS as TOOL_FORMATS
 from stages.render.tool_formats import tools_written_as
@@ -137,7 +137,7 @@ def test_numbers_that_only_some_readers_take_are_written_as_they_are(how: tuple[
     tools = f'[{{"name": "f", "parameters": {{"type": "object", "properties": {{"a": {schema}}}}}}}]'
     rendered, notes = written(conversation(tools, '{"a": 100000000000000000000000}'), *how)
     assert rendered is not None, notes
-    text = "".join(piece for half in rendered.halves for piece in half if isinstance(piece, str))
+    text = "".join(piece for segment in rendered.segments for piece in segment if isinstance(piece, str))
     assert "100000000000000000000000" in text
     if how[1] in ("qwen", "mistral", "ling", "seed_oss"):
         assert schema.replace("1e999", "Infinity") in text
@@ -192,7 +192,7 @@ def test_empty_tools_of_another_type_are_no_tools(how: tuple[str, str | None], t
 def test_a_template_that_writes_tools_as_they_stand_takes_any(tools: str) -> None:
     rendered, notes = written(conversation(tools, "{}"), "phi4_mini", None)
     assert rendered is not None
-    assert any(f"<|tool|>{tools}<|/tool|>" in str(piece) for piece in rendered.halves[0])
+    assert any(f"<|tool|>{tools}<|/tool|>" in str(piece) for piece in rendered.segments[0])
     assert "tools.as-written" in {note.rule for note in notes}
     rendered, notes = written(conversation(tools, "{}"), "qwen", None)
     assert rendered is None
@@ -210,34 +210,34 @@ def test_every_template_says_what_tools_it_can_write() -> None:
 
 
 @pytest.fixture(scope="module")
-def auto() -> Iterator[tuple[RecordValidator, AutoHalves]]:
+def auto() -> Iterator[tuple[RecordValidator, Segmenter]]:
     source = (FIXTURES / "jinja" / "good" / "chatml.jinja").read_text(encoding="utf-8")
     tokens = {"bos_token": "<s>", "eos_token": "</s>"}
     form = FORMATS["sharegpt"]
     validator = RecordValidator(form.id, form.default_fields, "sft", LENIENT)
     encoder = writer("qwen", None)[2]
-    with AutoHalves(HalvesSpec(AutoTemplate({"default": source}, tokens, ())), encoder.tokenizer) as halves:
-        yield validator, halves
+    with Segmenter(SegmenterSpec(AutoTemplate({"default": source}, tokens, ())), encoder.tokenizer) as segments:
+        yield validator, segments
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tools=tool_texts, arguments=json_texts, call_id=json_texts)
 def test_the_tokenizers_own_template_takes_any_tools_and_arguments(
-    auto: tuple[RecordValidator, AutoHalves], tools: str, arguments: str, call_id: str
+    auto: tuple[RecordValidator, Segmenter], tools: str, arguments: str, call_id: str
 ) -> None:
-    validator, halves = auto
+    validator, segments = auto
     notes: list[Note] = []
     found = validator.check(conversation(tools, arguments, call_id), notes)
-    assert (found is not None and halves.render(found, notes) is not None) or is_error(notes)
+    assert (found is not None and segments.render(found, notes) is not None) or is_error(notes)
 
 
-def test_the_tokenizers_own_template_writes_integers_of_any_size(auto: tuple[RecordValidator, AutoHalves]) -> None:
-    validator, halves = auto
+def test_the_tokenizers_own_template_writes_integers_of_any_size(auto: tuple[RecordValidator, Segmenter]) -> None:
+    validator, segments = auto
     notes: list[Note] = []
     tools = '[{"name": "f", "parameters": {"maximum": 100000000000000000000000, "minimum": NaN}}]'
     found = validator.check(conversation(tools, '{"a": 200000000000000000000000}'), notes)
     assert found is not None
-    text = halves.renderer.plain([found])[0]
+    text = segments.renderer.plain([found])[0]
     assert not isinstance(text, Note), text
     assert '"maximum": 100000000000000000000000, "minimum": NaN' in text.text
     assert '"a": 200000000000000000000000' in text.text

@@ -134,7 +134,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [{"instruction": text, "output": f"{text} {number}"} for number, text in enumerate(PAYLOADS)]
     data.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     words = [f"dataset={data}", f"model_name_or_path={TINY}", "template=qwen3", "cutoff_len=200", "packing=true"]
-    prepare(load_config(None, words, for_verb="pack"), folder / "out", lambda line: None, keep_cache=False)
+    prepare(load_config(None, words, for_command="pack"), folder / "out", lambda line: None, keep_cache=False)
     texts = TokenTexts(load_tokenizer_files(str(TINY)))
     target = folder / "report.html"
     target.write_text(report_page(open_shards(str(folder / "out")), texts, "<b>out</b>").html, encoding="utf-8")
@@ -170,8 +170,8 @@ def test_the_viewer_steps_and_nothing_runs(browser: Browser, page: Path) -> None
     )
     assert not browser.seen("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
     assert not browser.seen("Page.javascriptDialogOpening")
-    asked = {event["params"]["request"]["url"].split("#")[0] for event in browser.seen("Network.requestWillBeSent")}
-    assert asked <= {page.as_uri(), "about:blank"}
+    requested = {event["params"]["request"]["url"].split("#")[0] for event in browser.seen("Network.requestWillBeSent")}
+    assert requested <= {page.as_uri(), "about:blank"}
 
 
 def test_masks_are_what_the_tokens_carry(browser: Browser, page: Path) -> None:

@@ -71,14 +71,14 @@ def test_no_permission_to_read_exits_3(
     assert "Traceback" not in said and "with -o" not in said
 
 
-@pytest.mark.parametrize("verb", ["verify", "trace", "why", "report", "stats", "inspect"])
+@pytest.mark.parametrize("command", ["verify", "trace", "why", "report", "stats", "inspect"])
 def test_a_folder_that_may_not_be_read_is_left_to_the_system_to_refuse(
-    verb: str, folder: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch
+    command: str, folder: Path, lock: Lock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No look ahead at its permissions takes the answer for a mistake in the command."""
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
     lock("out/manifest.json")
-    assert run([verb, "out"]) == 3
+    assert run([command, "out"]) == 3
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -86,27 +86,27 @@ def test_a_closed_folder_exits_3(folder: Path) -> None:
     mode = stat.S_IMODE((folder / "out").stat().st_mode)
     try:
         (folder / "out").chmod(0)
-        assert {run([verb, "out"]) for verb in ("verify", "stats", "why", "report", "inspect")} == {3}
+        assert {run([command, "out"]) for command in ("verify", "stats", "why", "report", "inspect")} == {3}
     finally:
         (folder / "out").chmod(mode)
 
 
-@pytest.mark.parametrize("verb", ["verify", "trace", "why", "report", "stats", "inspect"])
+@pytest.mark.parametrize("command", ["verify", "trace", "why", "report", "stats", "inspect"])
 @pytest.mark.parametrize("file", ["out/manifest.json", "out/README.md", "out/train/state.json", "out/report.json"])
 def test_a_file_of_an_output_names_the_output(
-    verb: str, file: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    command: str, file: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run([verb, file]) == 2
+    assert run([command, file]) == 2
     assert capsys.readouterr().err == (
         f"prep: {file}: is a file; name the folder that prep pack wrote\n  hint: the output is out\n"
     )
 
 
-@pytest.mark.parametrize("verb", ["verify", "trace", "why", "report", "stats", "inspect"])
-def test_a_file_is_no_output(verb: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([verb, "demo/alpaca.jsonl"]) == 2
+@pytest.mark.parametrize("command", ["verify", "trace", "why", "report", "stats", "inspect"])
+def test_a_file_is_no_output(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([command, "demo/alpaca.jsonl"]) == 2
     said = capsys.readouterr().err
     assert "demo/alpaca.jsonl: is a file; name " in said
     assert "  hint: " in said
-    assert run([verb, "demo/alpaca.jsonl/x"]) == 2
+    assert run([command, "demo/alpaca.jsonl/x"]) == 2
     assert "demo/alpaca.jsonl/x: " in capsys.readouterr().err

@@ -25,8 +25,10 @@ TINY = ROOT / "fixtures" / "tiny"
 # a chunk takes a moment longer than it would, so that what happens to the run happens in its middle
 RUNNER = """
 import sys, time
-from pipeline import engines, plan, workers
-from stages import encoding
+from pipeline import plan
+from pipeline.engine import open as engines
+from pipeline.engine import process_pool as workers
+from pipeline.jobs import encode as encoding
 from stages.core.records import Limits
 run = encoding.run
 encoding.run = lambda state, task: (time.sleep(0.03), run(state, task))[1]
@@ -178,7 +180,7 @@ def test_everything_killed(many: Path, reference: dict[str, str], tmp_path: Path
             os.killpg(run.pid, signal.SIGKILL)
         run.end(10)
         published = (out / "manifest.json").exists()
-        finished = len(list((out / CACHE / "chunks").glob("*.spool")))
+        finished = len(list((out / CACHE / "chunks").glob("*.cache")))
         code, said = Running(many, out).end(60)
         assert code == 0, said
         assert tree(out) == reference

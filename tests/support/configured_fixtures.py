@@ -3,7 +3,7 @@
 fixtures/configured/invalid/<rule>[.<variant>].jsonl     beside it <rule>[.<variant>].expect.json
 
 expect.json   rule, line, pointer, severity; config (settings; the tiny tokenizer is added), chat_template and
-                  post_processor (the tokenizer's own), verb (validate, or pack, whose report.json is read), also
+                  post_processor (the tokenizer's own), command (validate, or pack, whose report.json is read), also
                   (rules that it cannot help breaking)
 """
 
@@ -38,7 +38,7 @@ def findings_of(path: Path, folder: Path) -> tuple[int, list[dict[str, Any]], st
     )
     # a YAML reader reads JSON
     config = settings.rename(folder / "config.yaml")
-    words = [expect.get("verb", "validate"), str(config)]
+    words = [expect.get("command", "validate"), str(config)]
     words += ["--json"] if words[0] == "validate" else ["-o", str(folder / "out"), "--quiet"]
     out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

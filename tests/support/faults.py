@@ -78,7 +78,7 @@ SYSTEM = files.operations
 def small_pack(data: Path, out: Path, *settings: str, log: Callable[[str], None] = lambda line: None) -> Outcome:
     """Packs in this process, in several chunks and shards; the template's proof, which takes a second, is left out."""
     words = [f"dataset={data}", f"model_name_or_path={TINY}", "template=qwen3", "cutoff_len=64", "workers=1"]
-    config = load_config(None, [*words, "shard_size=16000", "packing=true", *settings], for_verb="pack")
+    config = load_config(None, [*words, "shard_size=16000", "packing=true", *settings], for_command="pack")
     kept = proof.Proof._prove, planning.Limits
     proof.Proof._prove = lambda self: {"verdict": "left-out", "reason": "", "cases": {}}  # type: ignore[method-assign]
     planning.Limits = lambda: Limits(chunk_bytes=4 << 10)  # type: ignore[assignment,misc]

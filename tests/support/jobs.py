@@ -12,9 +12,9 @@ from stages.train.job import TrainJob
 
 def train_job(values: Mapping[str, object], data: Path) -> TrainJob:
     """The job of `prep train` for shards that are there."""
-    return job_from_config(load_config(None, {"tokenized_path": str(data), **values}, for_verb="train"), data)
+    return job_from_config(load_config(None, {"tokenized_path": str(data), **values}, for_command="train"), data)
 
 
 def predict_job(values: Mapping[str, object], data: Path) -> TrainJob:
     """The job of `prep predict` for prompts that are there."""
-    return predict_job_from_config(load_config(None, {"dataset": "records", **values}, for_verb="predict"), data)
+    return predict_job_from_config(load_config(None, {"dataset": "records", **values}, for_command="predict"), data)

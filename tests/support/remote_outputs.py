@@ -42,14 +42,14 @@ class Faulty:
         self.mode, self.at = mode, at
         self.done: list[str] = []
 
-    def _act(self, what: str, whole: Callable[[], None], half: Callable[[], None]) -> None:
+    def _act(self, what: str, whole: Callable[[], None], segment: Callable[[], None]) -> None:
         number = len(self.done)
         self.done.append(what)
         if not self.mode or number < self.at or (self.mode == "once" and number > self.at):
             whole()
             return
         if number == self.at and self.mode in ("late", "torn"):
-            (whole if self.mode == "late" else half)()
+            (whole if self.mode == "late" else segment)()
         if self.mode == "kill":
             raise Killed
         raise PermissionError("secret") if self.mode == "refused" else ConnectionResetError("secret")
@@ -96,7 +96,7 @@ def pack(data: Path, url: str, *settings: str, log: Any = lambda line: None, kee
     """Packs in this process, in several chunks and shards; the template's proof, which takes a second, is left out."""
     words = [f"dataset={data}", f"model_name_or_path={TINY}", "template=qwen3", "cutoff_len=64", "workers=1"]
     words += ["shard_size=16000", "packing=true", f"tokenized_path={url}", *settings]
-    config = load_config(None, words, for_verb="pack")
+    config = load_config(None, words, for_command="pack")
     kept = proof.Proof._prove, planning.Limits
     proof.Proof._prove = lambda self: {"verdict": "own", "reason": "", "cases": {}}  # type: ignore[method-assign]
     planning.Limits = lambda: Limits(chunk_bytes=4 << 10)  # type: ignore[assignment,misc]

@@ -93,9 +93,9 @@ def _example(example: Example, view: View, viewer: Viewer) -> dict[str, Any]:
 def _stretch(stretch: Stretch, view: View, viewer: Viewer) -> dict[str, Any]:
     """name, trained, and tokens as [text, id, mark]; a number alone stands for tokens left out. mark: 1 = end mark,
     a text = the label where it is another token."""
-    turn = f" {stretch.turn + 1}" if stretch.half in ("prompt", "answer") and view.label is None else ""
+    turn = f" {stretch.turn + 1}" if stretch.segment in ("prompt", "answer") and view.label is None else ""
     return {
-        "name": f"{stretch.half}{turn}",
+        "name": f"{stretch.segment}{turn}",
         "on": stretch.trained,
         "count": len(stretch.ids),
         "tokens": list(_tokens(stretch, view, viewer)),

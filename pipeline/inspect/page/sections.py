@@ -150,7 +150,7 @@ def _rule(rule: str, count: int, listed: Sequence[Figures], rejected: int) -> di
         "rejected": rejected,
         "meaning": known.meaning if known else "",
         "why": known.why if known else "",
-        "mend": known.mend if known else "",
+        "hint": known.hint if known else "",
         "places": listed[:SAMPLES_OF_A_RULE],
         "unlisted": count - SAMPLES_OF_A_RULE,
     }
@@ -192,7 +192,7 @@ def cutoffs(stats: Figures) -> dict[str, Any]:
 
 
 def mixture(manifest: Figures) -> list[dict[str, Any]]:
-    """What was asked for, and what is there. shown: without a request, the source's part of the records read."""
+    """What was requested, and what is there. shown: without a request, the source's part of the records read."""
     mixed = manifest.get("mixture") or {}
     ledgers = manifest["ledger"]["sources"]
     read = sum(ledgers[name]["read"] for name in mixed if name in ledgers)

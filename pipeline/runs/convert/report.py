@@ -23,13 +23,13 @@ SCHEMA_VERSION = 1
 FIELDS_SHOWN = 12
 
 
-def document(done: Converted, asked: Conversion) -> dict[str, Any]:
+def document(done: Converted, requested: Conversion) -> dict[str, Any]:
     """The result as plain data, without the single records. "output" is null when nothing was published."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "from": asked.spec.from_id,
-        "to": asked.spec.to_id,
-        "output": str(asked.out) if done.published else None,
+        "from": requested.spec.from_id,
+        "to": requested.spec.to_id,
+        "output": str(requested.out) if done.published else None,
         "totals": {
             "read": done.read,
             "written": done.written,
@@ -75,9 +75,9 @@ def worst_first(done: Converted) -> list[tuple[tuple[str, str], int]]:
 class ReportWriter:
     """The report file. `records` comes first in it, a line each, then everything of `document`."""
 
-    def __init__(self, path: Path, asked: Conversion) -> None:
+    def __init__(self, path: Path, requested: Conversion) -> None:
         self._path = path
-        self._asked = asked
+        self._asked = requested
         self._file: Any = None
         self._sink: Any = None
         self._any = False
@@ -127,9 +127,9 @@ def _nothing(done: Converted) -> str:
     return "nothing by the conversion; what the file itself cannot hold:"
 
 
-def summary(done: Converted, asked: Conversion) -> str:
+def summary(done: Converted, requested: Conversion) -> str:
     """The closing lines, at most 80 columns wide where the user's names allow it."""
-    spec = asked.spec
+    spec = requested.spec
     rows = [
         (f"{spec.from_id} → {spec.to_id}", ""),
         ("read", f"{done.read:,} records"),
@@ -151,12 +151,12 @@ def summary(done: Converted, asked: Conversion) -> str:
         said = ", ".join(f"{count:,} {what}" for what, count in counts.items())
         rows.append(("column", f"{clean(column)}: {said}"))
     if done.published:
-        rows.append(("output", clean(str(asked.out))))
+        rows.append(("output", clean(str(requested.out))))
     width = max(len(name) for name, text in rows if text)
     lines = [f"{name:<{width}}  {text}".rstrip() for name, text in rows]
     for what in dict.fromkeys(what for (_, what), _ in worst_first(done)):
         lines += textwrap.wrap(f"{what}: {LOSSES[what].meaning}", 80, subsequent_indent="  ")
-    if done.losses and asked.report is None:
+    if done.losses and requested.report is None:
         lines.append("every record that lost something: --report FILE")
     if done.elapsed_s > 1:
         size = sum(item.info.bytes for item in done.files if item.info)

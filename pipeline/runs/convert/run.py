@@ -34,28 +34,28 @@ class _Unpublished(Exception):
     """Leaves the block that writes the output, so that it never appears."""
 
 
-def convert_files(asked: Conversion, on_progress: Callable[[ConvertResult], None] | None = None) -> Converted:
+def convert_files(requested: Conversion, on_progress: Callable[[ConvertResult], None] | None = None) -> Converted:
     """Converts. Raises UsageFault for an output that cannot be written, MachineFault when the disk says no."""
     started = time.perf_counter()
-    _check_output(asked)
+    _check_output(requested)
     done = Converted()
-    target = FORMATS[asked.spec.to_id]
-    make_folder(asked.out.parent)
-    if asked.report is not None:
-        make_folder(asked.report.parent)
+    target = FORMATS[requested.spec.to_id]
+    make_folder(requested.out.parent)
+    if requested.report is not None:
+        make_folder(requested.report.parent)
     with ExitStack() as stack:
-        report = stack.enter_context(ReportWriter(asked.report, asked)) if asked.report else None
+        report = stack.enter_context(ReportWriter(requested.report, requested)) if requested.report else None
         folder = rejects = None
-        if asked.rejects is not None:
+        if requested.rejects is not None:
             from pipeline.output.rejects import RejectFolder
 
-            beside = [asked.out, *([asked.report] if asked.report else [])]
-            folder = RejectFolder(asked.rejects, [asked.out.stem], [*asked.files, *beside])
-            rejects = stack.enter_context(folder.writer([asked.out.stem]))
+            beside = [requested.out, *([requested.report] if requested.report else [])]
+            folder = RejectFolder(requested.rejects, [requested.out.stem], [*requested.files, *beside])
+            rejects = stack.enter_context(folder.writer([requested.out.stem]))
         try:
             flat = target.family in ("alpaca", "pretrain")
-            with open_rows(asked.out, flat=flat, fields=asked.spec.to_fields) as rows:
-                for result in _ordered(asked, done):
+            with open_rows(requested.out, flat=flat, fields=requested.spec.to_fields) as rows:
+                for result in _ordered(requested, done):
                     rows.add(result.lines, result.written)
                     _take(done, result)
                     if report is not None:
@@ -64,7 +64,7 @@ def convert_files(asked: Conversion, on_progress: Callable[[ConvertResult], None
                         rejects.add(0, reject)  # type: ignore[union-attr]  # the loop is empty without it
                     if on_progress is not None:
                         on_progress(result)
-                _finish(asked, done, rows)
+                _finish(requested, done, rows)
             done.published = True
         except _Unpublished:
             pass
@@ -76,35 +76,37 @@ def convert_files(asked: Conversion, on_progress: Callable[[ConvertResult], None
     return done
 
 
-def _finish(asked: Conversion, done: Converted, rows: RowSink) -> None:
+def _finish(requested: Conversion, done: Converted, rows: RowSink) -> None:
     """The last rows. Raises _Unpublished when there is nothing to publish, or more is lost than may be."""
-    if not done.written or (asked.strict and (done.losses or done.errors)):
+    if not done.written or (requested.strict and (done.losses or done.errors)):
         raise _Unpublished
     rows.finish()
     done.changed = rows.changed
-    if asked.strict and done.reshaped:
+    if requested.strict and done.reshaped:
         raise _Unpublished
 
 
-def _check_output(asked: Conversion) -> None:
-    container_of(asked.out)
-    read = (*asked.files, *asked.tables)
-    refuse_folder(asked.out, "-o", "converted.jsonl")
-    refuse_reading(asked.out, read, "-o")
-    if asked.report is not None:
-        refuse_folder(asked.report, "--report", "lost.json")
-        refuse_reading(asked.report, read, "--report")
-        if marks(asked.report) & marks(asked.out):
-            raise UsageFault(f"--report {asked.report}: is the output as well", hint="give another file with --report")
+def _check_output(requested: Conversion) -> None:
+    container_of(requested.out)
+    read = (*requested.files, *requested.tables)
+    refuse_folder(requested.out, "-o", "converted.jsonl")
+    refuse_reading(requested.out, read, "-o")
+    if requested.report is not None:
+        refuse_folder(requested.report, "--report", "lost.json")
+        refuse_reading(requested.report, read, "--report")
+        if marks(requested.report) & marks(requested.out):
+            raise UsageFault(
+                f"--report {requested.report}: is the output as well", hint="give another file with --report"
+            )
 
 
-def _ordered(asked: Conversion, done: Converted) -> Iterator[ConvertResult]:
+def _ordered(requested: Conversion, done: Converted) -> Iterator[ConvertResult]:
     """Results in input order, whatever order they come in."""
-    job: Job[ConvertTask, ConvertResult] = Job(prepare, run, task_name, asked.spec)
+    job: Job[ConvertTask, ConvertResult] = Job(prepare, run, task_name, requested.spec)
     places: deque[FileCounts] = deque()  # the file of each chunk that was not yet taken
-    size = sum(os.path.getsize(path) for path in asked.files if os.path.exists(path))
-    with open_engine(asked.config, job, size) as engine:
-        for result in in_order(engine.run(_tasks(asked, done, places))):
+    size = sum(os.path.getsize(path) for path in requested.files if os.path.exists(path))
+    with open_engine(requested.config, job, size) as engine:
+        for result in in_order(engine.run(_tasks(requested, done, places))):
             counts = places.popleft()
             counts.read += result.read
             counts.written += result.written
@@ -112,18 +114,18 @@ def _ordered(asked: Conversion, done: Converted) -> Iterator[ConvertResult]:
             yield result
 
 
-def _tasks(asked: Conversion, done: Converted, places: deque[FileCounts]) -> Iterator[ConvertTask]:
-    for path in asked.files:
+def _tasks(requested: Conversion, done: Converted, places: deque[FileCounts]) -> Iterator[ConvertTask]:
+    for path in requested.files:
         counts = FileCounts(named(path))
         done.files.append(counts)
-        for item in scan(path, asked.spec.limits):
+        for item in scan(path, requested.spec.limits):
             if isinstance(item, Chunk):
                 places.append(counts)
                 yield ConvertTask(named(path), item)
             else:
                 counts.info = item
                 for note in item.notes:
-                    done.found.note(note, Place(item.path), asked.spec.policy)
+                    done.found.note(note, Place(item.path), requested.spec.policy)
 
 
 def _take(done: Converted, result: ConvertResult) -> None:

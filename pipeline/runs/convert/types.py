@@ -1,4 +1,4 @@
-"""What a conversion is asked for, and what came of it."""
+"""What a conversion is requested, and what came of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stages.formats.losses import LOSSES
 
 @dataclass(frozen=True)
 class Conversion:
-    """What is asked for. config: says what runs the work. report, rejects: where to write them, None for nowhere.
+    """What is requested. config: says what runs the work. report, rejects: where to write them, None for nowhere.
 
     strict: publish nothing lossy. tables: files that are read beside the data, and so are not to be written.
     """

@@ -25,20 +25,20 @@ from pipeline.plan.types import Plan
 from pipeline.progress import Progress
 from pipeline.reports.data_card import NAME as CARD
 from pipeline.reports.data_card import data_card
-from pipeline.runs.collect import Collected, check_habits, check_set, collect, stop_on_mapping, validation_report
+from pipeline.runs.collect import Collected, check_set, check_traits, collect, stop_on_mapping, validation_report
 from pipeline.runs.tokenizer_backend import BackEndProof
 from registry.errors import DataFault, MachineFault
 from stages.core.atomic_io import make_folder, remove_tree, sweep, write_whole
 from stages.core.urls import is_url
 from stages.tokenize.backends import MEDIUM_BYTES, BackEndDiffers
-from stages.writers.excluded import NAME as LEFT_OUT
-from stages.writers.excluded import write_left_out
+from stages.writers.excluded import NAME as EXCLUDED
+from stages.writers.excluded import write_excluded
 
 from . import disk_space
 from .cache_key import input_digest, run_key
 from .example_table import Table, make_table
 from .make_manifest import Written, make_manifest, run_block, source_names
-from .order import Arranged, arrange, left_out
+from .order import Arranged, arrange, excluded
 from .rows import make_rows
 from .template_check import Proof, note_proof
 from .write_splits import check_split, write_splits
@@ -109,20 +109,20 @@ def build_output(
     config = plan.config
     elapsed: dict[str, float] = {"plan": time.perf_counter() - started}
     build = new_build(out)
-    spool = out / CACHE / "chunks"
-    for folder in (build / "lineage", build / "rejects", build / CACHE, spool):
+    cache = out / CACHE / "chunks"
+    for folder in (build / "lineage", build / "rejects", build / CACHE, cache):
         make_folder(folder)
     workers = team_size(config)
     if workers < worker_count(config):
         log(f"{workers} worker(s) instead of {worker_count(config)}: more do not fit into memory_limit")
-    plan, engine = _open_engine(plan, engines, spool)  # first of all, so that its workers load meanwhile
-    disk_space.warn("this run will write", sum(disk_space.expected_bytes(plan, spool)), out, log)
+    plan, engine = _open_engine(plan, engines, cache)  # first of all, so that its workers load meanwhile
+    disk_space.warn("this run will write", sum(disk_space.expected_bytes(plan, cache)), out, log)
     if progress is not None:
         size, exact = disk_space.text_bytes(plan)
         progress.expect(size if exact else 0)
     mark = time.perf_counter()
     with Proof(plan, out / CACHE) as proving:
-        plan, collected, rejects, engine = _collect(plan, engine, engines, spool, build / "rejects", log, progress)
+        plan, collected, rejects, engine = _collect(plan, engine, engines, cache, build / "rejects", log, progress)
         proof = proving.result()
     # a small set takes no memory to speak of, and each of Ray's tasks may run anywhere
     if plan.input_bytes >= MEDIUM_BYTES and config.run.engine != "ray":
@@ -132,7 +132,7 @@ def build_output(
     elapsed["read, validate, tokenize"] = time.perf_counter() - mark
     mark = time.perf_counter()
     check_set(plan, collected)
-    check_habits(plan, collected)
+    check_traits(plan, collected)
     note_proof(plan, collected, proof)
     stop_on_mapping(collected)
     encode = plan.encode
@@ -168,7 +168,7 @@ def build_output(
     files_listed = [
         _listed_file(build, "report.json", dump(report)),
         *rejects.files,
-        *_left_out(table, arranged, build, encode.cut.kind),
+        *_excluded(table, arranged, build, encode.cut.kind),
     ]
     write_whole(build / "dataset_dict.json", dump({"splits": list(splits)}))
     written = Written(arranged.ledgers, splits, files_listed)
@@ -185,7 +185,7 @@ def build_output(
     if warning := publish(build, out):
         log(f"warning: {warning}")
     try:
-        _prune(spool, set(table.spools))
+        _prune(cache, set(table.caches))
     except MachineFault as fault:
         log(f"warning: the output is complete, but cleaning up failed: {fault.problems[0]}")
     elapsed["publish"] = time.perf_counter() - mark
@@ -222,24 +222,24 @@ def _sync(folder: Path) -> None:
     sync_folder(os.fspath(folder))
 
 
-def _prune(spool: Path, used: set[str]) -> None:
+def _prune(cache: Path, used: set[str]) -> None:
     names = {Path(path).stem for path in used}
-    for entry in sorted(spool.iterdir()) if spool.is_dir() else ():
+    for entry in sorted(cache.iterdir()) if cache.is_dir() else ():
         # nothing else goes: the folder may be a link to a place that holds more
-        if entry.suffix in (".spool", PROVEN) and entry.stem not in names:
+        if entry.suffix in (".cache", PROVEN) and entry.stem not in names:
             remove_tree(entry)
 
 
-def _open_engine(plan: Plan, engines: ExitStack, spool: Path) -> tuple[Plan, Engine[Any, Any]]:
+def _open_engine(plan: Plan, engines: ExitStack, cache: Path) -> tuple[Plan, Engine[Any, Any]]:
     """The engine of the run, and the plan with the tokenizer file that its workers read."""
     encode, fitted = plan.encode, plan.fitted
     assert encode is not None and fitted is not None
     if not is_inline(plan.config, plan.input_bytes):
-        path = spool.parent / "tokenizer.json"
+        path = cache.parent / "tokenizer.json"
         write_whole(path, fitted.json_text.encode("utf-8"))
         # with finished chunks in the cache a tokenizer may not be needed at all
-        plan = replace(plan, encode=replace(encode, json_path=os.fspath(path), load_early=not any(spool.iterdir())))
-    job = chunk_job(plan.batch_spec(os.fspath(spool)))
+        plan = replace(plan, encode=replace(encode, json_path=os.fspath(path), load_early=not any(cache.iterdir())))
+    job = chunk_job(plan.batch_spec(os.fspath(cache)))
     return plan, engines.enter_context(open_engine(plan.config, job, plan.input_bytes))
 
 
@@ -247,7 +247,7 @@ def _collect(
     plan: Plan,
     engine: Engine[Any, Any],
     engines: ExitStack,
-    spool: Path,
+    cache: Path,
     rejects: Path,
     log: Log,
     progress: Progress | None,
@@ -263,9 +263,9 @@ def _collect(
     except BackEndDiffers as differs:
         log(f"{differs.problems[0]}; the reference tokenizer is used, which is slower")
         engines.close()
-        _prune(spool, set())  # made by the back end that differs, in this run or in one that was killed
-        plan, engine = _open_engine(replace(plan, encode=replace(plan.encode, back_end="tokenizers")), engines, spool)
-        return _collect(plan, engine, engines, spool, rejects, log, progress)
+        _prune(cache, set())  # made by the back end that differs, in this run or in one that was killed
+        plan, engine = _open_engine(replace(plan, encode=replace(plan.encode, back_end="tokenizers")), engines, cache)
+        return _collect(plan, engine, engines, cache, rejects, log, progress)
 
 
 def _verdict(plan: Plan, collected: Collected) -> dict[str, Any]:
@@ -274,12 +274,12 @@ def _verdict(plan: Plan, collected: Collected) -> dict[str, Any]:
     return {"back_end": plan.encode.back_end, "checked_texts": collected.checked_texts, "differ": 0}
 
 
-def _left_out(table: Table, arranged: Arranged, build: Path, kind: str) -> list[dict[str, Any]]:
-    left = left_out(table, arranged)
+def _excluded(table: Table, arranged: Arranged, build: Path, kind: str) -> list[dict[str, Any]]:
+    left = excluded(table, arranged)
     if not len(left.place):
         return []
-    size, digest = write_left_out(os.fspath(build / LEFT_OUT), table.spools, left, kind)
-    return [{"file": LEFT_OUT, "bytes": size, "sha256": digest}]
+    size, digest = write_excluded(os.fspath(build / EXCLUDED), table.caches, left, kind)
+    return [{"file": EXCLUDED, "bytes": size, "sha256": digest}]
 
 
 def _listed_file(build: Path, name: str, data: bytes) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Space: what a run will write, told before it starts, and again exactly once the tokens are counted.
 
-spool    4 bytes a token and about 60 a record, in OUT/.cache; what an earlier run left there is not written again
+cache    4 bytes a token and about 60 a record, in OUT/.cache; what an earlier run left there is not written again
 shards   8 bytes a token (ids and labels) or 4 (no labels), beside the old output until the new one replaces it
 """
 
@@ -34,10 +34,10 @@ def text_bytes(plan: Plan) -> tuple[int, bool]:
     return total, exact
 
 
-def expected_bytes(plan: Plan, spool: Path) -> tuple[int, int]:
-    """About how many bytes go into the spool and into the shards."""
+def expected_bytes(plan: Plan, cache: Path) -> tuple[int, int]:
+    """About how many bytes go into the cache and into the shards."""
     tokens = text_bytes(plan)[0] // TEXT_BYTES_A_TOKEN
-    kept = sum(entry.stat().st_size for entry in spool.glob("*.spool")) if spool.is_dir() else 0
+    kept = sum(entry.stat().st_size for entry in cache.glob("*.cache")) if cache.is_dir() else 0
     return max(int(tokens * 4 * (1 + RECORD_SHARE)) - kept, 0), shard_bytes(plan, tokens)
 
 

@@ -16,12 +16,12 @@ from stages.core.arrays import Index
 class Table:
     """Every kept or dropped example of the run, end to end in input order (items: examples)."""
 
-    spools: list[str]
-    spool: NDArray[np.int32]
+    caches: list[str]
+    cache: NDArray[np.int32]
     token_start: NDArray[np.int64]
-    ids: NDArray[np.int32]  # uncut ids in the spool, without an appended EOS
-    half_start: NDArray[np.int64]
-    halves: NDArray[np.int32]
+    ids: NDArray[np.int32]  # uncut ids in the cache, without an appended EOS
+    segment_start: NDArray[np.int64]
+    segments: NDArray[np.int32]
     tokens_in: NDArray[np.int32]
     trained_in: NDArray[np.int32]
     tokens: NDArray[np.int32]
@@ -36,25 +36,25 @@ class Table:
 
 
 def make_table(collected: Collected, reserved_tokens: int) -> Table:
-    """Joins the chunks' arrays. reserved_tokens: appended EOS of each example, which no spool holds."""
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Table.__dataclass_fields__ if name != "spools"}
-    spools: list[str] = []
+    """Joins the chunks' arrays. reserved_tokens: appended EOS of each example, which no cache holds."""
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in Table.__dataclass_fields__ if name != "caches"}
+    caches: list[str] = []
     for source, at, result in collected.chunks:
         examples = result.examples
         assert examples is not None
         count = len(examples.record)
         ids = examples.tokens_in - np.int32(reserved_tokens)
         starts = np.zeros(count, dtype=np.int64)
-        halves = np.zeros(count, dtype=np.int64)
+        segments = np.zeros(count, dtype=np.int64)
         if count:
             np.cumsum(ids[:-1], out=starts[1:])
-            np.cumsum(examples.halves[:-1], out=halves[1:])
+            np.cumsum(examples.segments[:-1], out=segments[1:])
         rows: dict[str, NDArray[Any]] = {
-            "spool": np.full(count, len(spools), dtype=np.int32),
+            "cache": np.full(count, len(caches), dtype=np.int32),
             "token_start": starts,
             "ids": ids,
-            "half_start": halves,
-            "halves": examples.halves,
+            "segment_start": segments,
+            "segments": examples.segments,
             "tokens_in": examples.tokens_in,
             "trained_in": examples.trained_in,
             "tokens": examples.tokens,
@@ -69,6 +69,6 @@ def make_table(collected: Collected, reserved_tokens: int) -> Table:
         }
         for name, values in rows.items():
             columns[name].append(values)
-        spools.append(examples.spool)
+        caches.append(examples.cache)
     joined = {name: np.concatenate(parts) if parts else np.empty(0, dtype=np.int64) for name, parts in columns.items()}
-    return Table(spools=spools, **joined)  # type: ignore[arg-type]  # dtypes are those of the parts
+    return Table(caches=caches, **joined)  # type: ignore[arg-type]  # dtypes are those of the parts

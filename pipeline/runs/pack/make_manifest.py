@@ -83,7 +83,7 @@ def _tokenizer(plan: Plan, verdict: dict[str, Any]) -> dict[str, Any]:
         "eos_id": fitted.ids.eos,
         "eos_token": fitted.ids.eos_text,
         "pad_id": fitted.pad,
-        "added": [{"token": grown.token, "id": grown.id, "asked_by": grown.asked_by} for grown in fitted.growth],
+        "added": [{"token": grown.token, "id": grown.id, "asked_by": grown.requested_by} for grown in fitted.growth],
         "check": verdict,
     }
 
@@ -105,7 +105,7 @@ def _inputs(plan: Plan, collected: Collected, names: list[str]) -> list[dict[str
 
 
 def _recipe(plan: Plan) -> dict[str, Any]:
-    """Which data was asked for, in the user's words, without the secrets of a URL."""
+    """Which data was requested, in the user's words, without the secrets of a URL."""
     found: dict[str, Any] = {}
     for name in RECIPE_KEYS:
         value = plan.config.values.get(name)
@@ -129,7 +129,7 @@ def _cut_counts(collected: Collected, source: int) -> dict[str, int]:
 
 
 def mixture(plan: Plan, ledgers: list[SourceLedger]) -> dict[str, dict[str, Any]]:
-    """Each training source's share: asked for, and realised in records and in trained tokens."""
+    """Each training source's share: requested, and realized in records and in trained tokens."""
     probs = plan.config.mix.interleave_probs
     train = [number for number, source in enumerate(plan.sources) if source.split == "train"]
     records = sum(ledgers[number].examples for number in train)

@@ -22,7 +22,7 @@ from stages.mix import SPLIT_OFF, MixOptions
 from stages.mix.interleave import mix
 from stages.mix.subset import sample, split
 from stages.truncate.cut_findings import KEPT
-from stages.writers.excluded import LeftOut
+from stages.writers.excluded import Excluded
 
 from .example_table import Table
 
@@ -127,7 +127,7 @@ def _order(
     return order
 
 
-def left_out(table: Table, arranged: Arranged) -> LeftOut:
+def excluded(table: Table, arranged: Arranged) -> Excluded:
     """Every example that was tokenized and stands in no row: the length limit took it, or nothing sampled it."""
     splits: list[str] = []
     places: list[Index] = []
@@ -143,13 +143,13 @@ def left_out(table: Table, arranged: Arranged) -> LeftOut:
     splits += [""] * len(unused)
     places.append(np.full(len(unused), -1, dtype=np.int64))
     index = np.concatenate([*examples, unused])
-    return LeftOut(
+    return Excluded(
         split=splits,
         place=np.concatenate(places),
         source=table.file[index],
         line=table.line[index],
         record=table.record[index],
-        spool=table.spool[index],
-        half_start=table.half_start[index],
-        halves=table.halves[index],
+        cache=table.cache[index],
+        segment_start=table.segment_start[index],
+        segments=table.segments[index],
     )

@@ -48,11 +48,11 @@ def make_rows(plan: Plan, table: Table, order: Index) -> Rows:
 
 def _parts(table: Table, index: Index) -> Parts:
     return Parts(
-        spool=table.spool[index],
+        cache=table.cache[index],
         token_start=table.token_start[index],
         tokens=table.ids[index],
-        half_start=table.half_start[index],
-        halves=table.halves[index],
+        segment_start=table.segment_start[index],
+        segments=table.segments[index],
         offset=np.zeros(len(index), dtype=np.int32),
         source=table.file[index],
         line=table.line[index],
@@ -74,7 +74,7 @@ def _stream(table: Table, order: Index, block_tokens: int) -> Rows:
         token_start=base.token_start + offset,
         tokens=(cuts - starts).astype(np.int32),
         offset=offset.astype(np.int32),
-        halves=np.ones(len(cuts), dtype=np.int32),
+        segments=np.ones(len(cuts), dtype=np.int32),
     )
     row = starts // block_tokens
     sizes = np.bincount(row).astype(np.int32) if len(row) else np.empty(0, dtype=np.int32)

@@ -51,7 +51,7 @@ def ensure_prepared(config: Config, log: Log) -> Path:
     over = rejected_too_many(config, outcome.manifest)
     if over:
         raise DataFault(
-            over, hint="mend the records (see rejects/ in the output), or raise max_rejected to go on without them"
+            over, hint="fix the records (see rejects/ in the output), or raise max_rejected to go on without them"
         )
     return open_output_of(given, log) if given and is_store(given) else outcome.out
 

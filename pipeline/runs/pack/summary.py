@@ -73,7 +73,7 @@ def _split_rows(manifest: dict[str, Any]) -> Rows:
 
 
 def _mixture_rows(manifest: dict[str, Any]) -> Rows:
-    """What was asked for and what came of it; nothing where nothing was asked for."""
+    """What was requested and what came of it; nothing where nothing was requested."""
     shares = manifest["mixture"]
     if all(share["asked"] is None for share in shares.values()):
         return []
@@ -81,8 +81,8 @@ def _mixture_rows(manifest: dict[str, Any]) -> Rows:
     for number, (name, share) in enumerate(shares.items()):
         records, tokens = 100 * share["examples_share"], 100 * share["trained_tokens_share"]
         got = f"{records:.1f} % of examples, {tokens:.1f} % of trained tokens"
-        asked = f" (asked {100 * share['asked']:.1f} %)" if share["asked"] is not None else ""
-        rows.append(("mixture" if number == 0 else "", f"{name}: {got}{asked}"))
+        requested = f" (asked {100 * share['asked']:.1f} %)" if share["asked"] is not None else ""
+        rows.append(("mixture" if number == 0 else "", f"{name}: {got}{requested}"))
     return rows
 
 

@@ -53,13 +53,13 @@ def write_splits(
             label = f"{number:05d}-of-{count:05d}.arrow"
             names.append((split, f"{split}/data-{label}", f"lineage/{split}-{label}"))
             parts = rows.parts.take(slice(int(ends[first]), int(ends[last])))
-            used, spool = np.unique(parts.spool, return_inverse=True)
+            used, cache = np.unique(parts.cache, return_inverse=True)
             tasks.append(
                 ShardTask(
                     path=os.fspath(build / names[-1][1]),
                     lineage_path=os.fspath(build / names[-1][2]),
-                    spools=tuple(table.spools[at] for at in used.tolist()),
-                    parts=parts._replace(spool=spool.astype(np.int32)),
+                    caches=tuple(table.caches[at] for at in used.tolist()),
+                    parts=parts._replace(cache=cache.astype(np.int32)),
                     row_sizes=rows.sizes[first:last],
                     with_lengths=plan.packed,
                 )

@@ -5,7 +5,7 @@
 
 Records that need no repair are copied byte for byte, in order; records that cannot be repaired are left out, and their
 findings say why. Tables become JSON lines. The report that comes back is that of the copy, with the places of the
-input: repaired records are kept ones; every repair is a warning of its own rule, and so is what it mended.
+input: repaired records are kept ones; every repair is a warning of its own rule, and so is what it fixed.
 """
 
 from __future__ import annotations

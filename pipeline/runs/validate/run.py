@@ -23,7 +23,7 @@ from pipeline.plan.sources import detect_format, format_remarks, likely_format, 
 from pipeline.plan.types import Plan, Source
 from pipeline.progress import Progress
 from pipeline.reports.model import ValidationReport
-from pipeline.runs.collect import Collected, check_habits, check_set, collect, validation_report
+from pipeline.runs.collect import Collected, check_set, check_traits, collect, validation_report
 from registry.datasets.info_file import INFO_NAME, find_dataset_info
 from registry.datasets.types import Dataset
 from registry.errors import Fault, UsageFault
@@ -101,7 +101,7 @@ def _registered(spec: str) -> str:
     path = Path(spec)
     try:
         info = find_dataset_info(str(path.parent)) if path.is_file() else None
-    except Fault:  # it was not asked for
+    except Fault:  # it was not requested
         return ""
     entries = info.entries.items() if info is not None else ()
     return next(
@@ -123,7 +123,7 @@ def validate(
         with Progress(quiet=quiet, total_bytes=plan.input_bytes) as progress:
             collected = _collect(plan, folder, progress)
         check_set(plan, collected)
-        check_habits(plan, collected)
+        check_traits(plan, collected)
         runs.append((plan, collected))
     if folder is not None:
         folder.finish()

@@ -23,7 +23,7 @@ from stages.core.display import shown
 from stages.core.findings import Note
 
 from .messages import Piece, Prepared
-from .probe import Habits
+from .probe import Traits
 from .probe_texts import Ending
 from .sandbox_process import Outcome
 
@@ -49,7 +49,7 @@ class Located(NamedTuple):
     notes: list[Note]
 
 
-def by_marks(record: Conversation, ready: Prepared, outcome: Outcome, habits: Habits) -> Located | None:
+def by_marks(record: Conversation, ready: Prepared, outcome: Outcome, traits: Traits) -> Located | None:
     """Turns found from the marks of `outcome`; None when the marks do not show the order of the messages."""
     if outcome.marks is None:
         return None
@@ -61,7 +61,7 @@ def by_marks(record: Conversation, ready: Prepared, outcome: Outcome, habits: Ha
     for number, piece in enumerate(ready.pieces):
         by_message.setdefault(piece.message, []).append(number)
     if -1 in by_message and places[by_message[-1][0]] is None:
-        located.notes.append(_left_out(record.system_at, "the system prompt", record.system or ""))
+        located.notes.append(_excluded(record.system_at, "the system prompt", record.system or ""))
     starts = sorted(place[0] for place in places if place is not None)
     low = 0
     for position, message in enumerate(record.messages):
@@ -71,7 +71,7 @@ def by_marks(record: Conversation, ready: Prepared, outcome: Outcome, habits: Ha
             changes = _changes(message, ready.pieces, numbers, places, outcome.text)
             (located.notes if kept else located.lost).extend(changes)
         elif numbers and not kept:
-            located.notes.append(_left_out(message.at, f"the {message.role}'s text", message.content))
+            located.notes.append(_excluded(message.at, f"the {message.role}'s text", message.content))
         if not kept:
             if message.role in ANSWERS and not numbers:
                 located.open.append(position)
@@ -84,7 +84,7 @@ def by_marks(record: Conversation, ready: Prepared, outcome: Outcome, habits: Ha
         if first < low:
             return None
         limit = next((start for start in starts if start >= last), len(outcome.text))
-        turn = _answer(outcome.text, record.messages, position, (low, first, last, limit), habits)
+        turn = _answer(outcome.text, record.messages, position, (low, first, last, limit), traits)
         if turn is None:
             located.open.append(position)
         else:
@@ -114,23 +114,23 @@ def _places(pieces: Sequence[Piece], marks: list[tuple[int, int]]) -> list[tuple
 
 
 def _answer(
-    text: str, messages: Sequence[Message], position: int, room: tuple[int, int, int, int], habits: Habits
+    text: str, messages: Sequence[Message], position: int, room: tuple[int, int, int, int], traits: Traits
 ) -> Turn | None:
     """The span of one answer. room: end of the text before it, its first and last marked character, start of the next
     marked text."""
     low, first, last, limit = room
     before = text[low:first]
-    starts = [low + found + len(header) for header in habits.headers if (found := before.rfind(header)) >= 0]
+    starts = [low + found + len(header) for header in traits.headers if (found := before.rfind(header)) >= 0]
     if not starts:
         return None
     start = max(starts)
-    if any(stop in text[start:first] for stop in habits.stops):
+    if any(stop in text[start:first] for stop in traits.stops):
         return None  # a turn ends between: the header is another message's
     message = messages[position]
-    if any(stop in key for call in message.calls for key in _keys(call.arguments) for stop in habits.stops):
+    if any(stop in key for call in message.calls for key in _keys(call.arguments) for stop in traits.stops):
         return None  # keys are not marked, so this stop could be taken for the turn's own
     calls = bool(message.calls)
-    end = _end(text[last:limit], message, endings(habits, calls=calls, last=position == len(messages) - 1))
+    end = _end(text[last:limit], message, endings(traits, calls=calls, last=position == len(messages) - 1))
     return None if end is None else Turn(position, start, last + end)
 
 
@@ -145,12 +145,12 @@ def _keys(value: object) -> Iterator[str]:
             yield from _keys(item)
 
 
-def endings(habits: Habits, *, calls: bool, last: bool) -> list[Ending]:
+def endings(traits: Traits, *, calls: bool, last: bool) -> list[Ending]:
     """Endings to expect, likeliest first."""
-    plain = habits.last if last else habits.inner
+    plain = traits.last if last else traits.inner
     if not calls:
         return [plain]
-    return [plain, habits.call_last if last else habits.call_inner]
+    return [plain, traits.call_last if last else traits.call_inner]
 
 
 def _end(tail: str, message: Message, expected: list[Ending]) -> int | None:
@@ -195,7 +195,7 @@ def _changes(
     return notes
 
 
-def _left_out(at: str, what: str, text: str) -> Note:
+def _excluded(at: str, what: str, text: str) -> Note:
     return Note("template.drops-context", at, f"the chat template leaves out {what}", shown(text))
 
 
@@ -203,22 +203,22 @@ def _left_out(at: str, what: str, text: str) -> Note:
 
 
 def by_prefix(
-    text: str, messages: Sequence[Message], position: int, renders: tuple[Outcome, Outcome], habits: Habits
+    text: str, messages: Sequence[Message], position: int, renders: tuple[Outcome, Outcome], traits: Traits
 ) -> Turn | str:
     """One answer, from two more renders: the conversation before it with the generation prompt, and up to its end.
 
     Returns why not where the whole text does not begin with them.
     """
     message = messages[position]
-    asked, ended = renders
+    requested, ended = renders
     for outcome in renders:
         if outcome.error:
             return f"a part of it is refused: {outcome.message}"
-    start = _start(text, asked.text, habits)
+    start = _start(text, requested.text, traits)
     if start is None:
         return "what stands before this answer is written otherwise when the answer follows"
-    expected = endings(habits, calls=bool(message.calls), last=position == len(messages) - 1)
-    alone = endings(habits, calls=bool(message.calls), last=True)
+    expected = endings(traits, calls=bool(message.calls), last=position == len(messages) - 1)
+    alone = endings(traits, calls=bool(message.calls), last=True)
     end = _prefix_end(text, ended.text, start, (alone, expected), message)
     if end is None:
         return "this answer is written otherwise when more follows"
@@ -231,13 +231,13 @@ def by_prefix(
     return Turn(position, start, end)
 
 
-def _start(text: str, asked: str, habits: Habits) -> int | None:
-    if text.startswith(asked):
-        return len(asked)
-    for header in habits.headers:
-        if asked.endswith(header) and text.startswith(asked[: len(asked) - len(header)]):
-            base = len(asked) - len(header)
-            for other in habits.headers:
+def _start(text: str, requested: str, traits: Traits) -> int | None:
+    if text.startswith(requested):
+        return len(requested)
+    for header in traits.headers:
+        if requested.endswith(header) and text.startswith(requested[: len(requested) - len(header)]):
+            base = len(requested) - len(header)
+            for other in traits.headers:
                 if text.startswith(other, base):
                     return base + len(other)
     return None

@@ -30,7 +30,7 @@ _SYSTEM = "You can count."
 
 
 @dataclass(frozen=True)
-class Habits:
+class Traits:
     """What was found. headers: texts after which the model writes, likeliest first. inner and last: endings of a plain
     answer inside and at the end of a conversation; call_inner and call_last: of tool calls.
     dialect: how tool calls must be given; tools_why_not: why the template cannot write them, "" when it can.
@@ -54,29 +54,29 @@ class Habits:
         return tuple(dict.fromkeys(ending.stop for ending in endings if ending.stop))
 
 
-def learn(template: AutoTemplate, render: Render, name: str) -> Habits:
+def learn(template: AutoTemplate, render: Render, name: str) -> Traits:
     """Tries the template of that name. Never fails for a template that is odd: what is not found stays empty."""
     probe = Probes(template, render, name)
-    asked: Seen | str
+    requested: Seen | str
     bare: Seen | str
     turns: Seen | str
     why_not = ""
     # a few insist on a system prompt, or write nothing but tools
     for probe.tools, probe.system in product((name == "tool_use", name != "tool_use"), (None, _SYSTEM)):
-        asked, bare, turns = probe.many(
+        requested, bare, turns = probe.many(
             [((_USER,), True), ((_USER,), False), ((_USER, _ANSWER, _USER2, _ANSWER2), False)]
         )
         if not isinstance(turns, str):
             break
         why_not = why_not or turns
     if isinstance(turns, str):
-        return Habits(refuses=why_not)
+        return Traits(refuses=why_not)
     shift = 1 if probe.system else 0
     plain_tools = probe.tools
-    quiet = "" if isinstance(asked, str) else asked.after(shift)
-    if not isinstance(asked, str) and not isinstance(bare, str):
+    quiet = "" if isinstance(requested, str) else requested.after(shift)
+    if not isinstance(requested, str) and not isinstance(bare, str):
         quiet = probe.common(quiet, bare.after(shift))
-        header = asked.after(shift)[len(quiet) :]
+        header = requested.after(shift)[len(quiet) :]
     else:
         header = ""
     # a token that begins turns ends none; where the header is always there, the first turn's tokens tell
@@ -84,17 +84,17 @@ def learn(template: AutoTemplate, render: Render, name: str) -> Habits:
     start = turns.text[: turns.places[shift][0]]
     inner, last = probe.endings(turns.after(shift + 1), turns.after(shift + 3), openers, question=start)
     headers: list[str] = []
-    if not isinstance(asked, str):
-        headers = probe.headers(asked.after(shift), quiet, turns.before(shift + 1), inner.stop)
-    habits = _with_tools(probe, Habits(tuple(headers), inner, last), openers)
+    if not isinstance(requested, str):
+        headers = probe.headers(requested.after(shift), quiet, turns.before(shift + 1), inner.stop)
+    traits = _with_tools(probe, Traits(tuple(headers), inner, last), openers)
     probe.tools = plain_tools
-    return replace(habits, default_system=_default_system(probe))
+    return replace(traits, default_system=_default_system(probe))
 
 
-def _with_tools(probe: Probes, habits: Habits, openers: set[str]) -> Habits:
+def _with_tools(probe: Probes, traits: Traits, openers: set[str]) -> Traits:
     why_not = ""
     probe.tools = True
-    plain_stops = [ending.stop for ending in (habits.inner, habits.last) if ending.stop]
+    plain_stops = [ending.stop for ending in (traits.inner, traits.last) if ending.stop]
     for null_content, text_arguments, nine_ids in product((False, True), repeat=3):
         probe.dialect = dialect = Dialect(null_content, text_arguments, nine_ids)
         whole = probe.one((_USER, _CALL, _RESULT, _ANSWER))
@@ -102,7 +102,7 @@ def _with_tools(probe: Probes, habits: Habits, openers: set[str]) -> Habits:
             why_not = why_not or whole
             continue
         call = len(whole.places) - 3
-        if any(header in whole.after(call) for header in habits.headers):
+        if any(header in whole.after(call) for header in traits.headers):
             why_not = why_not or "it writes another turn after a call"
             continue
         inner_tail = last_tail = whole.after(call)
@@ -110,20 +110,20 @@ def _with_tools(probe: Probes, habits: Habits, openers: set[str]) -> Habits:
         if not isinstance(ended, str):
             last_tail = ended.after(call)
         call_inner, call_last = probe.endings(inner_tail, last_tail, openers, plain_stops)
-        headers = list(habits.headers)
-        asked = probe.one((_USER, _CALL, _RESULT), generate=True)
+        headers = list(traits.headers)
+        requested = probe.one((_USER, _CALL, _RESULT), generate=True)
         bare = probe.one((_USER, _CALL, _RESULT))
-        if not isinstance(asked, str):
-            quiet = asked.after(call + 1) if isinstance(bare, str) else bare.after(call + 1)
-            headers += probe.headers(asked.after(call + 1), quiet, whole.before(call + 2), habits.inner.stop)
+        if not isinstance(requested, str):
+            quiet = requested.after(call + 1) if isinstance(bare, str) else bare.after(call + 1)
+            headers += probe.headers(requested.after(call + 1), quiet, whole.before(call + 2), traits.inner.stop)
         return replace(
-            habits,
+            traits,
             headers=tuple(dict.fromkeys(headers)),
             call_inner=call_inner,
             call_last=call_last,
             dialect=dialect,
         )
-    return replace(habits, tools_why_not=why_not or "it leaves out the call or its result")
+    return replace(traits, tools_why_not=why_not or "it leaves out the call or its result")
 
 
 def _default_system(probe: Probes) -> str:

@@ -135,17 +135,17 @@ class Probes:
                     size = len(text) - found.end()
         return one[len(one) - size :]
 
-    def headers(self, asked: str, bare: str, inner: str, stop: str) -> list[str]:
+    def headers(self, requested: str, bare: str, inner: str, stop: str) -> list[str]:
         """Headers from the text after a question: with the generation prompt, without it, and up to a given answer."""
-        quiet = self.common(asked, bare)
-        header = asked[len(quiet) :]
+        quiet = self.common(requested, bare)
+        header = requested[len(quiet) :]
         if not header:
             # nothing is added: the header is always there, or there is none and the turn's own end is it
-            _, found, rest = asked.partition(stop) if stop else (asked, "", "")
-            header = rest if found and rest.strip() else self._last_token(asked)
-            quiet = asked[: len(asked) - len(header)]
+            _, found, rest = requested.partition(stop) if stop else (requested, "", "")
+            header = rest if found and rest.strip() else self._last_token(requested)
+            quiet = requested[: len(requested) - len(header)]
         # inner turns may lack what a generation prompt adds for thinking
-        shared = self.common(asked, inner)[len(quiet) :]
+        shared = self.common(requested, inner)[len(quiet) :]
         return [text for text in dict.fromkeys((header, shared)) if text.strip()]
 
     def _last_token(self, text: str) -> str:

@@ -28,7 +28,7 @@ from stages.core.findings import Note
 from .chat_template import AutoTemplate
 from .loss_spans import ANSWERS, Located, Turn, by_marks, by_prefix
 from .messages import Prepared, has_marks, prepare
-from .probe import Habits, learn
+from .probe import Traits, learn
 from .results import Results, pair, refusal
 from .sandbox_env import DEFAULT_DATE
 from .sandbox_process import Item, Limits, Program, Wall
@@ -63,7 +63,7 @@ class AutoRenderer:
             variables["enable_thinking"] = self.options.enable_thinking
         self.wall = Wall(Program(template.sources, variables, self.options.template_date), limits)
         self._results = Results(self.options.train_on_prompt, self.options.mask_history)
-        self._habits: dict[str, Habits] = {}
+        self._traits: dict[str, Traits] = {}
         self._skeletons: dict[Shape, Skeleton | None] = {}
 
     def __enter__(self) -> AutoRenderer:
@@ -76,21 +76,21 @@ class AutoRenderer:
         """Ends the child process."""
         self.wall.close()
 
-    def habits(self, tools: bool = False) -> Habits:
+    def traits(self, tools: bool = False) -> Traits:
         """What the template does around an answer. Raises UsageFault for a template that can write no conversation."""
         name = self.template.name_for(tools)
-        if name not in self._habits:
+        if name not in self._traits:
             try:
-                habits = learn(self.template, self.wall.render, name)
+                traits = learn(self.template, self.wall.render, name)
             except UsageFault as fault:
-                habits = Habits(refuses=fault.problems[0])
-            if habits.refuses:
+                traits = Traits(refuses=fault.problems[0])
+            if traits.refuses:
                 raise UsageFault(
-                    f"template: auto: the tokenizer's chat template does not work: {shown(habits.refuses, 300)}",
+                    f"template: auto: the tokenizer's chat template does not work: {shown(traits.refuses, 300)}",
                     hint="choose one of ours with `template: NAME`; `prep list templates` shows them",
                 )
-            self._habits[name] = habits
-        return self._habits[name]
+            self._traits[name] = traits
+        return self._traits[name]
 
     # --- rendering ----------------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class AutoRenderer:
         results: list[RenderedText | Note | None] = [None] * len(records)
         items, indices = [], []
         for index, record in enumerate(records):
-            ready = prepare(record, self.habits(bool(record.tools)).dialect, "none")
+            ready = prepare(record, self.traits(bool(record.tools)).dialect, "none")
             if isinstance(ready, Note):
                 results[index] = ready
             else:
@@ -147,7 +147,7 @@ class AutoRenderer:
         left: list[int] = []
         for index, shape in enumerate(shapes):
             skeleton = self._skeletons.get(shape) if shape is not None else None
-            ready = prepare(records[index], self.habits().dialect, "none") if skeleton is not None else None
+            ready = prepare(records[index], self.traits().dialect, "none") if skeleton is not None else None
             if skeleton is None or not isinstance(ready, Prepared):
                 left.append(index)
                 continue
@@ -168,13 +168,13 @@ class AutoRenderer:
             return
         if len(self._skeletons) + len(new) > MAX_SHAPES:
             self._skeletons.clear()
-        habits = self.habits()
+        traits = self.traits()
         samples = [sample_of(shape) for shape in new]
-        prepared = [prepare(sample, habits.dialect) for sample in samples]
+        prepared = [prepare(sample, traits.dialect) for sample in samples]
         readies = [ready for ready in prepared if isinstance(ready, Prepared)]
         items = [Item(self.template.name_for(False), ready.messages, marked=True) for ready in readies]
         for shape, sample, ready, outcome in zip(new, samples, readies, self.wall.render(items), strict=True):
-            found = None if outcome.error else by_marks(sample, ready, outcome, habits)
+            found = None if outcome.error else by_marks(sample, ready, outcome, traits)
             self._skeletons[shape] = None if found is None else skeleton_of(sample, ready, outcome, found)
 
     def _pass(
@@ -193,7 +193,7 @@ class AutoRenderer:
             if marking != "none" and has_marks(record):
                 left.append(index)
                 continue
-            ready = prepare(record, self.habits(bool(record.tools)).dialect, marking)
+            ready = prepare(record, self.traits(bool(record.tools)).dialect, marking)
             if isinstance(ready, Note):
                 results[index] = ready
                 continue
@@ -206,7 +206,7 @@ class AutoRenderer:
             if outcome.error:
                 results[index] = refusal(outcome)
                 continue
-            found = by_marks(record, ready, outcome, self.habits(bool(record.tools)))
+            found = by_marks(record, ready, outcome, self.traits(bool(record.tools)))
             if found is None and marking != "none":
                 left.append(index)
                 continue
@@ -236,7 +236,7 @@ class AutoRenderer:
             if not found.open:
                 continue
             record = records[index]
-            ready = prepare(record, self.habits(bool(record.tools)).dialect, "none")
+            ready = prepare(record, self.traits(bool(record.tools)).dialect, "none")
             assert isinstance(ready, Prepared)  # it was prepared before
             name = self.template.name_for(bool(ready.tools))
             shift = len(ready.messages) - len(record.messages)
@@ -249,7 +249,7 @@ class AutoRenderer:
             index, _, text, found = located[number]
             record = records[index]
             renders = outcomes[2 * at], outcomes[2 * at + 1]
-            turn = by_prefix(text, record.messages, position, renders, self.habits(bool(record.tools)))
+            turn = by_prefix(text, record.messages, position, renders, self.traits(bool(record.tools)))
             if isinstance(turn, Turn):
                 found.answers.append(turn)
             elif results[index] is None:
@@ -257,7 +257,7 @@ class AutoRenderer:
                 results[index] = Note("template.not-prefix-stable", message.at, turn, shown(message.content))
 
     def _finish(self, record: Conversation, ready: Prepared, text: str, found: Located) -> RenderedText | Note:
-        return self._results.finish(record, ready, text, found, self.habits(bool(record.tools)))
+        return self._results.finish(record, ready, text, found, self.traits(bool(record.tools)))
 
 
 @functools.lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ from stages.core.findings import Note
 
 from .loss_spans import Located, Turn
 from .messages import Prepared
-from .probe import Habits
+from .probe import Traits
 from .sandbox_process import Outcome
 from .token_spans import RenderedText
 
@@ -27,7 +27,7 @@ class Results:
     mask_history: bool
 
     def finish(
-        self, record: Conversation, ready: Prepared, text: str, found: Located, habits: Habits
+        self, record: Conversation, ready: Prepared, text: str, found: Located, traits: Traits
     ) -> RenderedText | Note:
         """The result for one record.
 
@@ -39,7 +39,7 @@ class Results:
         notes = list(found.notes)
         if ready.tools:
             notes += _tools_left_out(record, ready, text)
-        if not habits.last.stop and answers:
+        if not traits.last.stop and answers:
             what = (
                 "the chat template ends the last answer without a stop token, so the model does not learn to stop there"
             )

@@ -1,8 +1,8 @@
-"""`template: auto` in the shape that the rest of the line takes: halves of token ids, trained or not.
+"""`template: auto` in the shape that the rest of the line takes: segments of token ids, trained or not.
 
     ids      [ . . . . . . . . . . . . . ]       one encoding of the whole rendered text
     runs             |###|         |###|         what is trained
-    halves   |-------|###|---------|###|-|       source, target, source, target, source (its target is empty)
+    segments   |-------|###|---------|###|-|       source, target, source, target, source (its target is empty)
 
 `AutoHalves.render` stands where `Renderer.render` stands for a template of ours. The ids are final: pieces are numbers,
 and nothing is tokenized again.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from stages.core.conversation import Conversation
 from stages.core.findings import Note
-from stages.core.segments import Half, Rendered
+from stages.core.segments import Rendered, Segment
 
 from .chat_template import AutoTemplate
 from .renderer import AutoOptions, AutoRenderer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class HalvesSpec:
+class SegmenterSpec:
     """kind: lm | pref | unpaired | prompt | pt, as in `stages.render.slot_renderer`. pt_eos_text: what ends a
     pretraining text."""
 
@@ -36,13 +36,13 @@ class HalvesSpec:
     kind: str = "lm"
     options: AutoOptions = field(default_factory=AutoOptions)
     pt_eos_text: str = ""
-    texts: bool = False  # lm halves as texts, for stages.tokenize.whole_texts.WholeTexts, instead of ids
+    texts: bool = False  # lm segments as texts, for stages.tokenize.whole_texts.WholeTexts, instead of ids
 
 
-class AutoHalves:
+class Segmenter:
     """Renders and encodes records with a tokenizer's own template. Use it in a `with`, or `close` it."""
 
-    def __init__(self, spec: HalvesSpec, tokenizer: tokenizers.Tokenizer) -> None:
+    def __init__(self, spec: SegmenterSpec, tokenizer: tokenizers.Tokenizer) -> None:
         self.spec = spec
         self.tokenizer = tokenizer
         # only whole conversations are trained on their prompts; elsewhere the answer must stay apart
@@ -50,7 +50,7 @@ class AutoHalves:
         options = spec.options if lm else replace(spec.options, train_on_prompt=False, mask_history=False)
         self.renderer = AutoRenderer(spec.template, options)
 
-    def __enter__(self) -> AutoHalves:
+    def __enter__(self) -> Segmenter:
         return self
 
     def __exit__(
@@ -63,7 +63,7 @@ class AutoHalves:
         self.renderer.close()
 
     def render(self, record: Conversation, notes: list[Note]) -> Rendered | None:
-        """Halves of one record, as ids; None after a note that says why there are none."""
+        """Segments of one record, as ids; None after a note that says why there are none."""
         kind = self.spec.kind
         if kind == "pt":
             return Rendered([[record.messages[0].content + self.spec.pt_eos_text]], [1])
@@ -114,15 +114,15 @@ class AutoHalves:
     def _prompt(self, record: Conversation, notes: list[Note]) -> Rendered | Note:
         """As the model will be asked: the prompt is rendered without its answer."""
         answered = bool(record.messages) and record.messages[-1].role in ("assistant", "function")
-        asked = record._replace(messages=record.messages[:-1]) if answered else record
-        text = self.renderer.prompts([asked])[0]
+        requested = record._replace(messages=record.messages[:-1]) if answered else record
+        text = self.renderer.prompts([requested])[0]
         if isinstance(text, Note):
             return text
-        prompt: Half = [*self._encoded(text, notes).ids]
+        prompt: Segment = [*self._encoded(text, notes).ids]
         if not answered:
             return Rendered([prompt, []], [0, 1])
         answer = self._unpaired(record, [])
-        return answer if isinstance(answer, Note) else Rendered([prompt, answer.halves[1]], [0, 1])
+        return answer if isinstance(answer, Note) else Rendered([prompt, answer.segments[1]], [0, 1])
 
     def _noted(self, text: RenderedText, notes: list[Note]) -> None:
         notes.extend(text.notes)
@@ -139,23 +139,23 @@ class AutoHalves:
         return encoded
 
 
-def _in_turn(part: Callable[[int, int], Half], runs: Sequence[tuple[int, int]], size: int) -> Rendered:
+def _in_turn(part: Callable[[int, int], Segment], runs: Sequence[tuple[int, int]], size: int) -> Rendered:
     """Source, target, source, target ...: what lies between the runs, and the runs. What follows the last one is a
-    source with an empty target, so that halves stay in pairs."""
-    halves: list[Half] = []
+    source with an empty target, so that segments stay in pairs."""
+    segments: list[Segment] = []
     trained: list[int] = []
     done = 0
     for start, end in runs:
-        halves += (part(done, start), part(start, end))
+        segments += (part(done, start), part(start, end))
         trained += (0, 1)
         done = end
-    if done < size or not halves:
-        halves += (part(done, size), [])
+    if done < size or not segments:
+        segments += (part(done, size), [])
         trained += (0, 0)
-    return Rendered(halves, trained)
+    return Rendered(segments, trained)
 
 
-def _split(encoded: Encoded) -> tuple[Half, Half]:
+def _split(encoded: Encoded) -> tuple[Segment, Segment]:
     """Ids before the only trained run, and the run."""
     if not encoded.runs:
         return [*encoded.ids], []

@@ -32,7 +32,7 @@ NAMES = ("z0", "z1", "z2", "z2_offload", "z3", "z3_offload")
 
 
 def deepspeed_config(given: str | dict[str, object] | None, notes: list[str]) -> dict[str, Any] | None:
-    """The configuration as a mapping, None when DeepSpeed is not asked for. Raises UsageFault when it is not found or
+    """The configuration as a mapping, None when DeepSpeed is not requested. Raises UsageFault when it is not found or
     is no JSON object."""
     if given is None or isinstance(given, dict):
         return given

@@ -59,7 +59,7 @@ def load_model(spec: ModelSpec, loading: Loading, path: str | None = None) -> An
             model = auto.from_pretrained(source, config=config, **origin(spec), **keywords)
         except ImportError as error:
             raise MachineFault(f"{source}: {str(error).strip().splitlines()[0]}") from None
-    _mend_generation(model)
+    _repair_generation(model)
     if spec.upcast_layernorm:
         for name, module in model.named_modules():
             if "norm" in name.rpartition(".")[2].lower():
@@ -195,7 +195,7 @@ def _quantization(spec: ModelSpec) -> Any:
     raise UsageFault(f'quantization_method: "{method}" is none of bnb, hqq, eetq')
 
 
-def _mend_generation(model: Any) -> None:
+def _repair_generation(model: Any) -> None:
     # some published models carry sampling values without do_sample, which can be loaded but not saved
     settings = getattr(model, "generation_config", None)
     if settings is not None and not settings.do_sample:

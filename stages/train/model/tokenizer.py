@@ -74,8 +74,10 @@ def load_tokenizer(spec: ModelSpec, manifest: Mapping[str, Any], path: str | Non
 
     wrote = manifest.get("tokenizer") or {}
     files = load_tokenizer_files(source)
-    asked = {"add_tokens": False, "new_special_tokens": True}
-    extra = tuple((a["token"], asked[a["asked_by"]]) for a in wrote.get("added", ()) if a.get("asked_by") in asked)
+    requested = {"add_tokens": False, "new_special_tokens": True}
+    extra = tuple(
+        (a["token"], requested[a["asked_by"]]) for a in wrote.get("added", ()) if a.get("asked_by") in requested
+    )
     fitted = fit(files, trained_template(manifest), extra)
     _check_ids(source, fitted, wrote)
     if wrote.get("sha256") and wrote["sha256"] != files.sha256:

@@ -121,7 +121,7 @@ class Preemption(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self.stopped = False
         self._before: Any = None
 
@@ -132,7 +132,7 @@ class Preemption(TrainerCallback):  # type: ignore[misc]
             self._before = None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.requested = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._anyone(args):
@@ -146,10 +146,10 @@ class Preemption(TrainerCallback):  # type: ignore[misc]
 
     def _anyone(self, args: Any) -> bool:
         if args.world_size == 1:
-            return self.asked
+            return self.requested
         import torch
 
-        flag = torch.tensor([int(self.asked)], device=args.device)
+        flag = torch.tensor([int(self.requested)], device=args.device)
         torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
         return bool(flag.item())
 

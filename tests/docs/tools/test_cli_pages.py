@@ -1,4 +1,4 @@
-"""The pages of docs/cli are what the verbs offer and print now."""
+"""The pages of docs/cli are what the commands offer and print now."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 import click
 import pytest
 
-from docs.tools.cli_pages import answer, entries, guides, page, pages, sandbox, verbs
-from pipeline.cli import VERBS
+from docs.tools.cli_pages import answer, commands, entries, guides, page, pages, sandbox
+from pipeline.cli import COMMANDS
 
 ROOT = Path(__file__).parents[3]
 
 
-def test_every_verb_has_a_page_an_example_and_a_way_on() -> None:
+def test_every_command_has_a_page_an_example_and_a_way_on() -> None:
     table = entries(ROOT)
-    assert set(verbs()) == set(VERBS) == set(table) - {"files"}
-    assert all(table[verb]["examples"] and table[verb]["see"] for verb in VERBS)
+    assert set(commands()) == set(COMMANDS) == set(table) - {"files"}
+    assert all(table[command]["examples"] and table[command]["see"] for command in COMMANDS)
 
 
-def test_pages_are_what_the_verbs_print_now() -> None:
+def test_pages_are_what_the_commands_print_now() -> None:
     """`python -m docs.tools.cli_pages` writes them anew."""
     made = pages(ROOT)
     there = {path.name: path.read_text("utf-8") for path in (ROOT / "docs" / "cli").glob("*.md")}

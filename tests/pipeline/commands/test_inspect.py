@@ -35,7 +35,7 @@ TEXTS = TokenTexts(load_tokenizer_files(str(TINY)))
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo, packed, with some records cut."""
     out = tmp_path_factory.mktemp("demo") / "out"
-    prepare(load_config(str(DEMO / "sft.yaml"), ["cutoff_len=100"], for_verb="pack"), out, lambda line: None)
+    prepare(load_config(str(DEMO / "sft.yaml"), ["cutoff_len=100"], for_command="pack"), out, lambda line: None)
     return out
 
 
@@ -47,7 +47,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [json.dumps({"instruction": text, "output": f"{text} {number}"}) for number, text in enumerate(PAYLOADS)]
     data.write_text("\n".join(lines) + "\n", encoding="utf-8")
     words = [f"dataset={data}", f"model_name_or_path={TINY}", "template=qwen3", "cutoff_len=512"]
-    manifest = prepare(load_config(None, words, for_verb="pack"), folder / "out", lambda line: None).manifest
+    manifest = prepare(load_config(None, words, for_command="pack"), folder / "out", lambda line: None).manifest
     assert manifest["ledger"]["examples"] == 40
     return folder / "out"
 

@@ -28,7 +28,7 @@ DEMO = ROOT / "fixtures" / "demo"
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The demo, packed so tight that much is cut."""
     out = tmp_path_factory.mktemp("made") / "out"
-    config = load_config(str(DEMO / "sft.yaml"), ["cutoff_len=72"], for_verb="pack")
+    config = load_config(str(DEMO / "sft.yaml"), ["cutoff_len=72"], for_command="pack")
     return out, prepare(config, out, lambda line: None).manifest
 
 
@@ -59,10 +59,10 @@ def test_lengths_are_those_before_the_cut(made: tuple[Path, dict[str, Any]]) -> 
     assert round(told["all"]["tokens_of_an_example"]["mean"] * examples) == pytest.approx(
         manifest["ledger"]["tokens_in"], abs=examples
     )
-    halves = told["halves"]
-    assert halves["prompt"]["tokens"] + halves["answer"]["tokens"] == manifest["ledger"]["tokens_in"]
-    assert halves["prompt"]["kept_tokens"] + halves["answer"]["kept_tokens"] == manifest["ledger"]["tokens"]
-    assert halves["prompt"]["masked"] == halves["prompt"]["count"]
+    segments = told["halves"]
+    assert segments["prompt"]["tokens"] + segments["answer"]["tokens"] == manifest["ledger"]["tokens_in"]
+    assert segments["prompt"]["kept_tokens"] + segments["answer"]["kept_tokens"] == manifest["ledger"]["tokens"]
+    assert segments["prompt"]["masked"] == segments["prompt"]["count"]
     for histogram in told["histograms"].values():
         assert sum(count for _, _, count in histogram) == examples
 

@@ -112,7 +112,7 @@ def test_an_error_is_an_answer(
     assert code == 3 or not (tmp_path / "o").exists(), "nothing is packed for a run that cannot start"
 
 
-@pytest.mark.parametrize("verb", ["train", "predict"])
+@pytest.mark.parametrize("command", ["train", "predict"])
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -122,25 +122,29 @@ def test_an_error_is_an_answer(
     ],
 )
 def test_what_a_model_lacks_is_told_before_anything_is_packed(
-    verb: str, words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str, words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit 2, and the output folder is not even made."""
-    assert run([verb, str(DEMO), f"output_dir={tmp_path / 'o'}", *words]) == 2
+    assert run([command, str(DEMO), f"output_dir={tmp_path / 'o'}", *words]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("verb", ["train", "predict"])
+@pytest.mark.parametrize("command", ["train", "predict"])
 @pytest.mark.parametrize("workers", [None, "2"])
 def test_a_dry_run_is_told_as_json(
-    verb: str, workers: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str,
+    workers: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """One document on stdout, whatever would start; nothing is packed."""
     if workers:
         monkeypatch.setenv("NPROC_PER_NODE", workers)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert run([verb, str(DEMO), f"output_dir={tmp_path / 'o'}", "--dry-run", "--json"]) == 0
+    assert run([command, str(DEMO), f"output_dir={tmp_path / 'o'}", "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["dry_run"] is True
     assert plan["output_dir"] == str(tmp_path / "o")

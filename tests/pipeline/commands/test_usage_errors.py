@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from pipeline.cli import VERBS, run
+from pipeline.cli import COMMANDS, run
 from pipeline.commands.usage_errors import plain_words
 
 GOOD = {"instruction": "Name a metal.", "input": "", "output": "Iron."}
@@ -22,11 +22,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("word", ["-xh", "-hx", "-x", "-dash.jsonl", "-1h.jsonl", "-é"])
-def test_an_unknown_letter_is_never_a_call_for_help(verb: str, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_letter_is_never_a_call_for_help(
+    command: str, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A gate that runs `prep validate data.jsonl -xh` must not pass because a page of help was printed."""
-    assert run([verb, "bad.jsonl", word]) == 2
+    assert run([command, "bad.jsonl", word]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert f"there is no option {word}" in said.err

@@ -21,9 +21,9 @@ def load(folder: Path, text: str, *overrides: str, **environ: str) -> Config:
     return load_config(write(folder, text), overrides, environ=environ)
 
 
-def problems(folder: Path, text: str, *overrides: str, verb: str | None = None, **environ: str) -> tuple[str, ...]:
+def problems(folder: Path, text: str, *overrides: str, command: str | None = None, **environ: str) -> tuple[str, ...]:
     with pytest.raises(UsageFault) as caught:
-        load_config(write(folder, text), overrides, environ=environ, for_verb=verb)  # type: ignore[arg-type]
+        load_config(write(folder, text), overrides, environ=environ, for_command=command)  # type: ignore[arg-type]
     return tuple(problem.replace(f"{folder}/", "") for problem in caught.value.problems)
 
 
@@ -325,11 +325,11 @@ def test_a_preference_stage_by_its_own_name_sets_the_loss(tmp_path: Path) -> Non
     assert load(tmp_path, "lora_rank: 4\n").get("lora_alpha") == 8
 
 
-def test_verbs_say_what_the_run_does(tmp_path: Path) -> None:
+def test_commands_say_what_the_run_does(tmp_path: Path) -> None:
     text = write(tmp_path, "model_name_or_path: m\ndataset: a\ndo_train: true\n")
-    assert load_config(text, [], for_verb="predict").method == "predict"
+    assert load_config(text, [], for_command="predict").method == "predict"
     plain = write(tmp_path, "model_name_or_path: m\ndataset: a\n")
-    assert load_config(plain, [], for_verb="train").train.do_train is True
+    assert load_config(plain, [], for_command="train").train.do_train is True
 
 
 def test_workers_follow_the_command_and_never_exceed_the_cores_otherwise(tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def test_the_working_directory_comes_first_and_hub_names_stay(tmp_path: Path, mo
         ("rules: {no.such-rule: error}", "rules"),
     ],
 )
-def test_contradictions_are_refused_for_every_verb(tmp_path: Path, text: str, key: str) -> None:
+def test_contradictions_are_refused_for_every_command(tmp_path: Path, text: str, key: str) -> None:
     (problem,) = problems(tmp_path, text + "\n")
     assert f"{key}: " in f"{problem} "
 
@@ -412,14 +412,14 @@ def test_contradictions_are_refused_for_every_verb(tmp_path: Path, text: str, ke
 @pytest.mark.parametrize("stage", ["ppo", "grpo", "rloo"])
 def test_prompt_stages_can_be_packed_but_not_trained(tmp_path: Path, stage: str) -> None:
     text = f"stage: {stage}\nmodel_name_or_path: m\ndataset: a\n"
-    assert load_config(write(tmp_path, text), [], for_verb="pack").kind == "prompt"
-    (problem,) = problems(tmp_path, text, verb="train")
+    assert load_config(write(tmp_path, text), [], for_command="pack").kind == "prompt"
+    (problem,) = problems(tmp_path, text, command="train")
     assert problem.startswith(f"run.yaml:1 stage: {stage} ")
     assert "prep pack" in problem
 
 
 @pytest.mark.parametrize(
-    ("verb", "text", "key"),
+    ("command", "text", "key"),
     [
         ("pack", "dataset: a", "model_name_or_path"),
         ("pack", "model_name_or_path: m", "dataset"),
@@ -432,8 +432,8 @@ def test_prompt_stages_can_be_packed_but_not_trained(tmp_path: Path, stage: str)
         ("export", "model_name_or_path: m", "export_dir"),
     ],
 )
-def test_each_verb_says_what_it_lacks(tmp_path: Path, verb: str, text: str, key: str) -> None:
-    assert any(f"{key}:" in problem for problem in problems(tmp_path, text + "\n", verb=verb))
+def test_each_command_says_what_it_lacks(tmp_path: Path, command: str, text: str, key: str) -> None:
+    assert any(f"{key}:" in problem for problem in problems(tmp_path, text + "\n", command=command))
     load(tmp_path, text + "\n")  # and nothing is wrong with it otherwise
 
 
@@ -445,6 +445,6 @@ def test_a_validation_split_that_nothing_uses_is_noted(tmp_path: Path) -> None:
 
 def test_prediction_needs_no_evaluation_set(tmp_path: Path) -> None:
     text = "model_name_or_path: m\ndataset: a\ndo_predict: true\n"
-    config = load_config(write(tmp_path, text), [], for_verb="train")
+    config = load_config(write(tmp_path, text), [], for_command="train")
     assert config.method == "predict"
     assert [note.split(":")[0] for note in config.notes] == ["do_predict", "do_predict"]

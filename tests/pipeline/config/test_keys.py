@@ -137,7 +137,7 @@ ENVIRON = {"SEED": "42", "DATASET": "x", "DATA_SETTING": "x"}
 
 @pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
 def test_configurations_of_other_projects_load_with_a_note_for_each_old_key(path: Path) -> None:
-    config = load_config(str(path), [], environ=ENVIRON, for_verb="train")
+    config = load_config(str(path), [], environ=ENVIRON, for_command="train")
     assert [note.split(":")[0] for note in config.notes] == EXPECTED_NOTES[path.stem]
     assert config.get("seed") == 42
     if "warmup_ratio" in EXPECTED_NOTES[path.stem]:
@@ -151,7 +151,7 @@ def test_all_the_configurations_are_there() -> None:
 def test_the_long_command_line_loads_without_a_file() -> None:
     text = (ROOT / "fixtures" / "configs" / "opendataarena_command.args").read_text(encoding="utf-8")
     words = [word for line in text.splitlines() if not line.startswith("#") for word in line.split()]
-    config = load_config(None, words, environ=ENVIRON, for_verb="train")
+    config = load_config(None, words, environ=ENVIRON, for_command="train")
     assert (config.get("seed"), config.get("cutoff_len"), config.flag("bf16")) == (42, 4096, True)
     assert config.get("output_dir") == "saves/llama3.1-8b/full/sft-x/seed-42"
     assert [note.split(":")[0] for note in config.notes] == ["warmup_ratio", "overwrite_cache"]

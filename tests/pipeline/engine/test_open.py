@@ -89,7 +89,7 @@ def test_convert_says_what_is_wrong_with_a_setting(
 
 def checked(source: Path, **values: object) -> Checked:
     """A validation, and its plans as they are when the second pass has other settings."""
-    plans, _ = plan_files([str(source)], load_config(None, {"dataset": str(source)}, for_verb="validate"))
+    plans, _ = plan_files([str(source)], load_config(None, {"dataset": str(source)}, for_command="validate"))
     done = validate(plans)
     return Checked(done.report, [replace(plan, config=plan.config.with_values(**values)) for plan in done.plans])
 

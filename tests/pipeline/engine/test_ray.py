@@ -26,7 +26,7 @@ def pack(data: Path, out: Path, *settings: str) -> Any:
         "packing=true",
         *settings,
     ]
-    return prepare(load_config(None, words, for_verb="pack"), out, lambda line: None)
+    return prepare(load_config(None, words, for_command="pack"), out, lambda line: None)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ BASE = [f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "dataset_dir=."]
 
 def pack(out: Path, *words: str) -> dict[str, Any]:
     """The manifest of a run."""
-    config = load_config(None, [*BASE, *words], for_verb="pack")
+    config = load_config(None, [*BASE, *words], for_command="pack")
     return prepare(config, out, lambda line: None).manifest
 
 

@@ -25,7 +25,7 @@ TINY = ROOT / "fixtures" / "tiny"
 
 
 def made(out: Path, *words: str) -> Shards:
-    config = load_config(str(DEMO / "sft.yaml"), list(words), for_verb="pack")
+    config = load_config(str(DEMO / "sft.yaml"), list(words), for_command="pack")
     prepare(config, out, lambda line: None, keep_cache=False)
     return open_shards(str(out))
 
@@ -66,8 +66,8 @@ def test_random_tokens_lead_to_their_record_and_back(packed: Shards, encoded: di
         if not part["tokens_lost"]:
             assert whole == row.ids[part["start"] : part["start"] + part["tokens"]].tolist()
             assert whole[found["in_example"]] == found["id"]
-        else:  # each half was cut at its end, so that what is left of the first one is a prefix
-            kept = packed.halves(row, row.parts[part["example"]])[0]
+        else:  # each segment was cut at its end, so that what is left of the first one is a prefix
+            kept = packed.segments(row, row.parts[part["example"]])[0]
             assert whole[: kept.end - kept.start] == row.ids[kept.start : kept.end].tolist()
         back = trace_source(packed, f"{part['file']}:{part['line']}")["places"]
         assert any(
@@ -89,7 +89,7 @@ def test_every_record_is_found_from_its_line(packed: Shards, encoded: dict[tuple
 
 
 def test_turn_and_half_of_a_token(packed: Shards) -> None:
-    """Prompts carry no loss and answers do, where nothing else was asked for."""
+    """Prompts carry no loss and answers do, where nothing else was requested."""
     for number in range(packed.rows("train")):
         for token in range(0, len(packed.row("train", number).ids), 7):
             found = trace_row(packed, "train", number, token)
@@ -107,7 +107,7 @@ def test_lines_that_stand_nowhere_are_explained(tmp_path: Path) -> None:
     data.write_text("".join(json.dumps(record) + "\n" for record in (*talks, bad)), encoding="utf-8")
     words = [f"dataset={data}", f"model_name_or_path={TINY}", "template=qwen3", "cutoff_len=64", "overlong=drop"]
     out = tmp_path / "out"
-    prepare(load_config(None, words, for_verb="pack"), out, lambda line: None, keep_cache=False)
+    prepare(load_config(None, words, for_command="pack"), out, lambda line: None, keep_cache=False)
     shards = open_shards(str(out))
     assert "length limit" in trace_source(shards, "a.jsonl:2")["reason"]
     assert "role.last-not-answer" in trace_source(shards, "a.jsonl:4")["reason"]

@@ -25,41 +25,41 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.fixture(params=["validate", "convert"])
-def verb(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     more = ["--to", "openai", "-o", str(tmp_path / "a.out.jsonl")] if request.param == "convert" else []
     return [request.param, *more, "--quiet"]
 
 
-def test_what_an_earlier_run_rejected_goes(verb: list[str], tmp_path: Path) -> None:
+def test_what_an_earlier_run_rejected_goes(command: list[str], tmp_path: Path) -> None:
     """Mended data leaves an empty folder, and files that are not prep's in it."""
     folder = tmp_path / "rr"
     data = tmp_path / "a.jsonl"
-    assert run([*verb, lines(data, GOOD, BAD), "--rejects", str(folder)]) == 1
+    assert run([*command, lines(data, GOOD, BAD), "--rejects", str(folder)]) == 1
     assert len(names(folder)) == 2
     mine = {"notes.md": "x", "01-chapter.jsonl": "{}\n", "02-x.findings.jsonl": "{}\n", "x.findings.jsonl": "{}\n"}
     for name, text in mine.items():
         (folder / name).write_text(text)
-    assert run([*verb, lines(data, GOOD), "--rejects", str(folder)]) == 0
+    assert run([*command, lines(data, GOOD), "--rejects", str(folder)]) == 0
     assert {name: (folder / name).read_text() for name in names(folder)} == mine
 
 
-def test_rejects_that_are_fed_in_again_are_not_replaced(verb: list[str], tmp_path: Path) -> None:
+def test_rejects_that_are_fed_in_again_are_not_replaced(command: list[str], tmp_path: Path) -> None:
     """Mended in place and checked with the same folder: refused, and it stays; in another folder it goes."""
     folder = tmp_path / "rr"
-    run([*verb, lines(tmp_path / "a.jsonl", GOOD, BAD), "--rejects", str(folder)])
-    (mended,) = (folder / name for name in names(folder) if "findings" not in name)
-    lines(mended, GOOD)
+    run([*command, lines(tmp_path / "a.jsonl", GOOD, BAD), "--rejects", str(folder)])
+    (repaired,) = (folder / name for name in names(folder) if "findings" not in name)
+    lines(repaired, GOOD)
     before = names(folder)
-    assert run([*verb, str(mended), "--rejects", str(folder)]) == 2
-    assert names(folder) == before and json.loads(mended.read_text()) == GOOD
-    assert run([*verb, str(mended), "--rejects", str(tmp_path / "other")]) == 0
+    assert run([*command, str(repaired), "--rejects", str(folder)]) == 2
+    assert names(folder) == before and json.loads(repaired.read_text()) == GOOD
+    assert run([*command, str(repaired), "--rejects", str(tmp_path / "other")]) == 0
 
 
-def test_a_run_that_fails_leaves_the_rejects_of_the_one_before(verb: list[str], tmp_path: Path) -> None:
+def test_a_run_that_fails_leaves_the_rejects_of_the_one_before(command: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "rr"
-    run([*verb, lines(tmp_path / "a.jsonl", GOOD, BAD), "--rejects", str(folder)])
+    run([*command, lines(tmp_path / "a.jsonl", GOOD, BAD), "--rejects", str(folder)])
     before = names(folder)
-    assert run([*verb, str(tmp_path / "missing.jsonl"), "--rejects", str(folder)]) == 2
+    assert run([*command, str(tmp_path / "missing.jsonl"), "--rejects", str(folder)]) == 2
     assert names(folder) == before
 
 

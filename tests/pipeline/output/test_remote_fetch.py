@@ -114,10 +114,10 @@ def test_why_shows_the_parts_where_it_was_made(
     assert "cutoff_len: 50" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", [["verify"], ["why"], ["stats"], ["trace", "--row", "0"], ["report"], ["inspect"]])
-def test_where_there_is_none(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Every verb that reads an output says the same, exit code 2."""
-    assert run([verb[0], "memory://user:hunter2@nothing/here", *verb[1:]]) == 2
+@pytest.mark.parametrize("command", [["verify"], ["why"], ["stats"], ["trace", "--row", "0"], ["report"], ["inspect"]])
+def test_where_there_is_none(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command that reads an output says the same, exit code 2."""
+    assert run([command[0], "memory://user:hunter2@nothing/here", *command[1:]]) == 2
     said = capsys.readouterr().err
     assert "holds no finished output" in said
     assert "hunter2" not in said
@@ -281,7 +281,7 @@ def test_two_fetches_at_once(published: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [["stats"], ["trace", "--row", "0"], ["inspect"]])
-def test_other_verbs_show_what_a_folder_shows(
+def test_other_commands_show_what_a_folder_shows(
     published: Path, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pack(published, str(tmp_path / "local"))

@@ -37,7 +37,7 @@ KINDS = {
 
 def made(out: Path, *words: str) -> Shards:
     base = [f"dataset_dir={DEMO}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "shard_size=1024"]
-    prepare(load_config(None, [*base, *words], for_verb="pack"), out, lambda line: None, keep_cache=False)
+    prepare(load_config(None, [*base, *words], for_command="pack"), out, lambda line: None, keep_cache=False)
     return open_shards(str(out))
 
 
@@ -75,15 +75,15 @@ def test_rows_are_what_the_files_hold(shards: Shards) -> None:
 
 
 def test_examples_tile_their_row(shards: Shards) -> None:
-    """Examples and their halves cover each row without gap or overlap, and lengths agree with the recorded ones."""
+    """Examples and their segments cover each row without gap or overlap, and lengths agree with the recorded ones."""
     trained = 0
     for number in range(shards.rows("train")):
         row = shards.row("train", number)
         assert [part.start for part in row.parts] == np.cumsum([0, *(part.tokens for part in row.parts)])[:-1].tolist()
         if row.seq_lengths is not None:
             assert row.seq_lengths == [part.tokens for part in row.parts]
-        covered = [half for part in row.parts for half in shards.halves(row, part)]
-        assert [half.start for half in covered] == [0, *(half.end for half in covered)][: len(covered)]
+        covered = [segment for part in row.parts for segment in shards.segments(row, part)]
+        assert [segment.start for segment in covered] == [0, *(segment.end for segment in covered)][: len(covered)]
         assert covered[-1].end == len(row.ids)
         trained += row.trained
     assert trained == shards.manifest["splits"]["train"]["trained_tokens"]

@@ -19,7 +19,7 @@ TINY = Path(__file__).parents[3] / "fixtures" / "tiny"
 
 def pack(folder: Path, out: Path) -> Any:
     words = ["dataset=mine", f"dataset_dir={folder}", f"model_name_or_path={TINY}", "template=default"]
-    return prepare(load_config(None, words, for_verb="pack"), out, lambda line: None)
+    return prepare(load_config(None, words, for_command="pack"), out, lambda line: None)
 
 
 @pytest.fixture
@@ -30,20 +30,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_hub_data_set_is_packed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library is asked with subset, split and folder; its cached rows are packed, and only the part asked for."""
+    """The library is asked with subset, split and folder; its cached rows are packed, and only the part requested."""
     datasets = pytest.importorskip("datasets")
     rows = "".join(json.dumps({"instruction": f"q{n}", "input": "", "output": f"a{n}"}) + "\n" for n in range(8))
     (tmp_path / "rows.jsonl").write_text(rows)
-    asked: list[Any] = []
+    requested: list[Any] = []
     real = datasets.load_dataset
 
     def load_dataset(name: str, subset: str | None, *, split: str, data_dir: str | None) -> Any:
-        asked.append((name, subset, split, data_dir))
+        requested.append((name, subset, split, data_dir))
         return real("json", data_files=str(tmp_path / "rows.jsonl"), split="train", cache_dir=str(tmp_path / "cache"))
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     ledger = pack(folder, tmp_path / "out").manifest["ledger"]
-    assert asked == [("me/data", "en", "test", "parts")]
+    assert requested == [("me/data", "en", "test", "parts")]
     assert (ledger["read"], ledger["examples"], ledger["not_sampled"]) == (8, 3, 5)
 
 

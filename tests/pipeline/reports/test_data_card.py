@@ -24,7 +24,7 @@ PAYLOADS: list[str] = json.loads((ROOT / "fixtures" / "hostile" / "payloads.json
 
 
 def pack(out: Path, *words: str) -> dict[str, Any]:
-    prepare(load_config(None, list(words), for_verb="pack"), out, lambda line: None, keep_cache=False)
+    prepare(load_config(None, list(words), for_command="pack"), out, lambda line: None, keep_cache=False)
     return read_manifest(out)
 
 
@@ -152,7 +152,7 @@ def test_no_secret_of_a_url_comes_into_the_manifest(tmp_path: Path) -> None:
     from registry.rules import Policy
 
     words = ["dataset=https://user:secret@example.invalid/a.jsonl?token=hidden", f"model_name_or_path={TINY}"]
-    config = load_config(None, words, for_verb="pack")
+    config = load_config(None, words, for_command="pack")
     told = json.dumps(_recipe(Plan(config, "sft", "lm", (), Policy.make())))
     assert "example.invalid/a.jsonl" in told
     assert "secret" not in told

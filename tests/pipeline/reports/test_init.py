@@ -68,23 +68,23 @@ def test_a_finding_without_a_hint_of_its_own_carries_its_rules_remedy(name: str)
     made = report(finding(), finding("answer.empty", hint="this one"), finding("no.such-rule"))
     text = reporter(name)(made)
     found = json.loads(text)["findings"] if name == "json" else [json.loads(line) for line in text.splitlines()]
-    assert [item["hint"] for item in found] == [rules()["role.unknown"].mend, "this one", ""]
+    assert [item["hint"] for item in found] == [rules()["role.unknown"].hint, "this one", ""]
 
 
 def test_junit_and_sarif_name_the_remedy_of_each_rule() -> None:
-    mend = rules()["role.unknown"].mend
+    hint = rules()["role.unknown"].hint
     tree = ElementTree.fromstring(reporter("junit")(report(finding(hint="or this"))))
     said = next(tree.iter("failure")).text or ""
-    assert said.splitlines()[-2:] == ["hint: or this", f"mend: {mend}"]
+    assert said.splitlines()[-2:] == ["hint: or this", f"hint: {hint}"]
     log = json.loads(reporter("sarif")(report(finding())))
-    assert log["runs"][0]["tool"]["driver"]["rules"][0]["help"]["text"] == mend
+    assert log["runs"][0]["tool"]["driver"]["rules"][0]["help"]["text"] == hint
 
 
 def test_text_names_place_message_rule_and_remedy_within_80_columns() -> None:
     text = reporter("text")(report(finding(), finding("prompt.empty", "warning", 3, value="")))
     assert "data/train set.jsonl:812 /messages/3/role" in text
     assert 'did you mean "assistant"?' in text
-    assert rules()["role.unknown"].mend[:30] in text
+    assert rules()["role.unknown"].hint[:30] in text
     assert "1,000 records read, 988 kept, 12 rejected (1.2%)" in text
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text

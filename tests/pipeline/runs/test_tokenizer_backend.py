@@ -125,7 +125,7 @@ def test_what_a_killed_run_left_unproven_is_not_believed(
         dying.setattr(backend.BackEndProof, "finish", killed)
         with pytest.raises(KeyboardInterrupt):
             small_pack(data, out)
-    left = sorted((out / CACHE / "chunks").glob("*.spool"))
+    left = sorted((out / CACHE / "chunks").glob("*.cache"))
     assert len(left) > 1
     assert not list((out / CACHE / "chunks").glob(f"*{PROVEN}"))
     outcome = small_pack(data, out)
@@ -141,17 +141,17 @@ def test_a_proven_chunk_is_reused_and_an_unproven_one_is_not(
     install(monkeypatch, same)
     small_pack(data, out)
     chunks = out / CACHE / "chunks"
-    spools, marks = sorted(chunks.glob("*.spool")), sorted(chunks.glob(f"*{PROVEN}"))
+    caches, marks = sorted(chunks.glob("*.cache")), sorted(chunks.glob(f"*{PROVEN}"))
     assert len(marks) == 1  # one file, one chunk that is checked
     (out / "manifest.json").unlink()
     again = small_pack(data, out)
     assert again.collected is not None
-    assert again.collected.reused == len(spools)
+    assert again.collected.reused == len(caches)
     marks[0].unlink()
     (out / "manifest.json").unlink()
     once_more = small_pack(data, out)
     assert once_more.collected is not None
-    assert once_more.collected.reused == len(spools) - 1
+    assert once_more.collected.reused == len(caches) - 1
     assert sorted(chunks.glob(f"*{PROVEN}")) == marks
 
 

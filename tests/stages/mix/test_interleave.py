@@ -1,4 +1,4 @@
-"""Mixing takes what was asked for, in LLaMA-Factory's order, and loses or repeats records only where it says so."""
+"""Mixing takes what was requested, in LLaMA-Factory's order, and loses or repeats records only where it says so."""
 
 from __future__ import annotations
 
@@ -179,9 +179,9 @@ def test_two_million_rows_are_mixed_in_one_go() -> None:
 def test_sampling_follows_numpys_global_state_over_the_sources() -> None:
     np.random.seed(42)
     want = []
-    for records, asked in ((10, 4), (3, 7)):
-        taken = np.random.permutation(records)[:asked]
-        extra = np.random.choice(records, asked - len(taken)) if asked > len(taken) else []
+    for records, requested in ((10, 4), (3, 7)):
+        taken = np.random.permutation(records)[:requested]
+        extra = np.random.choice(records, requested - len(taken)) if requested > len(taken) else []
         want.append([*taken.tolist(), *(int(row) for row in extra)])
     state = rng()
     assert [sample(10, 4, None, state).tolist(), sample(3, 7, None, state).tolist()] == want
@@ -199,10 +199,10 @@ def test_taking_all_draws_nothing_from_the_generator() -> None:
     assert state.randint(1000) == rng().randint(1000)
 
 
-@pytest.mark.parametrize(("asked", "most"), [(0, None), (None, 0), (-1, None), (None, -5)])
-def test_sampling_nothing_is_a_mistake(asked: int | None, most: int | None) -> None:
+@pytest.mark.parametrize(("requested", "most"), [(0, None), (None, 0), (-1, None), (None, -5)])
+def test_sampling_nothing_is_a_mistake(requested: int | None, most: int | None) -> None:
     with pytest.raises(UsageFault, match="takes no record"):
-        sample(10, asked, most, rng())
+        sample(10, requested, most, rng())
 
 
 # --- splitting --------------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def test_leaving_a_scan_early_leaves_no_thread_and_no_file_open(tmp_path: Path) 
 def test_reading_lines_loads_no_numpy(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(DATA)
     code = (
-        "import sys; from stages.readers import *; from stages.parse.json_record import parse\n"
+        "import sys; from stages.readers.scan import *; from stages.parse.json_record import parse\n"
         f"for c in scan({str(tmp_path / 'a.jsonl')!r}):\n"
         "    isinstance(c, Chunk) and [parse(r.data, []) for r in records(c)]\n"
         "heavy = {'numpy', 'pyarrow', 'polars', 'fsspec', 'zstandard', 'asyncio', 'logging'} & set(sys.modules)\n"
@@ -86,7 +86,7 @@ def test_a_hundred_megabyte_line_takes_little_time_and_memory(tmp_path: Path) ->
             file.write(b"x" * (1 << 20))
         file.write(b'"}\n{"a": 2}\n')
     code = (
-        "import sys; from stages.readers import *\n"
+        "import sys; from stages.readers.scan import *\n"
         f"*chunks, info = scan({str(path)!r})\n"
         "found = [r for c in chunks for r in records(c)]\n"
         "assert [[n.rule for n in r.notes] for r in found] == [[], ['bytes.line-too-long'], []]\n"
@@ -160,7 +160,7 @@ def test_hostile_files_end_within_ten_seconds_under_a_gigabyte(tmp_path: Path, k
         path.write_bytes(b'{"a":' + b"[" * 5_000_000 + b"]" * 5_000_000 + b"}\n")
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
-        "from stages.readers import *; from stages.parse.json_record import parse\n"
+        "from stages.readers.scan import *; from stages.parse.json_record import parse\n"
         f"*chunks, info = scan({str(path)!r})\n"
         "notes = list(info.notes)\n"
         "[parse(r.data, notes) for c in chunks for r in records(c)]\n"

@@ -46,26 +46,26 @@ def chat(turns: list[tuple[str, str]], system: str | None = None) -> Conversatio
 
 
 def render(name: str, record: Conversation, options: RenderOptions | None = None) -> list[tuple[str, int]]:
-    """Halves as text, special ids as the text of their token, each with its trained flag."""
+    """Segments as text, special ids as the text of their token, each with its trained flag."""
     template, made, tokenizer, _ = fitted(name)
     notes: list[Note] = []
     found = Renderer(template, options or RenderOptions(), made.ids).render(record, notes)
     assert found is not None, notes
     texts = [
-        "".join(piece if isinstance(piece, str) else str(tokenizer.id_to_token(piece)) for piece in half)
-        for half in found.halves
+        "".join(piece if isinstance(piece, str) else str(tokenizer.id_to_token(piece)) for piece in segment)
+        for segment in found.segments
     ]
     return list(zip(texts, found.trained, strict=True))
 
 
 @settings(max_examples=150, deadline=None)
 @given(name=st.sampled_from(PLAIN), turns=TURNS, system=st.one_of(st.none(), TEXT))
-def test_trained_halves_are_the_answers(name: str, turns: list[tuple[str, str]], system: str | None) -> None:
-    """A trained half is the template's assistant slot around one answer, nothing else; prompts are never trained."""
+def test_trained_segments_are_the_answers(name: str, turns: list[tuple[str, str]], system: str | None) -> None:
+    """A trained segment is the template's assistant slot around one answer, nothing else; prompts are never trained."""
     template, made, _, _ = fitted(name)
-    halves = render(name, chat(turns, system))
-    assert [flag for _, flag in halves] == [0, 1] * len(turns)
-    for (_, answer), (text, _) in zip(turns, halves[1::2], strict=True):
+    segments = render(name, chat(turns, system))
+    assert [flag for _, flag in segments] == [0, 1] * len(turns)
+    for (_, answer), (text, _) in zip(turns, segments[1::2], strict=True):
         expected = ""
         for slot in template.assistant:
             if slot.kind == "text":
@@ -75,7 +75,7 @@ def test_trained_halves_are_the_answers(name: str, turns: list[tuple[str, str]],
             elif slot.kind == "token":
                 expected += slot.value
         assert text == expected
-    for (question, _), (text, _) in zip(turns, halves[::2], strict=True):
+    for (question, _), (text, _) in zip(turns, segments[::2], strict=True):
         assert question in text
 
 
@@ -97,7 +97,7 @@ def test_trained_halves_are_the_answers(name: str, turns: list[tuple[str, str]],
 def test_plain_texts_are_written_as_the_whole_record_is(
     name: str, turns: list[tuple[str, str]], system: str | None, word: str, options: RenderOptions
 ) -> None:
-    """The quick way for records that are nothing but texts gives the same halves and habits."""
+    """The quick way for records that are nothing but texts gives the same segments and traits."""
     template, made, _, _ = fitted(name)
     turns = [(question, word + answer) for question, answer in turns]
     slow, quick = Renderer(template, options, made.ids), Renderer(template, options, made.ids)
@@ -114,9 +114,9 @@ def test_an_empty_thought_is_where_the_option_says(
     """enable_thinking true trains an empty thought before an answer without one; else it goes into the prompt."""
     template, _, _, _ = fitted(name)
     empty = template.thought_words[1] if template.kind == "reasoning-close-only" else "".join(template.thought_words)
-    halves = render(name, chat(turns), RenderOptions(enable_thinking=thinking))
-    for at in range(0, len(halves), 2):
-        prompt, answer = halves[at][0], halves[at + 1][0]
+    segments = render(name, chat(turns), RenderOptions(enable_thinking=thinking))
+    for at in range(0, len(segments), 2):
+        prompt, answer = segments[at][0], segments[at + 1][0]
         assert answer.startswith(empty) if thinking else prompt.endswith(empty)
 
 
@@ -130,11 +130,11 @@ def test_rows_hold_the_limit_and_the_mask(name: str, turns: list[tuple[str, str]
     encoded = encode([rendered], encoder)
     eos = made.ids.eos if template.efficient_eos else None
     options = CutOptions("lm", limit, from_end=from_end, efficient_eos=eos)
-    kept, changed = cut(encoded.halves, encoded.counts, options)
-    rows = assemble_lm(encoded.ids, encoded.halves, kept, encoded.trained, encoded.counts, options)
+    kept, changed = cut(encoded.segments, encoded.counts, options)
+    rows = assemble_lm(encoded.ids, encoded.segments, kept, encoded.trained, encoded.counts, options)
     assert len(rows.ids) == len(rows.labels) == int(example_tokens(kept, encoded.counts, options)[0]) <= max(limit, 1)
-    before = int(example_tokens(encoded.halves, encoded.counts, options)[0])
-    assert before - len(rows.ids) == int((encoded.halves - kept).sum())
+    before = int(example_tokens(encoded.segments, encoded.counts, options)[0])
+    assert before - len(rows.ids) == int((encoded.segments - kept).sum())
     assert bool(changed[0]) == (before != len(rows.ids))
     marks = 0
     for token, label in zip(rows.ids.tolist(), rows.labels.tolist(), strict=True):

@@ -57,9 +57,11 @@ def ids_of(name: str) -> SpecialIds:
     return SpecialIds(900_001, 900_002, "<EOS>", "<BOS>", tokens)
 
 
-def text_of(rendered: Rendered, ids: SpecialIds, halves: int = 2) -> str:
+def text_of(rendered: Rendered, ids: SpecialIds, segments: int = 2) -> str:
     known = {ids.bos: "<BOS>", ids.eos: "<EOS>", **{number: token for token, number in ids.tokens}}
-    pieces = [piece for half in (rendered.halves[:halves] if halves == 1 else rendered.halves) for piece in half]
+    pieces = [
+        piece for segment in (rendered.segments[:segments] if segments == 1 else rendered.segments) for piece in segment
+    ]
     return "".join(piece if isinstance(piece, str) else known[piece] for piece in pieces)
 
 

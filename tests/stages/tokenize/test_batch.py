@@ -27,12 +27,12 @@ pieces = (
     | st.text(max_size=20)
     | st.sampled_from(["<|im_start|>user\n", "<|im_end|>\n", "You are careful.", " ", ""])
 )
-halves = st.lists(st.lists(pieces, max_size=4), max_size=4)
+segments = st.lists(st.lists(pieces, max_size=4), max_size=4)
 
 
 @st.composite
 def rendered(draw: st.DrawFn) -> Rendered:
-    some = draw(halves)
+    some = draw(segments)
     return Rendered(some, [draw(st.integers(0, 1)) for _ in some], draw(st.sampled_from([0, 1, 255])))
 
 
@@ -49,8 +49,8 @@ def alone(piece: str | int) -> list[int]:
 
 def check_shapes(batch: Encoded, examples: Sequence[Rendered]) -> None:
     assert [array.dtype for array in batch] == [np.int32, np.int32, np.uint8, np.int32, np.uint8]
-    assert len(batch.ids) == int(batch.halves.sum())
-    assert len(batch.halves) == len(batch.trained) == int(batch.counts.sum())
+    assert len(batch.ids) == int(batch.segments.sum())
+    assert len(batch.segments) == len(batch.trained) == int(batch.counts.sum())
     assert len(batch.counts) == len(batch.labels) == len(examples)
 
 
@@ -59,11 +59,13 @@ def check_shapes(batch: Encoded, examples: Sequence[Rendered]) -> None:
 def test_a_batch_is_its_pieces_one_by_one(name: str, examples: list[Rendered]) -> None:
     batch = encode(examples, ENCODERS[name])
     check_shapes(batch, examples)
-    want = [[token for piece in half for token in alone(piece)] for example in examples for half in example.halves]
-    assert batch.ids.tolist() == [token for half in want for token in half]
-    assert batch.halves.tolist() == [len(half) for half in want]
+    want = [
+        [token for piece in segment for token in alone(piece)] for example in examples for segment in example.segments
+    ]
+    assert batch.ids.tolist() == [token for segment in want for token in segment]
+    assert batch.segments.tolist() == [len(segment) for segment in want]
     assert batch.trained.tolist() == [flag for example in examples for flag in example.trained]
-    assert batch.counts.tolist() == [len(example.halves) for example in examples]
+    assert batch.counts.tolist() == [len(example.segments) for example in examples]
     assert batch.labels.tolist() == [example.label for example in examples]
 
 
@@ -77,7 +79,7 @@ def test_an_empty_batch_has_empty_arrays(name: str) -> None:
 @pytest.mark.parametrize("name", BACK_ENDS)
 def test_a_batch_of_nothing_but_ids_needs_no_text(name: str) -> None:
     batch = encode([Rendered([[5, 5], [7]], [0, 1]), Rendered([[], [5]], [0, 1])], ENCODERS[name])
-    assert (batch.ids.tolist(), batch.halves.tolist()) == ([5, 5, 7, 5], [2, 1, 0, 1])
+    assert (batch.ids.tolist(), batch.segments.tolist()) == ([5, 5, 7, 5], [2, 1, 0, 1])
 
 
 def test_pieces_side_by_side_are_not_joined() -> None:

@@ -51,7 +51,7 @@ def test_a_data_set_is_packed_with_a_cached_model(tmp_path: Path, monkeypatch: p
     words = [f"dataset={ROOT / 'fixtures' / 'demo' / 'alpaca.jsonl'}", "template=qwen3", "model_revision=v1"]
     digests = []
     for number, model in enumerate(("org/tiny", str(TINY))):
-        config = load_config(None, [*words, f"model_name_or_path={model}"], for_verb="pack")
+        config = load_config(None, [*words, f"model_name_or_path={model}"], for_command="pack")
         manifest = prepare(config, tmp_path / f"out{number}", lambda line: None).manifest
         digests.append([shard["sha256"] for shard in manifest["splits"]["train"]["shards"]])
     assert digests[0] == digests[1]

@@ -1,4 +1,4 @@
-"""A spool file is used only when every byte that matters is what was written."""
+"""A cache file is used only when every byte that matters is what was written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.tokenize.token_cache import Spool, write_spool
+from stages.tokenize.token_cache import TokenCache, write_token_cache
 
 META = {"read": 7, "counts": [["role.unknown", "error", 3]]}
 SECTIONS = {
@@ -19,31 +19,31 @@ SECTIONS = {
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "a.spool"
-    write_spool(str(path), META, SECTIONS)
+    path = tmp_path / "a.cache"
+    write_token_cache(str(path), META, SECTIONS)
     return path
 
 
 def is_usable(path: Path) -> bool:
     """As the engine decides it."""
     try:
-        with Spool(str(path)) as spool:
-            return spool.intact()
+        with TokenCache(str(path)) as cache:
+            return cache.intact()
     except (ValueError, KeyError):
         return False
 
 
 def content(path: Path) -> tuple[object, list[bytes]]:
-    with Spool(str(path)) as spool:
-        return spool.meta, [spool.section(name).tobytes() for name in spool.names()]
+    with TokenCache(str(path)) as cache:
+        return cache.meta, [cache.section(name).tobytes() for name in cache.names()]
 
 
 def test_what_was_written_is_read(path: Path) -> None:
     assert content(path) == (META, [array.tobytes() for array in SECTIONS.values()])
-    with Spool(str(path)) as spool:
-        assert spool.intact()
-        assert spool.section("ids", 10, 13).tolist() == [10, 11, 12]
-        assert spool.section("empty").size == 0
+    with TokenCache(str(path)) as cache:
+        assert cache.intact()
+        assert cache.section("ids", 10, 13).tolist() == [10, 11, 12]
+        assert cache.section("empty").size == 0
 
 
 def test_any_flipped_bit_is_seen_or_changes_nothing(path: Path) -> None:
@@ -67,15 +67,15 @@ def test_a_file_that_was_cut_is_refused(path: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"PREPSPL2", b"PREPSPL2" + b"\xff" * 40, b"\0" * 500, b"PREPSPL1" + b"\0" * 500])
-def test_what_is_no_spool_file_is_refused(path: Path, data: bytes) -> None:
+def test_what_is_no_cache_file_is_refused(path: Path, data: bytes) -> None:
     """An impossible header length allocates nothing."""
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"not a spool file|damaged"):
-        Spool(str(path))
+    with pytest.raises(ValueError, match=r"not a cache file|damaged"):
+        TokenCache(str(path))
 
 
 def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
-    link = tmp_path / "link.spool"
+    link = tmp_path / "link.cache"
     link.symlink_to(path)
     with pytest.raises(OSError, match="symbolic"):
-        Spool(str(link))
+        TokenCache(str(link))

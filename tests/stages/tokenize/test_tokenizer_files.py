@@ -182,14 +182,14 @@ def test_nothing_grows_where_nothing_is_missing(tiny: str) -> None:
 def test_marks_that_the_tokenizer_lacks_are_named(tiny: str) -> None:
     fitted = fit(load_tokenizer_files(tiny), load_template("gemma"))
     assert fitted.missing_marks == ("<start_of_turn>", "<end_of_turn>")
-    assert [(growth.token, growth.asked_by) for growth in fitted.growth] == [("<end_of_turn>", "template gemma")]
+    assert [(growth.token, growth.requested_by) for growth in fitted.growth] == [("<end_of_turn>", "template gemma")]
 
 
 def test_added_tokens_come_first_and_keep_their_kind(tiny: str) -> None:
     files = load_tokenizer_files(tiny)
     fitted = fit(files, load_template("gemma"), (("<call>", True), ("zwölf", False)))
     first = max(files.vocabulary.values()) + 1
-    assert [(growth.token, growth.id, growth.asked_by) for growth in fitted.growth] == [
+    assert [(growth.token, growth.id, growth.requested_by) for growth in fitted.growth] == [
         ("<call>", first, "new_special_tokens"),
         ("zwölf", first + 1, "add_tokens"),
         ("<end_of_turn>", first + 2, "template gemma"),
@@ -203,7 +203,7 @@ def test_a_tokenizer_without_end_mark_gets_one() -> None:
     fitted = fit(in_memory({"a": 0, "b": 1}, []), None)
     assert fitted.ids.eos_text == "<|endoftext|>"
     assert (fitted.ids.eos, fitted.pad, fitted.size) == (2, 2, 3)
-    assert fitted.growth[0].asked_by == "no eos_token"
+    assert fitted.growth[0].requested_by == "no eos_token"
 
 
 def test_padding_is_the_end_mark_where_the_folder_names_none() -> None:

@@ -1,4 +1,5 @@
-"""Whole texts through a fast tokenizer give the reference's ids, and every token lies in the half where it starts."""
+"""Whole texts through a fast tokenizer give the reference's ids, and every token lies in the segment where it
+starts."""
 
 from __future__ import annotations
 
@@ -32,17 +33,19 @@ examples = st.lists(st.lists(texts, min_size=1, max_size=5), max_size=4)
 
 
 def rendered(parts: list[list[str]]) -> list[Rendered]:
-    return [Rendered([[part] for part in halves], [place % 2 for place in range(len(halves))]) for halves in parts]
+    return [
+        Rendered([[part] for part in segments], [place % 2 for place in range(len(segments))]) for segments in parts
+    ]
 
 
 def slow(parts: list[list[str]], tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """Ids and half lengths by the definition: a token lies in the half that holds the character where it starts."""
     ids, lengths = [], []
-    for halves in parts:
-        encoding = tokenizer.encode("".join(halves), add_special_tokens=False)
+    for segments in parts:
+        encoding = tokenizer.encode("".join(segments), add_special_tokens=False)
         ids += encoding.ids
         low = 0
-        for part in halves:
+        for part in segments:
             lengths.append(sum(low <= start < low + len(part) for start, _ in encoding.offsets))
             low += len(part)
     return ids, lengths
@@ -51,9 +54,9 @@ def slow(parts: list[list[str]], tokenizer: Tokenizer) -> tuple[list[int], list[
 def check(encoded: Encoded, parts: list[list[str]], tokenizer: Tokenizer) -> None:
     ids, lengths = slow(parts, tokenizer)
     assert encoded.ids.tolist() == ids
-    assert encoded.halves.tolist() == lengths
-    assert encoded.counts.tolist() == [len(halves) for halves in parts]
-    assert encoded.trained.tolist() == [place % 2 for halves in parts for place in range(len(halves))]
+    assert encoded.segments.tolist() == lengths
+    assert encoded.counts.tolist() == [len(segments) for segments in parts]
+    assert encoded.trained.tolist() == [place % 2 for segments in parts for place in range(len(segments))]
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -95,7 +98,7 @@ def test_a_token_that_takes_in_white_space_around_it_goes_to_the_reference() -> 
     assert whole.by_reference == 1
 
 
-def test_halves_that_are_ids_already_are_left_as_they_are() -> None:
+def test_segments_that_are_ids_already_are_left_as_they_are() -> None:
     ready = [Rendered([[5, 6], [7]], [0, 1])]
     whole = ENCODERS["tokenizers"]
     assert whole.examples(ready).ids.tolist() == encode(ready, whole.encoder).ids.tolist() == [5, 6, 7]

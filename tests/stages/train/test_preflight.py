@@ -82,7 +82,7 @@ def test_the_proof_leaves_the_model_as_it_was(tiny_model: Path) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_model_that_scales_its_logits_is_found_and_mended(tiny_model: Path) -> None:
+def test_a_model_that_scales_its_logits_is_found_and_fixed(tiny_model: Path) -> None:
     """As MiniCPM's own code does; TRL's output layer knows nothing of it."""
     import transformers
     from trl.trainer.utils import add_fused_lm_head

@@ -18,28 +18,28 @@ from stages.writers.labels import IGNORE, assemble_lm, assemble_parts
 EOS = 999
 
 
-class Half(NamedTuple):
+class Segment(NamedTuple):
     ids: list[int]
     trained: int
 
 
-Example = list[Half]
+Example = list[Segment]
 
 
 class Arrays(NamedTuple):
     ids: np.ndarray
-    halves: np.ndarray
+    segments: np.ndarray
     trained: np.ndarray
     counts: np.ndarray
 
 
 def arrays(examples: list[Example]) -> Arrays:
     """The examples as `encode` would give them."""
-    halves = [half for example in examples for half in example]
+    segments = [segment for example in examples for segment in example]
     return Arrays(
-        np.asarray([token for half in halves for token in half.ids], dtype=np.int32),
-        np.asarray([len(half.ids) for half in halves], dtype=np.int32),
-        np.asarray([half.trained for half in halves], dtype=np.uint8),
+        np.asarray([token for segment in segments for token in segment.ids], dtype=np.int32),
+        np.asarray([len(segment.ids) for segment in segments], dtype=np.int32),
+        np.asarray([segment.trained for segment in segments], dtype=np.uint8),
         np.asarray([len(example) for example in examples], dtype=np.int32),
     )
 
@@ -78,8 +78,8 @@ def reference_lm(example: Example, options: CutOptions) -> tuple[list[int], list
 
 def assembled(examples: list[Example], options: CutOptions) -> list[tuple[list[int], list[int]]]:
     batch = arrays(examples)
-    kept, _ = cut(batch.halves, batch.counts, options)
-    rows = assemble_lm(batch.ids, batch.halves, kept, batch.trained, batch.counts, options)
+    kept, _ = cut(batch.segments, batch.counts, options)
+    rows = assemble_lm(batch.ids, batch.segments, kept, batch.trained, batch.counts, options)
     borders = rows.borders.tolist()
     return [
         (rows.ids[start:end].tolist(), rows.labels[start:end].tolist()) for start, end in itertools.pairwise(borders)
@@ -95,8 +95,8 @@ def conversations(draw: st.DrawFn) -> Example:
     prompt = draw(st.sampled_from([0, 0, 0, 1]))
     example: Example = []
     for _ in range(draw(st.integers(1, 4))):
-        example.append(Half(draw(tokens), prompt))
-        example.append(Half(draw(tokens), draw(st.sampled_from([1, 1, 0]))))
+        example.append(Segment(draw(tokens), prompt))
+        example.append(Segment(draw(tokens), draw(st.sampled_from([1, 1, 0]))))
     return example
 
 
@@ -117,11 +117,13 @@ def test_rows_are_those_of_the_slow_reference(examples: list[Example], options: 
 
 
 @given(batches, st.integers(1, 60), st.booleans())
-def test_labels_are_ignored_exactly_outside_trained_halves(examples: list[Example], limit: int, from_end: bool) -> None:
+def test_labels_are_ignored_exactly_outside_trained_segments(
+    examples: list[Example], limit: int, from_end: bool
+) -> None:
     options = CutOptions("lm", limit, from_end)
     batch = arrays(examples)
-    kept, _ = cut(batch.halves, batch.counts, options)
-    rows = assemble_lm(batch.ids, batch.halves, kept, batch.trained, batch.counts, options)
+    kept, _ = cut(batch.segments, batch.counts, options)
+    rows = assemble_lm(batch.ids, batch.segments, kept, batch.trained, batch.counts, options)
     trained = np.repeat(batch.trained != 0, kept)
     assert np.array_equal(rows.labels[trained], rows.ids[trained])
     assert set(rows.labels[~trained].tolist()) <= {IGNORE}
@@ -130,11 +132,11 @@ def test_labels_are_ignored_exactly_outside_trained_halves(examples: list[Exampl
 @given(batches, lm_options)
 def test_lost_tokens_add_up(examples: list[Example], options: CutOptions) -> None:
     batch = arrays(examples)
-    kept, changed = cut(batch.halves, batch.counts, options)
-    rows = assemble_lm(batch.ids, batch.halves, kept, batch.trained, batch.counts, options)
-    before = example_tokens(batch.halves, batch.counts, options)
+    kept, changed = cut(batch.segments, batch.counts, options)
+    rows = assemble_lm(batch.ids, batch.segments, kept, batch.trained, batch.counts, options)
+    before = example_tokens(batch.segments, batch.counts, options)
     after = example_tokens(kept, batch.counts, options)
-    assert int((before - after).sum()) == int((batch.halves - kept).sum())
+    assert int((before - after).sum()) == int((batch.segments - kept).sum())
     assert np.array_equal(np.diff(rows.borders), after)
     assert len(rows.ids) == len(rows.labels) == int(after.sum())
     labelled = [int(np.count_nonzero(part != IGNORE)) for part in np.split(rows.labels, rows.borders[1:-1])]
@@ -146,9 +148,9 @@ def test_lost_tokens_add_up(examples: list[Example], options: CutOptions) -> Non
 @given(batches, lm_options)
 def test_no_example_exceeds_the_cutoff(examples: list[Example], options: CutOptions) -> None:
     batch = arrays(examples)
-    kept, _ = cut(batch.halves, batch.counts, options)
+    kept, _ = cut(batch.segments, batch.counts, options)
     assert (example_tokens(kept, batch.counts, options) <= options.limit_tokens).all()
-    assert (kept <= batch.halves).all()
+    assert (kept <= batch.segments).all()
 
 
 @given(batches, lm_options)
@@ -159,22 +161,24 @@ def test_one_example_does_not_change_another(examples: list[Example], options: C
 @given(batches)
 def test_nothing_is_cut_below_the_limit(examples: list[Example]) -> None:
     batch = arrays(examples)
-    kept, changed = cut(batch.halves, batch.counts, CutOptions("lm", 10_000))
-    assert np.array_equal(kept, batch.halves)
+    kept, changed = cut(batch.segments, batch.counts, CutOptions("lm", 10_000))
+    assert np.array_equal(kept, batch.segments)
     assert not changed.any()
 
 
 @given(st.lists(tokens, max_size=5), st.integers(1, 20))
 def test_plain_text_is_cut_at_the_end_and_wholly_trained(texts: list[list[int]], limit: int) -> None:
-    examples = [[Half(ids, 1)] for ids in texts]
+    examples = [[Segment(ids, 1)] for ids in texts]
     assert assembled(examples, CutOptions("pt", limit)) == [(ids[:limit], ids[:limit]) for ids in texts]
 
 
 @given(st.lists(st.tuples(tokens, tokens, tokens), max_size=5), st.integers(1, 30))
 def test_preference_pairs_come_apart_into_their_columns(rows: list[tuple[list[int], ...]], limit: int) -> None:
-    batch = arrays([[Half(prompt, 0), Half(chosen, 1), Half(rejected, 1)] for prompt, chosen, rejected in rows])
-    kept, _ = cut(batch.halves, batch.counts, CutOptions("pref", limit))
-    columns = assemble_parts(batch.ids, batch.halves, kept, 3)
+    batch = arrays(
+        [[Segment(prompt, 0), Segment(chosen, 1), Segment(rejected, 1)] for prompt, chosen, rejected in rows]
+    )
+    kept, _ = cut(batch.segments, batch.counts, CutOptions("pref", limit))
+    columns = assemble_parts(batch.ids, batch.segments, kept, 3)
     for place, (values, borders) in enumerate(columns):
         got = [values[start:end].tolist() for start, end in itertools.pairwise(borders)]
         assert got == [row[place][: cut_preference(*map(len, row), limit)[place]] for row in rows]  # type: ignore[call-arg]
@@ -182,17 +186,17 @@ def test_preference_pairs_come_apart_into_their_columns(rows: list[tuple[list[in
 
 @pytest.mark.parametrize("kind", ["unpaired", "prompt"])
 def test_prompt_and_answer_come_apart_into_two_columns(kind: str) -> None:
-    batch = arrays([[Half([1, 2, 3], 0), Half([4], 1)], [Half([5], 0), Half([], 1)]])
-    kept, changed = cut(batch.halves, batch.counts, CutOptions(kind, 3))
+    batch = arrays([[Segment([1, 2, 3], 0), Segment([4], 1)], [Segment([5], 0), Segment([], 1)]])
+    kept, changed = cut(batch.segments, batch.counts, CutOptions(kind, 3))
     assert changed.tolist() == [True, False]
-    (prompts, prompt_borders), (answers, answer_borders) = assemble_parts(batch.ids, batch.halves, kept, 2)
+    (prompts, prompt_borders), (answers, answer_borders) = assemble_parts(batch.ids, batch.segments, kept, 2)
     assert (prompts.tolist(), prompt_borders.tolist()) == ([1, 2, 5], [0, 2, 3])
     assert (answers.tolist(), answer_borders.tolist()) == ([4], [0, 1, 1])
 
 
 # --- efficient_eos ----------------------------------------------------------------------------------------------------
 
-TWO_TURNS = [Half([1, 2], 0), Half([3], 1), Half([4, 5], 0), Half([6], 1)]
+TWO_TURNS = [Segment([1, 2], 0), Segment([3], 1), Segment([4, 5], 0), Segment([6], 1)]
 
 
 def test_an_end_mark_is_taught_after_every_answer() -> None:
@@ -206,8 +210,8 @@ def test_the_old_version_marks_the_first_source_as_well() -> None:
 
 
 def test_no_end_mark_is_taught_after_an_answer_that_is_not_trained() -> None:
-    first_untrained = [TWO_TURNS[0], Half([3], 0), *TWO_TURNS[2:]]
-    last_untrained = [*TWO_TURNS[:3], Half([6], 0)]
+    first_untrained = [TWO_TURNS[0], Segment([3], 0), *TWO_TURNS[2:]]
+    last_untrained = [*TWO_TURNS[:3], Segment([6], 0)]
     options = CutOptions("lm", 20, efficient_eos=EOS)
     labels = [row[1] for row in assembled([first_untrained, last_untrained], options)]
     assert labels == [
@@ -217,7 +221,7 @@ def test_no_end_mark_is_taught_after_an_answer_that_is_not_trained() -> None:
 
 
 def test_a_masked_history_is_marked_as_upstream_marks_it() -> None:
-    history = [TWO_TURNS[0], Half([3], 0), *TWO_TURNS[2:]]
+    history = [TWO_TURNS[0], Segment([3], 0), *TWO_TURNS[2:]]
     _, labels = assembled([history], CutOptions("lm", 20, from_end=True, efficient_eos=EOS))[0]
     assert labels == [EOS, IGNORE, IGNORE, IGNORE, IGNORE, 6, EOS]
 
@@ -234,8 +238,8 @@ def test_the_end_mark_has_its_token_in_the_limit() -> None:
 def test_an_empty_batch_gives_empty_rows(eos: int | None) -> None:
     options = CutOptions("lm", 8, efficient_eos=eos)
     batch = arrays([])
-    kept, changed = cut(batch.halves, batch.counts, options)
-    rows = assemble_lm(batch.ids, batch.halves, kept, batch.trained, batch.counts, options)
+    kept, changed = cut(batch.segments, batch.counts, options)
+    rows = assemble_lm(batch.ids, batch.segments, kept, batch.trained, batch.counts, options)
     assert (len(rows.ids), len(rows.labels), rows.borders.tolist(), len(changed)) == (0, 0, [0], 0)
     assert trained_tokens(kept, batch.trained, batch.counts, options).tolist() == []
 
@@ -243,6 +247,6 @@ def test_an_empty_batch_gives_empty_rows(eos: int | None) -> None:
 def test_values_are_what_the_shards_hold() -> None:
     batch = arrays([TWO_TURNS])
     for options in (CutOptions("lm", 8), CutOptions("lm", 4, efficient_eos=EOS)):
-        kept, _ = cut(batch.halves, batch.counts, options)
-        rows = assemble_lm(batch.ids, batch.halves, kept, batch.trained, batch.counts, options)
+        kept, _ = cut(batch.segments, batch.counts, options)
+        rows = assemble_lm(batch.ids, batch.segments, kept, batch.trained, batch.counts, options)
         assert (rows.ids.dtype, rows.labels.dtype, rows.borders.dtype) == (np.int32, np.int32, np.int64)

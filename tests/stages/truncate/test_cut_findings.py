@@ -12,17 +12,17 @@ from stages.core.collector import Tally
 from stages.core.findings import Note
 from stages.core.records import Chunk
 from stages.truncate import CutOptions
-from stages.truncate.cut_findings import DROPPED, KEPT, REJECTED, Halves, cut_chunk, cut_examples
+from stages.truncate.cut_findings import DROPPED, KEPT, REJECTED, Segments, cut_chunk, cut_examples
 
 HALF = st.tuples(st.integers(0, 40), st.integers(0, 1))  # tokens, and whether they are trained
 EXAMPLES = st.lists(st.lists(st.tuples(HALF, HALF), min_size=1, max_size=3), max_size=8).map(
-    lambda examples: [[half for turn in example for half in turn] for example in examples]
+    lambda examples: [[segment for turn in example for segment in turn] for example in examples]
 )
 
 
-def halves_of(examples: list[list[tuple[int, int]]]) -> Halves:
-    flat = [half for example in examples for half in example]
-    return Halves(
+def halves_of(examples: list[list[tuple[int, int]]]) -> Segments:
+    flat = [segment for example in examples for segment in example]
+    return Segments(
         np.array([tokens for tokens, _ in flat], dtype=np.int32),
         np.array([trained for _, trained in flat], dtype=np.uint8),
         np.array([len(example) for example in examples], dtype=np.int32),
@@ -30,7 +30,7 @@ def halves_of(examples: list[list[tuple[int, int]]]) -> Halves:
 
 
 def fates(
-    options: CutOptions, overlong: str, halves: Halves, policy: Policy, *, every_note: bool = True
+    options: CutOptions, overlong: str, segments: Segments, policy: Policy, *, every_note: bool = True
 ) -> tuple[list[int], dict[int, list[str]]]:
     """What becomes of each example, and the rules that each one breaks."""
     said: dict[int, list[str]] = {}
@@ -39,7 +39,7 @@ def fates(
         said[example] = [note.rule for note in notes]
         return REJECTED if any(policy.severity(note.rule) == "error" for note in notes) else None
 
-    return cut_examples(options, overlong, halves, judge, every_note=every_note).fate.tolist(), said
+    return cut_examples(options, overlong, segments, judge, every_note=every_note).fate.tolist(), said
 
 
 @given(EXAMPLES, st.sampled_from(["truncate", "drop", "error", "split"]), st.sampled_from([None, 2]), st.booleans())
@@ -48,15 +48,17 @@ def test_without_every_note_the_fates_are_the_same(
 ) -> None:
     """The notes that are left out reject nothing, as long as the policy makes no errors of them."""
     options = CutOptions("lm", 50, from_end=from_end, efficient_eos=eos)
-    halves, policy = halves_of(examples), Policy.make("sft")
-    assert fates(options, overlong, halves, policy)[0] == fates(options, overlong, halves, policy, every_note=False)[0]
+    segments, policy = halves_of(examples), Policy.make("sft")
+    assert (
+        fates(options, overlong, segments, policy)[0] == fates(options, overlong, segments, policy, every_note=False)[0]
+    )
 
 
 @pytest.mark.parametrize("eos", [None, 2])
 def test_an_example_with_no_trained_token_is_rejected(eos: int | None) -> None:
     """Also where the template appends an EOS, which carries no loss after an answer that carries none."""
-    halves = halves_of([[(5, 0), (5, 0)], [(5, 0), (5, 1)]])
-    found, said = fates(CutOptions("lm", 50, efficient_eos=eos), "truncate", halves, Policy.make("sft"))
+    segments = halves_of([[(5, 0), (5, 0)], [(5, 0), (5, 1)]])
+    found, said = fates(CutOptions("lm", 50, efficient_eos=eos), "truncate", segments, Policy.make("sft"))
     assert found == [REJECTED, KEPT]
     assert said == {0: ["length.no-trained-token"]}
 
@@ -77,19 +79,19 @@ def test_what_is_too_long_goes_as_it_is_told(overlong: str, fate: int, rules: li
 
 def test_a_record_that_the_cut_rejects_is_kept_aside_with_its_bytes() -> None:
     data = b'{"a": 1}\n{"b": 2}\n'
-    halves = halves_of([[(5, 0), (5, 1)], [(60, 0), (60, 0)]])
+    segments = halves_of([[(5, 0), (5, 1)], [(60, 0), (60, 0)]])
     sections = {
-        "halves": halves.tokens,
-        "trained": halves.trained,
-        "counts": halves.counts,
+        "segments": segments.tokens,
+        "trained": segments.trained,
+        "counts": segments.counts,
         "places": np.array([[7, 8, 100, 8], [8, 9, 109, 8]], dtype=np.int64).ravel(),
         "hash": np.array([1, 2], dtype=np.uint64),
     }
     chunk = Chunk("a.jsonl", 0, "jsonl", 100, 118, 8, 7, 2, data)
     tally = Tally("a.jsonl", Policy.make("sft"))
-    found = cut_chunk(CutOptions("lm", 50), "truncate", tally, chunk, sections, "x.spool")
+    found = cut_chunk(CutOptions("lm", 50), "truncate", tally, chunk, sections, "x.cache")
     assert found.fate.tolist() == [KEPT, REJECTED]
-    assert (found.record.tolist(), found.line.tolist(), found.spool) == ([7, 8], [8, 9], "x.spool")
+    assert (found.record.tolist(), found.line.tolist(), found.cache) == ([7, 8], [8, 9], "x.cache")
     (reject,) = tally.rejects
     assert (reject.data, reject.line, reject.record, reject.byte_offset) == (b'{"b": 2}', 9, 8, 109)
     assert tally.rejected == {"length.no-trained-token": 1}

@@ -24,8 +24,8 @@ def reference_pair(source: int, target: int, limit: int) -> tuple[int, int]:
     return min(source, max(limit - kept_target, 0)), kept_target
 
 
-def reference_turns(halves: list[int], limit: int, from_end: bool, reserved: int) -> list[int]:
-    pairs = [(halves[at], halves[at + 1]) for at in range(0, len(halves), 2)]
+def reference_turns(segments: list[int], limit: int, from_end: bool, reserved: int) -> list[int]:
+    pairs = [(segments[at], segments[at + 1]) for at in range(0, len(segments), 2)]
     if from_end:
         pairs.reverse()
     kept, total = [], reserved
@@ -38,7 +38,7 @@ def reference_turns(halves: list[int], limit: int, from_end: bool, reserved: int
         kept.append(pair)
     if from_end:
         kept.reverse()
-    return [half for pair in kept for half in pair]
+    return [segment for pair in kept for segment in pair]
 
 
 @st.composite
@@ -86,19 +86,21 @@ def test_nothing_is_cut_at_exactly_the_limit() -> None:
 
 
 @given(conversations(), limits, st.booleans(), st.integers(0, 1))
-def test_turns_are_cut_as_upstream_cuts_them(halves: list[int], limit: int, from_end: bool, reserved: int) -> None:
-    got = cut_turns(halves, limit, from_end=from_end, reserved_tokens=reserved)
-    assert got == reference_turns(halves, limit, from_end, reserved)
+def test_turns_are_cut_as_upstream_cuts_them(segments: list[int], limit: int, from_end: bool, reserved: int) -> None:
+    got = cut_turns(segments, limit, from_end=from_end, reserved_tokens=reserved)
+    assert got == reference_turns(segments, limit, from_end, reserved)
 
 
 @given(conversations(), limits, st.booleans(), st.integers(0, 1))
-def test_a_conversation_never_exceeds_the_cutoff(halves: list[int], limit: int, from_end: bool, reserved: int) -> None:
-    kept = cut_turns(halves, limit, from_end=from_end, reserved_tokens=reserved)
-    assert len(kept) == len(halves)
-    assert all(0 <= after <= before for after, before in zip(kept, halves, strict=True))
+def test_a_conversation_never_exceeds_the_cutoff(
+    segments: list[int], limit: int, from_end: bool, reserved: int
+) -> None:
+    kept = cut_turns(segments, limit, from_end=from_end, reserved_tokens=reserved)
+    assert len(kept) == len(segments)
+    assert all(0 <= after <= before for after, before in zip(kept, segments, strict=True))
     assert sum(kept) + reserved <= max(limit, reserved)
-    if sum(halves) + reserved <= limit:
-        assert kept == halves
+    if sum(segments) + reserved <= limit:
+        assert kept == segments
 
 
 def test_turns_go_from_the_end_and_with_mask_history_from_the_start() -> None:

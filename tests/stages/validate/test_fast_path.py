@@ -1,4 +1,4 @@
-"""What is skimmed would have passed the long way without a note, and counts as the same conversation."""
+"""What is taken by the fast path would have passed the long way without a note, and counts as the same conversation."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def long_way(name: str, data: bytes) -> tuple[object, list[Note], int]:
 
 
 def check(name: str, data: bytes) -> bool:
-    skim = VALIDATORS[name].skim
-    assert skim is not None
+    fast_path = VALIDATORS[name].fast_path
+    assert fast_path is not None
     try:
-        skimmed = skim(orjson.loads(data), data)
+        passed_fast = fast_path(orjson.loads(data), data)
     except ValueError:
         return False
-    if skimmed is None:
+    if passed_fast is None:
         return False
-    digest, texts, has_system = skimmed
+    digest, texts, has_system = passed_fast
     found, notes, expected = long_way(name, data)
     assert notes == []
     assert found is not None
@@ -81,7 +81,7 @@ def check(name: str, data: bytes) -> bool:
 
 
 @given(records, st.booleans(), st.sampled_from([None, (",", ":")]))
-def test_a_skimmed_record_would_have_passed_without_a_note(
+def test_a_taken_by_the_fast_path_record_would_have_passed_without_a_note(
     record: tuple[str, dict[str, object]], ascii_only: bool, separators: tuple[str, str] | None
 ) -> None:
     name, value = record
@@ -93,7 +93,9 @@ def test_a_skimmed_record_would_have_passed_without_a_note(
 
 
 @given(records, st.data())
-def test_mutated_bytes_are_never_skimmed_wrongly(record: tuple[str, dict[str, object]], draw: st.DataObject) -> None:
+def test_mutated_bytes_are_never_taken_by_the_fast_path_wrongly(
+    record: tuple[str, dict[str, object]], draw: st.DataObject
+) -> None:
     name, value = record
     data = bytearray(json.dumps(value).encode())
     at = draw.draw(st.integers(0, len(data) - 1))
@@ -117,7 +119,7 @@ def test_mutated_bytes_are_never_skimmed_wrongly(record: tuple[str, dict[str, ob
         ("pretrain", b'{"text":"Tides."}'),
     ],
 )
-def test_ordinary_records_are_skimmed(name: str, data: bytes) -> None:
+def test_ordinary_records_are_taken_by_the_fast_path(name: str, data: bytes) -> None:
     assert check(name, data)
 
 
@@ -128,12 +130,12 @@ def test_ordinary_records_are_skimmed(name: str, data: bytes) -> None:
         b'{"conversations":[{"from":"human","value":"Hi"},{"from":"gpt","value":"Hello"}],"conversations":[{"from":"human","value":"Hi"},{"from":"gpt","value":"Hello"}]}',
     ],
 )
-def test_a_doubled_key_is_never_skimmed(data: bytes) -> None:
+def test_a_doubled_key_is_never_taken_by_the_fast_path(data: bytes) -> None:
     assert not check("sharegpt", data)
 
 
 @pytest.mark.parametrize("field", ["system", "tools", "history"])
-def test_a_field_that_is_read_twice_is_not_skimmed(field: str) -> None:
+def test_a_field_that_is_read_twice_is_not_taken_by_the_fast_path(field: str) -> None:
     """`columns` may name one key for two things: a plain record then has a system prompt as well."""
     fields = replace(FORMATS["alpaca"].default_fields, **{field: "input"})
-    assert RecordValidator("alpaca", fields, "sft", Policy("sft")).skim is None
+    assert RecordValidator("alpaca", fields, "sft", Policy("sft")).fast_path is None

@@ -66,7 +66,7 @@ class Reader(HTMLParser):
 
 
 def made(out: Path, *words: str, config: str | None = None) -> Shards:
-    prepare(load_config(config, list(words), for_verb="pack"), out, lambda line: None, keep_cache=False)
+    prepare(load_config(config, list(words), for_command="pack"), out, lambda line: None, keep_cache=False)
     return open_shards(str(out))
 
 
@@ -215,7 +215,7 @@ def test_every_kind_of_output_has_a_page(words: list[str], tmp_path: Path) -> No
     assert Reader(page.html).text.count("✓") == 3
 
 
-def test_the_verb_writes_a_file_or_says_why_not(demo: Shards, tmp_path: Path) -> None:
+def test_the_command_writes_a_file_or_says_why_not(demo: Shards, tmp_path: Path) -> None:
     """A file is written whole; without its tokenizer the page has no samples; what is no output is exit code 2."""
     target = tmp_path / "page.html"
     assert main(["report", str(demo.out), "-o", str(target), "--quiet", "--tokenizer", str(TINY)]) == 0

@@ -28,7 +28,7 @@ class Usage(NamedTuple):
 
 def plan_of(path: Path, *settings: str) -> Plan:
     words = [f"dataset={path}", f"model_name_or_path={TINY}", "template=qwen3", "packing=true", *settings]
-    return make_plan(load_config(None, words, for_verb="pack"), needs_tokens=True)
+    return make_plan(load_config(None, words, for_command="pack"), needs_tokens=True)
 
 
 @pytest.fixture
@@ -44,16 +44,16 @@ def test_the_estimate_is_of_the_right_size(chats: Path, tmp_path: Path) -> None:
     """The tiny tokenizer makes twice as many tokens of a text as a large one: too low by half is as good as it gets."""
     plan = plan_of(chats)
     out = tmp_path / "out"
-    spool, shards = space.expected_bytes(plan, out / ".cache" / "chunks")
+    cache, shards = space.expected_bytes(plan, out / ".cache" / "chunks")
     words = [f"dataset={chats}", f"model_name_or_path={TINY}", "template=qwen3", "packing=true"]
-    done = prepare(load_config(None, words, for_verb="pack"), out, lambda line: None)
+    done = prepare(load_config(None, words, for_command="pack"), out, lambda line: None)
     written = sum(path.stat().st_size for path in (out / ".cache" / "chunks").iterdir())
-    assert 0.4 < spool / written < 2.5
+    assert 0.4 < cache / written < 2.5
     shard = sum(part["bytes"] for part in done.manifest["splits"]["train"]["shards"])
     assert 0.4 < shards / shard < 2.5
     assert space.shard_bytes(plan, done.manifest["ledger"]["tokens"]) == pytest.approx(shard, rel=0.02)
     again, _ = space.expected_bytes(plan, out / ".cache" / "chunks")
-    assert again < spool / 2, "what is kept is not written again"
+    assert again < cache / 2, "what is kept is not written again"
 
 
 def test_compressed_input_counts_for_what_it_holds(chats: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_too_little_room_is_a_warning_before_the_start(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1 << 40, 0, free))
     said: list[str] = []
     words = [f"dataset={chats}", f"model_name_or_path={TINY}", "template=qwen3"]
-    prepare(load_config(None, words, for_verb="pack"), tmp_path / "out", said.append)
+    prepare(load_config(None, words, for_command="pack"), tmp_path / "out", said.append)
     about = [line for line in said if "free on the disk" in line]
     assert bool(about) is warned
     if warned:

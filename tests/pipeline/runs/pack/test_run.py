@@ -25,7 +25,7 @@ from pipeline.output.verify import HINT, problems
 from pipeline.runs.pack.build import Outcome
 from pipeline.runs.pack.run import prepare
 from stages.core.records import Limits
-from stages.tokenize.token_cache import Spool
+from stages.tokenize.token_cache import TokenCache
 from stages.writers import shard as write
 
 ROOT = Path(__file__).parents[4]
@@ -57,7 +57,7 @@ def pack(data: Path | str, out: Path, *settings: str) -> Outcome:
         "cutoff_len=256",
         *settings,
     ]
-    config = load_config(None, words, for_verb="pack")
+    config = load_config(None, words, for_command="pack")
     return prepare(config, out, lambda line: None)
 
 
@@ -171,7 +171,7 @@ def test_nothing_changed_is_up_to_date(chats: Path, tmp_path: Path) -> None:
     assert tree(out) == before
 
 
-def test_what_verify_finds_is_mended_as_its_hint_says(chats: Path, tmp_path: Path) -> None:
+def test_what_verify_finds_is_fixed_as_its_hint_says(chats: Path, tmp_path: Path) -> None:
     """A byte that was changed is seen by the next run; one that rotted in place, once its file is deleted."""
     out = tmp_path / "out"
     pack(chats, out)
@@ -383,7 +383,7 @@ def test_sampling_is_in_the_ledger(chats: Path, tmp_path: Path) -> None:
 
 
 def test_mixing_is_in_the_manifest(chats: Path, tmp_path: Path) -> None:
-    """What was asked for stands beside what became of it, in examples and in trained tokens."""
+    """What was requested stands beside what became of it, in examples and in trained tokens."""
     short = tmp_path / "short.jsonl"
     short.write_text("".join(json.dumps(record) + "\n" for record in CHATS[:40]))
     words = ["mix_strategy=interleave_under", "interleave_probs=0.5,0.5"]
@@ -420,16 +420,16 @@ def test_more_chunks_than_files_that_may_be_open(
     monkeypatch.setattr(plan, "Limits", lambda: Limits(chunk_bytes=4 << 10))
     whole = pack(chats, tmp_path / "whole", "packing=true", f"stage={stage}")
     assert len(whole.collected.chunks if whole.collected else ()) > 20
-    monkeypatch.setattr(write, "OPEN_SPOOLS", 3)
+    monkeypatch.setattr(write, "OPEN_CACHES", 3)
     most = 0
 
-    def counted(self: Spool, name: str, start: int, out: Any, real: Any = Spool.read_into) -> None:
+    def counted(self: TokenCache, name: str, start: int, out: Any, real: Any = TokenCache.read_into) -> None:
         nonlocal most
         real(self, name, start, out)
         held = [os.readlink(fd.path) for fd in os.scandir("/proc/self/fd") if os.path.islink(fd.path)]
-        most = max(most, sum(path.endswith(".spool") for path in held))
+        most = max(most, sum(path.endswith(".cache") for path in held))
 
-    monkeypatch.setattr(Spool, "read_into", counted)
+    monkeypatch.setattr(TokenCache, "read_into", counted)
     pack(chats, tmp_path / "few", "packing=true", f"stage={stage}")
     assert tree(tmp_path / "few") == tree(tmp_path / "whole")
     assert 0 < most <= 4

@@ -104,8 +104,8 @@ def test_rejects_can_be_fed_in_again(tmp_path: Path, capsysbinary: Any) -> None:
     assert raw == bad + b"\n" + b'{"broken\n'
     why = [json.loads(line) for line in (tmp_path / "rejects" / data.replace(".jsonl", ".findings.jsonl")).open()]
     assert [entry["line"] for entry in why] == [2, 3]
-    mended = raw.replace(b'"output": ""', b'"output": "y"').replace(b'{"broken', json.dumps(GOOD).encode())
-    (tmp_path / "rejects" / data).write_bytes(mended)
+    repaired = raw.replace(b'"output": ""', b'"output": "y"').replace(b'{"broken', json.dumps(GOOD).encode())
+    (tmp_path / "rejects" / data).write_bytes(repaired)
     code, report = document([str(tmp_path / "rejects" / data)], capsysbinary)
     assert (code, report["totals"]["kept"]) == (0, 2)
 
@@ -174,7 +174,7 @@ def test_validate_says_what_pack_takes_in(records: list[Any], cutoff: int, packi
             f"dataset={path}", f"model_name_or_path={TINY}", "template=qwen3", f"cutoff_len={cutoff}",
             "format=sharegpt", f"packing={str(packing).lower()}", f"overlong={overlong}",
         ]  # fmt: skip
-        config = load_config(None, words, for_verb="pack")
+        config = load_config(None, words, for_command="pack")
         checked = validate([make_plan(config, needs_tokens=False)]).report.totals
         assert checked.read == checked.kept + checked.rejected == len(rows)
         try:
@@ -339,7 +339,7 @@ def test_a_copy_is_told_with_its_place_in_bytes(tmp_path: Path, capsysbinary: An
 
 
 def test_a_folder_of_rejects_can_be_fed_in_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The records, mended, and nothing else: the findings beside them are no data."""
+    """The records, fixed, and nothing else: the findings beside them are no data."""
     rows = [json.dumps(GOOD | {"output": ""}).encode(), json.dumps(GOOD).encode()]
     rejects = tmp_path / "rejects"
     assert run(["validate", str(write(tmp_path / "a.jsonl", rows)), "--rejects", str(rejects)]) == 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 from stages.core.conversation import Conversation, Message
 from stages.render.jinja.loss_spans import Turn, by_marks, by_prefix
 from stages.render.jinja.messages import Dialect, Prepared, prepare
-from stages.render.jinja.probe import Habits
+from stages.render.jinja.probe import Traits
 from stages.render.jinja.probe_texts import Ending
 from stages.render.jinja.sandbox_process import Outcome
 
 STOP = Ending("<e>")
-HABITS = Habits(("<a>",), STOP, STOP)
+TRAITS = Traits(("<a>",), STOP, STOP)
 RECORD = Conversation((Message("user", "q"), Message("assistant", " Four. ")))
 TEXT = "<u>q<e><a> Four. <e>"
 
@@ -31,7 +31,7 @@ def marks(text: str, *words: str) -> list[tuple[int, int]]:
 
 
 def test_the_span_runs_from_the_header_to_the_stop_white_space_included() -> None:
-    located = by_marks(RECORD, prepared(), Outcome(TEXT, marks(TEXT, "q", "Four.")), HABITS)
+    located = by_marks(RECORD, prepared(), Outcome(TEXT, marks(TEXT, "q", "Four.")), TRAITS)
     assert located is not None
     assert located.answers == [Turn(1, 10, 20)]
     assert TEXT[10:20] == " Four. <e>"
@@ -40,45 +40,45 @@ def test_the_span_runs_from_the_header_to_the_stop_white_space_included() -> Non
 
 
 def test_disagreeing_marks_prove_nothing() -> None:
-    assert by_marks(RECORD, prepared(), Outcome(TEXT, None), HABITS) is None
+    assert by_marks(RECORD, prepared(), Outcome(TEXT, None), TRAITS) is None
 
 
 def test_an_answer_written_twice_proves_nothing() -> None:
     text = TEXT + "Four."
     twice = [*marks(text, "q", "Four."), (2, 20), (3, 25)]
-    assert by_marks(RECORD, prepared(), Outcome(text, twice), HABITS) is None
+    assert by_marks(RECORD, prepared(), Outcome(text, twice), TRAITS) is None
 
 
 def test_a_torn_mark_proves_nothing() -> None:
-    assert by_marks(RECORD, prepared(), Outcome(TEXT, marks(TEXT, "q", "Four.")[:-1]), HABITS) is None
+    assert by_marks(RECORD, prepared(), Outcome(TEXT, marks(TEXT, "q", "Four.")[:-1]), TRAITS) is None
 
 
 def test_answers_out_of_order_prove_nothing() -> None:
     text = "<a> Four. <e><u>q<e>"
-    assert by_marks(RECORD, prepared(), Outcome(text, marks(text, "q", "Four.")), HABITS) is None
+    assert by_marks(RECORD, prepared(), Outcome(text, marks(text, "q", "Four.")), TRAITS) is None
 
 
 def test_without_header_or_stop_the_answer_stays_open() -> None:
     for text in ("<u>q<e> Four. <e>", "<u>q<e><a> Four. ", "<u>q<e><a><e>more Four. <e>"):
-        located = by_marks(RECORD, prepared(), Outcome(text, marks(text, "q", "Four.")), HABITS)
+        located = by_marks(RECORD, prepared(), Outcome(text, marks(text, "q", "Four.")), TRAITS)
         assert located is not None
         assert (located.answers, located.open) == ([], [1]), text
 
 
 def test_text_between_an_answer_and_its_stop_leaves_it_open() -> None:
     text = "<u>q<e><a> Four. or so<e>"
-    located = by_marks(RECORD, prepared(), Outcome(text, marks(text, "q", "Four.")), HABITS)
+    located = by_marks(RECORD, prepared(), Outcome(text, marks(text, "q", "Four.")), TRAITS)
     assert located is not None
     assert located.open == [1]
 
 
 def test_an_answer_left_out_is_lost_and_a_question_left_out_is_noted() -> None:
     text = "<u>q<e><a><e>"
-    lost = by_marks(RECORD, prepared(), Outcome(text, marks(text, "q")), HABITS)
+    lost = by_marks(RECORD, prepared(), Outcome(text, marks(text, "q")), TRAITS)
     assert lost is not None
     assert [note.rule for note in lost.lost] == ["template.changes-answer"]
     text = "<u><e><a> Four. <e>"
-    found = by_marks(RECORD, prepared(), Outcome(text, [(2, 10), (3, 15)]), HABITS)
+    found = by_marks(RECORD, prepared(), Outcome(text, [(2, 10), (3, 15)]), TRAITS)
     assert found is not None
     assert [note.rule for note in found.notes] == ["template.drops-context"]
     assert len(found.answers) == 1
@@ -87,27 +87,27 @@ def test_an_answer_left_out_is_lost_and_a_question_left_out_is_noted() -> None:
 def test_prefixes_prove_an_empty_answer() -> None:
     messages = (Message("user", "q"), Message("assistant", ""), Message("user", "r"))
     text = "<u>q<e><a><e>\n<u>r<e>"
-    found = by_prefix(text, messages, 1, (Outcome("<u>q<e><a>"), Outcome("<u>q<e><a><e>\n")), HABITS)
+    found = by_prefix(text, messages, 1, (Outcome("<u>q<e><a>"), Outcome("<u>q<e><a><e>\n")), TRAITS)
     assert found == Turn(1, 10, 13)
 
 
 def test_a_last_stop_that_differs_inside_is_exchanged() -> None:
-    habits = Habits(("<a>",), Ending("<e>"), Ending("<z>"))
+    traits = Traits(("<a>",), Ending("<e>"), Ending("<z>"))
     messages = (Message("user", "q"), Message("assistant", "x"), Message("user", "r"))
-    found = by_prefix("<u>q<e><a>x<e><u>r<e>", messages, 1, (Outcome("<u>q<e><a>"), Outcome("<u>q<e><a>x<z>")), habits)
+    found = by_prefix("<u>q<e><a>x<e><u>r<e>", messages, 1, (Outcome("<u>q<e><a>"), Outcome("<u>q<e><a>x<z>")), traits)
     assert found == Turn(1, 10, 14)
 
 
 def test_what_is_no_prefix_is_answered_with_a_reason() -> None:
     messages = RECORD.messages
     good = Outcome("<u>q<e><a>"), Outcome(TEXT)
-    assert isinstance(by_prefix(TEXT, messages, 1, good, HABITS), Turn)
+    assert isinstance(by_prefix(TEXT, messages, 1, good, TRAITS), Turn)
     for bad in (
         (Outcome("", None, "refused", "no"), good[1]),
         (good[0], Outcome("", None, "broken", "no")),
         (Outcome("<u>Q<e><a>"), good[1]),
         (good[0], Outcome("<u>q<e><a> Five. <e>")),
     ):
-        assert isinstance(by_prefix(TEXT, messages, 1, bad, HABITS), str)
+        assert isinstance(by_prefix(TEXT, messages, 1, bad, TRAITS), str)
     missing = (Message("user", "q"), Message("assistant", "Five."))
-    assert isinstance(by_prefix(TEXT, missing, 1, good, HABITS), str)
+    assert isinstance(by_prefix(TEXT, missing, 1, good, TRAITS), str)

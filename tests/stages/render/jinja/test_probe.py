@@ -9,7 +9,7 @@ import pytest
 
 from stages.render.jinja.chat_template import AutoTemplate
 from stages.render.jinja.messages import Dialect
-from stages.render.jinja.probe import Habits, learn
+from stages.render.jinja.probe import Traits, learn
 from stages.render.jinja.probe_texts import Ending
 from stages.render.jinja.sandbox_process import Program, Wall
 
@@ -20,14 +20,14 @@ ADDED = tuple(
 VARIABLES = {"bos_token": "<s>", "eos_token": "</s>"}
 
 
-def habits(source: str, stops: tuple[str, ...] = ()) -> Habits:
+def traits(source: str, stops: tuple[str, ...] = ()) -> Traits:
     template = AutoTemplate({"default": source}, VARIABLES, ADDED, stops)
     with Wall(Program(template.sources, template.variables)) as wall:
         return learn(template, wall.render, "default")
 
 
-def good(name: str) -> Habits:
-    return habits((FIXTURES / "jinja" / "good" / f"{name}.jinja").read_text(encoding="utf-8"))
+def good(name: str) -> Traits:
+    return traits((FIXTURES / "jinja" / "good" / f"{name}.jinja").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_template_without_tool_calls_says_why_it_cannot_write_them() -> None:
 
 def test_the_generation_prompt_s_own_thought_is_not_part_of_an_inner_answer() -> None:
     source = (FIXTURES / "jinja" / "good" / "thinking.jinja").read_text(encoding="utf-8")
-    found = habits("{% set enable_thinking = false %}" + source)
+    found = traits("{% set enable_thinking = false %}" + source)
     assert found.headers == ("<|im_start|>assistant\n<think>\n\n</think>\n\n", "<|im_start|>assistant\n")
 
 
@@ -86,7 +86,7 @@ def test_a_system_prompt_that_the_template_brings_is_found() -> None:
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
-    assert habits(start.replace("\n", "{{ '\\n' }}") + body.replace("\n", "{{ '\\n' }}")).default_system == "Be nice."
+    assert traits(start.replace("\n", "{{ '\\n' }}") + body.replace("\n", "{{ '\\n' }}")).default_system == "Be nice."
     assert good("chatml").default_system == ""
 
 
@@ -96,9 +96,9 @@ def test_a_token_that_the_generation_config_lists_ends_an_inner_answer() -> None
         "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
         "{% if add_generation_prompt %}<|assistant|>{% endif %}"
     )
-    assert habits(source).inner == Ending()
-    assert habits(source, ("<|user|>",)).inner == Ending("<|user|>")
-    assert habits(source, ("<|user|>",)).last == Ending()
+    assert traits(source).inner == Ending()
+    assert traits(source, ("<|user|>",)).inner == Ending("<|user|>")
+    assert traits(source, ("<|user|>",)).last == Ending()
 
 
 def test_an_inner_end_is_found_where_the_last_answer_has_none() -> None:
@@ -107,7 +107,7 @@ def test_an_inner_end_is_found_where_the_last_answer_has_none() -> None:
         "{% if m.role == 'assistant' and not loop.last %}<|eot_id|>{% endif %}{% endfor %}"
         "{% if add_generation_prompt %}<|assistant|>{% endif %}"
     )
-    found = habits(source)
+    found = traits(source)
     assert (found.inner, found.last) == (Ending("<|eot_id|>"), Ending())
 
 
@@ -115,11 +115,11 @@ def test_a_template_that_insists_on_a_system_prompt_is_tried_with_one() -> None:
     source = "{% if messages[0].role != 'system' %}{{ raise_exception('no') }}{% endif %}" + (
         FIXTURES / "jinja" / "good" / "chatml.jinja"
     ).read_text(encoding="utf-8")
-    assert habits(source).headers == ("<|im_start|>assistant\n",)
+    assert traits(source).headers == ("<|im_start|>assistant\n",)
 
 
 @pytest.mark.parametrize(
     "source", ["{{ raise_exception('never') }}", "{% if %}", "{{ messages.x.y }}", "always the same"]
 )
 def test_a_template_that_writes_no_conversation_is_refused_with_its_reason(source: str) -> None:
-    assert habits(source).refuses
+    assert traits(source).refuses

@@ -425,7 +425,7 @@ def test_real_templates_give_transformers_ids_and_train_every_answer(name: str, 
     # theirs tells the clock's day
     day = datetime.date.today().isoformat()
     with AutoRenderer(load_auto(str(folder)), AutoOptions(template_date=day)) as renderer:
-        dialect = renderer.habits(tools).dialect
+        dialect = renderer.traits(tools).dialect
         for record, result in zip(records, renderer.render(records), strict=True):
             if isinstance(result, Note):
                 assert tools, result

@@ -8,13 +8,13 @@ from stages.core.conversation import Conversation, Message
 from stages.core.findings import Note
 from stages.render.jinja.loss_spans import Located, Turn
 from stages.render.jinja.messages import Prepared
-from stages.render.jinja.probe import Habits
+from stages.render.jinja.probe import Traits
 from stages.render.jinja.probe_texts import Ending
 from stages.render.jinja.results import Results, pair, refusal
 from stages.render.jinja.sandbox_process import Outcome
 from stages.render.jinja.token_spans import RenderedText
 
-HABITS = Habits(last=Ending("<e>"))
+TRAITS = Traits(last=Ending("<e>"))
 RECORD = Conversation(
     (Message("user", "q"), Message("assistant", "a"), Message("user", "r"), Message("assistant", "b"))
 )
@@ -32,20 +32,20 @@ FOUND = Located([Turn(3, 8, 10), Turn(1, 2, 4)], [Turn(0, 0, 1)], [], [], [])
 )
 def test_what_is_trained(results: Results, spans: tuple[tuple[int, int], ...]) -> None:
     """Every answer, the last one, or all of the text."""
-    assert results.finish(RECORD, READY, "x" * 12, FOUND, HABITS) == RenderedText("x" * 12, spans)
+    assert results.finish(RECORD, READY, "x" * 12, FOUND, TRAITS) == RenderedText("x" * 12, spans)
 
 
 def test_answers_that_overlap_prove_nothing() -> None:
     """Two answers cannot be the same characters."""
     found = FOUND._replace(answers=[Turn(1, 2, 6), Turn(3, 5, 8)])
-    result = Results(False, False).finish(RECORD, READY, "x" * 12, found, HABITS)
+    result = Results(False, False).finish(RECORD, READY, "x" * 12, found, TRAITS)
     assert isinstance(result, Note)
     assert result.rule == "template.not-prefix-stable"
 
 
 def test_an_answer_without_a_stop_is_stated() -> None:
     """The text stands, with a note."""
-    result = Results(False, False).finish(RECORD, READY, "x" * 12, FOUND, Habits())
+    result = Results(False, False).finish(RECORD, READY, "x" * 12, FOUND, Traits())
     assert isinstance(result, RenderedText)
     assert [note.rule for note in result.notes] == ["template.no-stop"]
 

@@ -185,6 +185,6 @@ def test_numbers_reach_the_template_as_they_are(value: object) -> None:
 
 def test_what_json_cannot_hold_is_an_outcome_and_not_a_crash() -> None:
     with Wall(Program({"good": GOOD})) as wall:
-        half, good = wall.render([Item("good", [{"role": "user", "content": "\ud800"}]), Item("good", MESSAGES)])
-    assert half.error == "broken"
+        segment, good = wall.render([Item("good", [{"role": "user", "content": "\ud800"}]), Item("good", MESSAGES)])
+    assert segment.error == "broken"
     assert good.text == "user: hi"

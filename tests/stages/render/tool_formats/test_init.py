@@ -168,13 +168,13 @@ def test_an_unknown_format_is_a_key_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "left_out"),
+    ("name", "excluded"),
     [("glm4_moe", "</tool_call>"), ("minimax2", "<minimax:tool_call>"), ("seed_oss", "<function=f>")],
 )
-def test_a_named_defect_is_one(name: str, left_out: str) -> None:
+def test_a_named_defect_is_one(name: str, excluded: str) -> None:
     """The finding must not outlive the defect: should the text ever be repaired, its name has to go."""
     assert name in DEFECTS
-    assert left_out not in FORMATS[name].calls([F])
+    assert excluded not in FORMATS[name].calls([F])
 
 
 # --- any call ---------------------------------------------------------------------------------------------------------

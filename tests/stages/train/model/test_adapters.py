@@ -1,4 +1,4 @@
-"""What is trained is what was asked for: layers, adapters of every kind, and adapters on adapters."""
+"""What is trained is what was requested: layers, adapters of every kind, and adapters on adapters."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def manifest(folder: Path, template: str = "qwen", extra: tuple[tuple[str, bool]
             "eos_id": fitted.ids.eos,
             "eos_token": fitted.ids.eos_text,
             "pad_id": fitted.pad,
-            "added": [{"token": g.token, "id": g.id, "asked_by": g.asked_by} for g in fitted.growth],
+            "added": [{"token": g.token, "id": g.id, "asked_by": g.requested_by} for g in fitted.growth],
         },
     }
 
