@@ -129,7 +129,7 @@ def _of_training(values: Mapping[str, object]) -> Iterator[str]:
     if not values["dataset"] and not values["tokenized_path"] and not (only_predicts and values["eval_dataset"]):
         yield "dataset: is missing: name data sets, or the folder of prepared shards as tokenized_path"
     evaluates = values["eval_dataset"] or (isinstance(values["val_size"], float) and values["val_size"] > 1e-6)
-    if not evaluates and not values["tokenized_path"]:  # shards bring their own validation split
+    if not evaluates and (values["dataset"] or not values["tokenized_path"]):  # shards bring their own validation split
         if values["do_eval"]:
             yield "do_eval: there is nothing to evaluate on; set val_size or eval_dataset"
         if values["eval_strategy"] != "no":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -143,12 +142,3 @@ def holds_a_model(output: Path) -> bool:
     """Whether a finished model or adapter lies in the folder."""
     patterns = ("*.safetensors", "*.bin")
     return any(next(output.glob(pattern), None) for pattern in patterns)
-
-
-def clear_old(output: Path) -> int:
-    """Remove the checkpoints of an earlier run of ours before a fresh start, or the next resume would pick the highest
-    number among two runs. Returns how many."""
-    found = [folder for folder in output.glob("checkpoint-*") if (folder / MARK).is_file()]
-    for folder in found:
-        shutil.rmtree(folder)
-    return len(found)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.errors import MachineFault
+from registry.errors import MachineFault, UsageFault, did_you_mean
 
 from .job import TrainJob
 
@@ -28,7 +28,14 @@ _REPORTERS = {
     "swanlab": ("swanlab",),
     "comet_ml": ("comet_ml",),
     "clearml": ("clearml",),
+    "azure_ml": ("azureml",),
+    "codecarbon": ("codecarbon",),
+    "dagshub": ("dagshub",),
+    "dvclive": ("dvclive",),
+    "flyte": ("flytekit",),
+    "neptune": ("neptune",),
 }
+_OTHER_REPORTERS = ("all", "kubeflow")
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,9 @@ def reporters(arguments: Mapping[str, object]) -> list[str]:
     names = [str(name) for name in given] if isinstance(given, (list, tuple)) else str(given or "none").split(",")
     wanted = [name.strip() for name in names if name.strip() not in ("", "none", "None")]
     for name in wanted:
+        if name not in _REPORTERS and name not in _OTHER_REPORTERS:
+            known = [*_REPORTERS, *_OTHER_REPORTERS]
+            raise UsageFault(f'report_to: there is no panel "{name}"{did_you_mean(name, known)}')
         packages = _REPORTERS.get(name, ())
         if packages and not any(_has(package) for package in packages):
             raise MachineFault(f"report_to: {name} is not installed", hint=f"pip install {packages[0]}")

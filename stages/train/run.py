@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
-from registry.errors import MachineFault
 from stages.train.launch import distributed
 
 from . import checkpoints, data, hardware
+from .earlier_run import EarlierRun
 from .job import TrainJob
+from .library_errors import translated
+from .model import hub
 from .setup import Plan, Say, Setup, plan, start
 
 RESULT_FILE = "prep_train.json"
@@ -33,13 +36,14 @@ def train(job: TrainJob, log: Say) -> dict[str, Any]:
 
     log: takes one line for a person; called on the first process, and on any process whose loss jumps.
     """
-    setup = start(job, log)
-    try:
-        metrics = _train(setup)
-        distributed.everyone_here()  # a process that leaves early breaks the connections of the others
-        return metrics
-    finally:
-        distributed.leave()
+    with translated():
+        setup = start(job, log)
+        try:
+            metrics = _train(setup)
+            distributed.everyone_here()  # a process that leaves early breaks the connections of the others
+            return metrics
+        finally:
+            distributed.leave()
 
 
 def _train(setup: Setup) -> dict[str, Any]:
@@ -63,7 +67,7 @@ def _train(setup: Setup) -> dict[str, Any]:
         trainer.seen_trained = kept.trained_tokens_seen if kept else 0
     if not job.run.do_train:
         return _evaluate(trainer, setup)
-    metrics = _go(trainer, checkpoint)
+    metrics = _go(setup, trainer, checkpoint)
     if stop.stopped:
         distributed.everyone_here()
         raise Stopped(f"stopped by SIGTERM at step {trainer.state.global_step}; checkpoint saved in {setup.output}")
@@ -71,16 +75,13 @@ def _train(setup: Setup) -> dict[str, Any]:
 
 
 def _checkpoint(setup: Setup, planned: Plan) -> Path | None:
-    """The checkpoint to go on from; without one, those of the run before are removed if that is wanted."""
-    job = setup.job
-    if not job.run.do_train:
+    """The checkpoint to go on from. What a killed run had moved aside is put back before it is looked for."""
+    if not setup.job.run.do_train:
         return None
-    found = checkpoints.starting_point(job, planned.mark, setup.deepspeed, setup.notes)
-    if found is None and job.run.overwrite and distributed.is_first():
-        removed = checkpoints.clear_old(setup.output)
-        if removed:
-            setup.notes.append(f"{removed} checkpoint(s) of the run before removed from {setup.output}")
-    return found
+    if distributed.is_first() and (count := EarlierRun(setup.output).put_back()):
+        setup.notes.append(f"{count} checkpoint(s) put back that a run without a checkpoint of its own had replaced")
+    distributed.everyone_here()
+    return checkpoints.starting_point(setup.job, planned.mark, setup.deepspeed, setup.notes)
 
 
 def _opening(setup: Setup, trainer: Any, numbers: hardware.Precision) -> str:
@@ -96,16 +97,17 @@ def _opening(setup: Setup, trainer: Any, numbers: hardware.Precision) -> str:
     )
 
 
-def _go(trainer: Any, start: Path | None) -> dict[str, float]:
+def _go(setup: Setup, trainer: Any, start: Path | None) -> dict[str, float]:
+    """The steps. What a fresh run had moved aside is put back when it ends without a checkpoint of its own."""
+    from stages.train.monitor.callbacks import Replace
+
+    if start is None:
+        trainer.add_callback(Replace(setup.output, setup.say))
     try:
         return dict(trainer.train(resume_from_checkpoint=str(start) if start else None).metrics)
-    except RuntimeError as error:
-        if "out of memory" in str(error).lower():
-            raise MachineFault(
-                f"the device ran out of memory at step {trainer.state.global_step + 1}",
-                hint="lower per_device_train_batch_size (raise gradient_accumulation_steps) or cutoff_len, or use LoRA",
-            ) from None
-        raise
+    finally:
+        if sys.exc_info()[0] is not None and distributed.is_first():
+            EarlierRun(setup.output).put_back()
 
 
 def _last_evaluation(trainer: Any) -> dict[str, Any]:
@@ -134,6 +136,7 @@ def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, 
     trainer.save_model(str(output))
     if distributed.is_first():
         settle(output)
+        EarlierRun(output).forget()
     if moves_base(job.tuning) and distributed.is_first():
         convert(trainer.accelerator.unwrap_model(trainer.model), str(output), str(output / START_FOLDER))
         say("the adapter is saved as an ordinary LoRA of twice the rank, which fits the model as it was published")
@@ -151,6 +154,8 @@ def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, 
                 say(f"drawn: {path}")
         summary = {"data": data.manifest_digest(setup.prepared), "stage": job.stage, "metrics": metrics}
         (output / RESULT_FILE).write_text(json.dumps(summary, indent=1, default=str) + "\n", encoding="utf-8")
+        if repository := hub.of_arguments(job.arguments):
+            hub.upload(output, repository, say)
     say(
         f"done: {trainer.state.global_step} steps in {metrics.get('train_runtime', 0.0):.1f} s, "
         f"loss {metrics.get('train_loss', float('nan')):.4f}; saved in {output}"

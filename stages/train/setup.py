@@ -93,6 +93,7 @@ def plan(setup: Setup) -> Plan:
     attention = hardware.attention(job, setup.here, setup.notes)
     fields = _row_by_row(setup, fields, attention)
     processes = distributed.process_count()
+    _check_one_batch(setup, fields, processes)
     rows = int(fields["per_device_train_batch_size"]) * int(fields["gradient_accumulation_steps"]) * processes
     mark = Mark(
         step=0,
@@ -133,6 +134,19 @@ def _splits(job: TrainJob, prepared: data.Prepared) -> list[str]:
             hint="set val_size or eval_dataset and pack again, or eval_strategy: no",
         )
     return ["train", *others] if job.run.do_train else others
+
+
+def _check_one_batch(setup: Setup, fields: dict[str, Any], processes: int) -> None:
+    """With dataloader_drop_last the last, smaller batch is left out; it must not be the only one."""
+    if not fields["dataloader_drop_last"] or not setup.job.run.do_train:
+        return
+    rows = int(setup.prepared.manifest["splits"]["train"]["rows"])
+    batch = int(fields["per_device_train_batch_size"]) * processes
+    if rows < batch:
+        raise UsageFault(
+            f"dataloader_drop_last: the data has {rows:,} rows, fewer than one batch of {batch:,}, so none is left",
+            hint="lower per_device_train_batch_size, or set dataloader_drop_last: false",
+        )
 
 
 def _make_folder(output: Path) -> None:

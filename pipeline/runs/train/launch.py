@@ -28,11 +28,13 @@ Say = Callable[[str], None]
 def train_with(config: Config, say: Say, *, as_json: bool = False) -> int:
     """Prepare the data, launch the run and see it to its end; returns the exit code. as_json: a dry run is told as
     JSON. Raises a Fault."""
+    from stages.train.feasible import check_feasible
     from stages.train.model.load import check_start
 
     # what can be wrong with the job is found before hours of packing
     draft = job_from_config(config, Path())
     check_start(draft)
+    check_feasible(draft, os.environ)
 
     def ready() -> TrainJob:
         return job_from_config(config, shards(config, say))
@@ -43,11 +45,13 @@ def train_with(config: Config, say: Say, *, as_json: bool = False) -> int:
 def predict_with(config: Config, say: Say, *, trained: bool = False, as_json: bool = False) -> int:
     """Prepare the prompts, generate, measure; returns the exit code. `trained`: with the model that this run has just
     trained. Raises a Fault."""
+    from stages.train.feasible import check_feasible
     from stages.train.model.load import check_start
 
     config = _for_prediction(config, trained=trained)
     draft = predict_job_from_config(config, Path())
     check_start(draft)
+    check_feasible(draft, os.environ)
 
     def ready() -> TrainJob:
         return predict_job_from_config(config, shards(config, say))
@@ -79,9 +83,12 @@ def launch_job(
 ) -> int:
     """Run a job here or through torchrun; returns the exit code. `draft` is enough to plan the launch, `ready` prepares
     the data and gives the job itself. as_json: a dry run is told as JSON."""
-    from stages.train.launch.torchrun import plan_launch
+    from stages.train.feasible import check_alone
+    from stages.train.launch.torchrun import is_worker, plan_launch
 
     launch = plan_launch(draft, os.environ)
+    if launch is None and not is_worker(os.environ):
+        check_alone(draft, 1)
     if config.flag("dry_run"):
         if as_json:
             click.echo(json_text(dry_run(launch, draft.run.output_dir)))
@@ -97,7 +104,19 @@ def launch_job(
     token = config.text("hf_hub_token") or config.text("hub_token")
     if token:
         os.environ.setdefault("HF_TOKEN", token)  # never in a file or a command line
+    _make_repository(draft, say)
     return _run(ready(), launch, say)
+
+
+def _make_repository(draft: TrainJob, say: Say) -> None:
+    """The repository of push_to_hub, made before hours of work; of several processes by the first."""
+    from stages.train.model.hub import make_repository, of_arguments
+
+    repository = of_arguments(draft.arguments) if draft.task == "train" and draft.run.do_train else None
+    if repository is None or os.environ.get("RANK", "0") != "0" or os.environ.get("NODE_RANK", "0") != "0":
+        return
+    make_repository(repository)
+    say(f"note: push_to_hub: {repository.name} gets the model when the run is done")
 
 
 def dry_run(launch: Launch | None, output_dir: str) -> dict[str, object]:
@@ -155,8 +174,10 @@ def _run(job: TrainJob, launch: Launch | None, say: Say) -> int:
 
         if job.task == "predict":
             from stages.train.generate.run import predict
+            from stages.train.library_errors import translated
 
-            predict(job, say)
+            with translated():
+                predict(job, say)
             return 0
         try:
             train(job, say)
@@ -167,10 +188,48 @@ def _run(job: TrainJob, launch: Launch | None, say: Say) -> int:
     from stages.train.launch.supervisor import run_launch
 
     folder = Path(job.run.output_dir)
+    before = _Before(folder)
     _write_whole(folder, JOB_FILE, to_json(job))
     say(launch.why)
     say(f"  {launch.command()}")
-    return run_launch(launch, say)
+    try:
+        code = run_launch(launch, say)
+    except BaseException:
+        before.put_back()
+        raise
+    if code not in (0, 143):
+        before.put_back()
+    return code
+
+
+class _Before:
+    """An output folder's job file, and how its log stood: put back when a launch ended before its run began."""
+
+    def __init__(self, folder: Path) -> None:
+        from stages.train.job import JOB_FILE
+
+        self.folder = folder
+        self.job = folder / JOB_FILE
+        self.text = self.job.read_bytes() if self.job.is_file() else None
+        self.log = self._log()
+
+    def put_back(self) -> None:
+        from stages.train.earlier_run import EarlierRun
+
+        EarlierRun(self.folder).put_back()
+        if self._log() != self.log:
+            return
+        if self.text is None:
+            self.job.unlink(missing_ok=True)
+        else:
+            self.job.write_bytes(self.text)
+
+    def _log(self) -> tuple[int, int] | None:
+        try:
+            found = (self.folder / "trainer_log.jsonl").stat()
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_size
 
 
 def _write_whole(folder: Path, name: str, text: str) -> None:

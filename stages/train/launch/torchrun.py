@@ -136,6 +136,13 @@ def _workers_per_node(job: TrainJob, environ: Mapping[str, str]) -> int:
     return 1 if job.flag("use_cpu") else max(1, visible_devices(environ))
 
 
+def planned_processes(job: TrainJob, environ: Mapping[str, str]) -> int:
+    """How many processes a run of `job` will have; of an elastic one, at its start."""
+    if is_worker(environ):
+        return _whole(environ, "WORLD_SIZE", 1)
+    return _whole(environ, "NNODES", 1) * _workers_per_node(job, environ)
+
+
 def visible_devices(environ: Mapping[str, str], dev: Path = Path("/dev")) -> int:
     """How many accelerators a worker would see, without loading a driver: the visibility variables, else the device
     files."""

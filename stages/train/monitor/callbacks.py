@@ -18,6 +18,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from stages.train.checkpoints import Mark, write_mark
+from stages.train.earlier_run import EarlierRun
 from stages.train.model.tokenizer import settle
 
 LOG_FILE = "trainer_log.jsonl"
@@ -31,13 +32,18 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followe
         self.say = say
         self.began = 0.0
         self.first_step = 0
+        self.trimmed = False  # of what an earlier run logged; not before a step was taken
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.began = time.monotonic()
         self.first_step = state.global_step
-        if state.is_world_process_zero:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            _keep_until(self.path, state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.trimmed or not state.is_world_process_zero:
+            return
+        self.trimmed = True
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _keep_until(self.path, self.first_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if not state.is_world_process_zero or not logs or ("loss" not in logs and "eval_loss" not in logs):
@@ -112,6 +118,30 @@ class Checkpoint(TrainerCallback):  # type: ignore[misc]
             if self.trainer is not None:
                 counts = {"tokens_seen": self.trainer.seen_tokens, "trained_tokens_seen": self.trainer.seen_trained}
             write_mark(folder, Mark(**{**self.now.__dict__, "step": state.global_step, **counts}))
+
+
+class Replace(TrainerCallback):  # type: ignore[misc]
+    """Moves the earlier run aside when the first step begins, and removes it when the first checkpoint is complete.
+
+    Goes after `Checkpoint`, which completes it.
+    """
+
+    def __init__(self, output: Path, say: Callable[[str], None]) -> None:
+        self.earlier = EarlierRun(output)
+        self.say = say
+        self.begun = False
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.begun or not state.is_world_process_zero:
+            return
+        self.begun = True
+        if count := self.earlier.set_aside():
+            until = "at this run's first checkpoint" if args.save_strategy != "no" else "when this run is done"
+            self.say(f"{count} checkpoint(s) of the run before moved to {self.earlier.aside}; they are removed {until}")
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if args.should_save:
+            self.earlier.forget()
 
 
 class Preemption(TrainerCallback):  # type: ignore[misc]

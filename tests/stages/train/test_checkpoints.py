@@ -150,7 +150,7 @@ def test_overwriting_clears_the_checkpoints_of_the_run_before(data: Path, run_jo
     _, said = run_job(data, tmp_path, max_steps=2, save_strategy="steps", save_steps=2, overwrite_output_dir=True)
     assert [folder.name for folder in checkpoints(tmp_path)] == ["checkpoint-2"]
     assert len(entries(tmp_path)) == 2
-    assert any("removed" in text for text in said)
+    assert any("removed at this run's first checkpoint" in text for text in said)
 
 
 def test_only_the_newest_checkpoints_are_kept_and_the_best_is_loaded(data: Path, run_job: Run, tmp_path: Path) -> None:
