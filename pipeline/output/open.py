@@ -18,6 +18,7 @@ from .remote_fetch import StoreFiles, fetch_manifest
 from .store import COPY, STAGING, Store, cache_folder, is_store, local_folder
 from .verify import Files, FolderFiles
 
+RUN_SHARDS = "prepared"  # where `prep train` packs in its output_dir
 _FETCHED = "fetched"
 _AGAIN = "run `prep pack` again"
 Say = Callable[[str], None]
@@ -72,13 +73,20 @@ def open_files(out: str | os.PathLike[str]) -> Files:
 
     Raises UsageFault or DataFault when there is no readable manifest, MachineFault when a store cannot be read.
     """
-    manifest = read_manifest(out)
-    return StoreFiles(os.fspath(out), manifest) if is_store(out) else FolderFiles(local_folder(out), manifest)
+    folder = out if is_store(out) else _inside_run(local_folder(out))
+    manifest = read_manifest(folder)
+    return StoreFiles(os.fspath(out), manifest) if is_store(out) else FolderFiles(local_folder(folder), manifest)
 
 
 def open_folder(out: str | os.PathLike[str], say: Say = _quiet) -> Path:
-    """An output as a folder on this machine: a path as it is, a URL as its local copy."""
-    return local_copy(os.fspath(out), say) if is_store(out) else local_folder(out)
+    """An output as a folder on this machine: a path as it is, a training run's folder as the shards that `prep train`
+    packed into it, a URL as its local copy."""
+    return local_copy(os.fspath(out), say) if is_store(out) else _inside_run(local_folder(out))
+
+
+def _inside_run(folder: Path) -> Path:
+    packed = folder / RUN_SHARDS
+    return packed if not (folder / MANIFEST).exists() and (packed / MANIFEST).is_file() else folder
 
 
 def local_copy(url: str, say: Say = _quiet) -> Path:

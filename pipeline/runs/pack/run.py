@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
 from pipeline.output.manifest import MANIFEST
-from pipeline.output.open import local_copy, read_manifest
+from pipeline.output.open import RUN_SHARDS, local_copy, read_manifest
 from pipeline.output.publish import clean, locked, open_output
 from pipeline.output.store import is_store, local_folder
 from pipeline.plan import make_plan
@@ -26,6 +26,7 @@ from registry.errors import BusyFault, DataFault, MachineFault
 
 from .build import Identity, Log, Outcome, build_output
 from .cache_key import NEW_OUTPUT, digest_inputs, reasons_to_build, run_key
+from .summary import pack_summary
 
 if TYPE_CHECKING:
     from pipeline.output.remote_publish import RemoteOutput
@@ -37,21 +38,38 @@ def output_folder(config: Config, *, for_train: bool = False) -> Path:
     if given:
         return local_folder(given)
     if for_train:
-        return Path(config.train.output_dir) / "prepared"
+        return Path(config.train.output_dir) / RUN_SHARDS
     names = [Path(name).name.split(".")[0] or "data" for name in config.data.dataset or config.data.eval_dataset]
     return Path("prepared") / f"{'-'.join(names)}-{config.method}"
 
 
-def ensure_prepared(config: Config, log: Log) -> Path:
-    """OUT for training: prepared if need be, up to date. Raises DataFault when too many records were rejected."""
+def ensure_prepared(config: Config, log: Log, *, quiet: bool = True) -> Path:
+    """OUT for training: prepared if need be, up to date.
+
+    Args:
+        config: As loaded for `train` or `predict`.
+        log: Takes a line for a person, those of the pack summary among them.
+        quiet: Show no progress.
+
+    Raises:
+        DataFault: Too many records were rejected.
+    """
     given = config.pack.tokenized_path
     if given and not config.data.dataset and not config.data.eval_dataset:
         return open_output_of(given, log)
-    outcome = prepare_output(config, log, for_train=True)
+    with Progress(quiet=quiet) as progress:
+        outcome = prepare_output(config, log, for_train=True, progress=progress)
+    if outcome.state == "written":
+        for note in outcome.plan.notes if outcome.plan else ():
+            log(f"note: {note}")
+        for line in pack_summary(outcome).partition("\n\n")[0].splitlines():  # what comes next is the training
+            log(line)
     over = rejected_too_many(config, outcome.manifest)
     if over:
+        rules = sorted(outcome.manifest["ledger"]["rejected"].items(), key=lambda item: (-item[1], item[0]))
         raise DataFault(
-            over, hint="fix the records (see rejects/ in the output), or raise max_rejected to go on without them"
+            [over, *(f"  {count:,} by {rule}" for rule, count in rules[:6])],
+            hint=f"the records and why: {outcome.shown}/rejects; fix them, or raise max_rejected to go on without them",
         )
     return open_output_of(given, log) if given and is_store(given) else outcome.out
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def train_with(config: Config, say: Say, *, as_json: bool = False) -> int:
+def train_with(config: Config, say: Say, *, as_json: bool = False, quiet: bool = True) -> int:
     """Prepare the data, launch the run and see it to its end; returns the exit code. as_json: a dry run is told as
-    JSON. Raises a Fault."""
+    JSON. quiet: no progress while the data is packed. Raises a Fault."""
     from stages.train.feasible import check_feasible
     from stages.train.model.load import check_start
 
@@ -37,14 +37,16 @@ def train_with(config: Config, say: Say, *, as_json: bool = False) -> int:
     check_feasible(draft, os.environ)
 
     def ready() -> TrainJob:
-        return job_from_config(config, shards(config, say))
+        return job_from_config(config, shards(config, say, quiet=quiet))
 
     return launch_job(draft, config, say, ready, as_json=as_json)
 
 
-def predict_with(config: Config, say: Say, *, trained: bool = False, as_json: bool = False) -> int:
+def predict_with(
+    config: Config, say: Say, *, trained: bool = False, as_json: bool = False, quiet: bool = True
+) -> int:
     """Prepare the prompts, generate, measure; returns the exit code. `trained`: with the model that this run has just
-    trained. Raises a Fault."""
+    trained. quiet: no progress while the prompts are packed. Raises a Fault."""
     from stages.train.feasible import check_feasible
     from stages.train.model.load import check_start
 
@@ -54,7 +56,7 @@ def predict_with(config: Config, say: Say, *, trained: bool = False, as_json: bo
     check_feasible(draft, os.environ)
 
     def ready() -> TrainJob:
-        return predict_job_from_config(config, shards(config, say))
+        return predict_job_from_config(config, shards(config, say, quiet=quiet))
 
     code = launch_job(draft, config, say, ready, as_json=as_json)
     if config.flag("dry_run"):
@@ -132,12 +134,12 @@ def dry_run(launch: Launch | None, output_dir: str) -> dict[str, object]:
     }
 
 
-def shards(config: Config, say: Say) -> Path:
+def shards(config: Config, say: Say, *, quiet: bool = True) -> Path:
     """The folder of shards, packed if need be. Of several workers one packs, the others find it done."""
     from stages.train.launch.torchrun import is_worker
 
     if not is_worker(os.environ):
-        return _prepare(config, say)
+        return _prepare(config, say, quiet)
     from stages.train.hardware import machine
     from stages.train.launch.distributed import before_torch, in_turn
 
@@ -146,17 +148,17 @@ def shards(config: Config, say: Say) -> Path:
     assert wait_s is not None
     on_cpu = machine(config.flag("use_cpu")).on_cpu
     with_deepspeed = bool(config.get("deepspeed")) and config.flag("do_train")
-    return in_turn(lambda: _prepare(config, say), on_cpu=on_cpu, deepspeed=with_deepspeed, timeout_s=wait_s)
+    return in_turn(lambda: _prepare(config, say, quiet), on_cpu=on_cpu, deepspeed=with_deepspeed, timeout_s=wait_s)
 
 
-def _prepare(config: Config, say: Say) -> Path:
+def _prepare(config: Config, say: Say, quiet: bool) -> Path:
     """On several nodes one packs and the others wait for it."""
     from pipeline.runs.pack.run import ensure_prepared
 
     told = False
     while True:
         try:
-            return ensure_prepared(config, say)
+            return ensure_prepared(config, say, quiet=quiet)
         except BusyFault:
             if int(os.environ.get("NNODES", "1") or 1) < 2:
                 raise
