@@ -52,6 +52,8 @@ def _train(setup: Setup) -> dict[str, Any]:
     job, say = setup.job, setup.say
     planned = plan(setup)
     checkpoint = _checkpoint(setup, planned)
+    if checkpoint is not None and (done := _finished(setup, checkpoint)) is not None:
+        return done
     distributed.everyone_here()
     trainer, stop = build_trainer(setup, planned)
     for note in setup.notes:
@@ -67,7 +69,7 @@ def _train(setup: Setup) -> dict[str, Any]:
         trainer.seen_trained = kept.trained_tokens_seen if kept else 0
     if not job.run.do_train:
         return _evaluate(trainer, setup)
-    metrics = _go(setup, trainer, checkpoint)
+    metrics = _only_saving_is_left(setup, trainer, checkpoint) or _go(setup, trainer, checkpoint)
     if stop.stopped:
         distributed.everyone_here()
         raise Stopped(f"stopped by SIGTERM at step {trainer.state.global_step}; checkpoint saved in {setup.output}")
@@ -82,6 +84,30 @@ def _checkpoint(setup: Setup, planned: Plan) -> Path | None:
         setup.notes.append(f"{count} checkpoint(s) put back that a run without a checkpoint of its own had replaced")
     distributed.everyone_here()
     return checkpoints.starting_point(setup.job, planned.mark, setup.deepspeed, setup.notes)
+
+
+def _finished(setup: Setup, checkpoint: Path) -> dict[str, Any] | None:
+    """The results of a run that has ended as this one would, None when there is something left to do."""
+    try:
+        end = json.loads((setup.output / RESULT_FILE).read_bytes())["end"]
+        results = dict(json.loads((setup.output / "all_results.json").read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if end["planned"] != _planned(setup.job) or not checkpoints.holds_a_model(setup.output):
+        return None
+    mark = checkpoints.read_mark(checkpoint)
+    if mark is None or mark.step > int(end["steps"]):
+        return None
+    setup.say(
+        f"{setup.output}: this run ended after {end['steps']} steps and nothing is changed; a larger max_steps or "
+        "num_train_epochs goes on, overwrite_output_dir: true starts anew"
+    )
+    return results
+
+
+def _planned(job: TrainJob) -> dict[str, object]:
+    """What decides about a run's length."""
+    return {key: job.arguments.get(key) for key in ("max_steps", "num_train_epochs")}
 
 
 def _opening(setup: Setup, trainer: Any, numbers: hardware.Precision) -> str:
@@ -110,6 +136,27 @@ def _go(setup: Setup, trainer: Any, start: Path | None) -> dict[str, float]:
             EarlierRun(setup.output).put_back()
 
 
+def _only_saving_is_left(setup: Setup, trainer: Any, start: Path | None) -> dict[str, float]:
+    """The figures of a run that was killed between its last checkpoint and its end, whose weights are then loaded; {}
+    when there are steps to take. The trainer would take one step too many."""
+    if start is None or setup.deepspeed is not None or setup.job.arguments.get("fsdp"):
+        return {}
+    from transformers import TrainerState
+
+    state = TrainerState.load_from_json(str(start / "trainer_state.json"))
+    arguments = trainer.args
+    ended = state.global_step >= arguments.max_steps if arguments.max_steps > 0 else (
+        (state.epoch or 0.0) >= arguments.num_train_epochs
+    )  # fmt: skip
+    if not ended:
+        return {}
+    trainer._load_from_checkpoint(str(start))
+    trainer.state = state
+    setup.say(f"every step was taken before: {start.name} is saved as the result")
+    losses = [float(entry["loss"]) for entry in state.log_history if "loss" in entry]
+    return {"train_loss": sum(losses) / max(len(losses), 1), "epoch": float(state.epoch or 0.0)}
+
+
 def _last_evaluation(trainer: Any) -> dict[str, Any]:
     """The evaluation of the weights as they are now, if the last step ended with one."""
     history = trainer.state.log_history
@@ -122,7 +169,7 @@ def _last_evaluation(trainer: Any) -> dict[str, Any]:
 def _evaluate(trainer: Any, setup: Setup) -> dict[str, Any]:
     """The validation split's measures, written to `eval_results.json`."""
     evaluated: dict[str, Any] = _last_evaluation(trainer) or trainer.evaluate(metric_key_prefix="eval")
-    if setup.job.method == "sft" and "eval_loss" in evaluated:
+    if setup.job.language_loss and "eval_loss" in evaluated:
         evaluated["perplexity"] = math.exp(min(evaluated["eval_loss"], 700.0))
     trainer.save_metrics("eval", evaluated)
     return evaluated
@@ -140,6 +187,7 @@ def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, 
     if moves_base(job.tuning) and distributed.is_first():
         convert(trainer.accelerator.unwrap_model(trainer.model), str(output), str(output / START_FOLDER))
         say("the adapter is saved as an ordinary LoRA of twice the rank, which fits the model as it was published")
+    trainer.count()
     metrics["tokens_seen"] = trainer.seen_tokens
     metrics["trained_tokens_seen"] = trainer.seen_trained
     trainer.save_metrics("train", metrics)
@@ -152,7 +200,8 @@ def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, 
 
             for path in plot_history(trainer.state.log_history, output):
                 say(f"drawn: {path}")
-        summary = {"data": data.manifest_digest(setup.prepared), "stage": job.stage, "metrics": metrics}
+        end = {"steps": trainer.state.global_step, "planned": _planned(job)}
+        summary = {"data": data.manifest_digest(setup.prepared), "stage": job.stage, "metrics": metrics, "end": end}
         (output / RESULT_FILE).write_text(json.dumps(summary, indent=1, default=str) + "\n", encoding="utf-8")
         if repository := hub.of_arguments(job.arguments):
             hub.upload(output, repository, say)

@@ -32,7 +32,7 @@ def build_trainer(setup: Setup, plan: Plan) -> tuple[Any, Preemption]:
     job = setup.job
     build = builder(job.method)
     stop, save = Preemption(), Checkpoint(setup.output, plan.mark)
-    callbacks: list[Any] = [Log(setup.output, setup.say), save, stop]
+    callbacks: list[Any] = [Log(setup.output, setup.say, perplexity=job.language_loss), save, stop]
     if job.run.early_stopping_steps:
         callbacks.append(transformers.EarlyStoppingCallback(early_stopping_patience=job.run.early_stopping_steps))
     # ZeRO-3 splits the weights while they are loaded, and learns that it should from the arguments

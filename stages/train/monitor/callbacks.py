@@ -27,7 +27,8 @@ LOG_FILE = "trainer_log.jsonl"
 class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
     """`trainer_log.jsonl` with LLaMA-Factory's fields, and a line for a person, each time the trainer logs."""
 
-    def __init__(self, output: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, output: Path, say: Callable[[str], None], *, perplexity: bool = False) -> None:
+        self.perplexity = perplexity
         self.path = output / LOG_FILE
         self.say = say
         self.began = 0.0
@@ -51,7 +52,7 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followe
         entry = self._entry(state, logs)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        self.say(line(entry))
+        self.say(line(entry, perplexity=self.perplexity))
 
     def _entry(self, state: Any, logs: dict[str, Any]) -> dict[str, Any]:
         elapsed_s = time.monotonic() - self.began
@@ -79,14 +80,14 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followe
         return {key: value for key, value in entry.items() if value is not None}
 
 
-def line(entry: dict[str, Any]) -> str:
-    """One log entry for a person."""
+def line(entry: dict[str, Any], *, perplexity: bool = False) -> str:
+    """One log entry for a person. perplexity: the evaluation loss is the mean of -log p."""
     words = [f"step {entry['current_steps']}/{entry['total_steps']}"]
     if "loss" in entry:
         words.append(f"loss {_shown(entry['loss'])}")
     if "eval_loss" in entry:
         words.append(f"eval loss {_shown(entry['eval_loss'])}")
-        if isinstance(entry["eval_loss"], float) and entry["eval_loss"] < 20:
+        if perplexity and isinstance(entry["eval_loss"], float) and entry["eval_loss"] < 20:
             words.append(f"perplexity {math.exp(entry['eval_loss']):.4g}")
     if "accuracy" in entry:
         words.append(f"accuracy {_shown(entry['accuracy'])}")
@@ -109,6 +110,8 @@ class Checkpoint(TrainerCallback):  # type: ignore[misc]
         self.trainer: Any = None
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.trainer is not None:
+            self.trainer.count()
         if not args.should_save:
             return
         folder = self.output / f"checkpoint-{state.global_step}"

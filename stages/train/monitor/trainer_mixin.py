@@ -38,6 +38,7 @@ class Watched:
     seen_tokens: int
     seen_trained: int
     _since: float
+    _unlogged: tuple[int, int]  # tokens and slots since the last line of the log
 
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
         counts = batch_counts(inputs)
@@ -55,16 +56,22 @@ class Watched:
             logs.update(self._pace())
         super().log(logs, *rest, **keywords)  # type: ignore[misc]
 
-    def _pace(self) -> dict[str, float]:
+    def count(self) -> None:
+        """Bring `seen_tokens` and `seen_trained` up to the last step. Every process of a run calls it together."""
         counts, jumps = self.watch.drain()
         for jump in jumps:
             self.say(str(jump))
         mine = torch.tensor([counts.tokens, counts.slots, counts.trained], device=self.args.device)  # type: ignore[attr-defined]
         tokens, slots, trained = self.accelerator.reduce(mine, "sum").tolist()  # type: ignore[attr-defined]
-        now = time.monotonic()
-        elapsed_s, self._since = max(now - self._since, 1e-9), now
         self.seen_tokens += tokens
         self.seen_trained += trained
+        self._unlogged = (self._unlogged[0] + tokens, self._unlogged[1] + slots)
+
+    def _pace(self) -> dict[str, float]:
+        self.count()
+        (tokens, slots), self._unlogged = self._unlogged, (0, 0)
+        now = time.monotonic()
+        elapsed_s, self._since = max(now - self._since, 1e-9), now
         return {
             "tokens_per_second": round(tokens / elapsed_s, 1),
             "fill_rate": round(tokens / slots, 4) if slots else 1.0,
@@ -104,5 +111,6 @@ def watch_rows(trainer: Any, job: TrainJob, say: Callable[[str], None]) -> Any:
     trainer.say = say
     trainer.seen_tokens = trainer.seen_trained = 0
     trainer._since = time.monotonic()
+    trainer._unlogged = (0, 0)
     trainer.data_collator = RowCollator(trainer.data_collator)
     return trainer
