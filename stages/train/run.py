@@ -198,8 +198,11 @@ def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, 
         if job.run.plot_loss:
             from stages.train.monitor.callbacks import plot_history
 
-            for path in plot_history(trainer.state.log_history, output):
+            drawn = plot_history(trainer.state.log_history, output)
+            for path in drawn:
                 say(f"drawn: {path}")
+            if not drawn:
+                say("plot_loss: nothing drawn, for a curve needs two logged steps; lower logging_steps")
         end = {"steps": trainer.state.global_step, "planned": _planned(job)}
         summary = {"data": data.manifest_digest(setup.prepared), "stage": job.stage, "metrics": metrics, "end": end}
         (output / RESULT_FILE).write_text(json.dumps(summary, indent=1, default=str) + "\n", encoding="utf-8")

@@ -92,6 +92,8 @@ def quiet_libraries(*, on_cpu: bool) -> None:
         transformers.utils.logging.disable_progress_bar()
     # TRL still says gradient_checkpointing where transformers now says activation_checkpointing
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
+    # torch renames its collectives, and DeepSpeed calls them by their old names in every step
+    warnings.filterwarnings("ignore", message=r".*torch\.distributed\.\w+. is deprecated", category=FutureWarning)
     # rows go one at a time on purpose where there is no flash attention
     logging.getLogger("trl.trainer.sft_trainer").addFilter(_worth_reading)
     for handler in logging.getLogger("transformers").handlers:

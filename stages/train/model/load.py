@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.errors import MachineFault, UsageFault
+from registry.errors import MachineFault, UsageFault, did_you_mean
 from stages.train.hardware import require
 from stages.train.job import ModelSpec, TrainJob
 from stages.train.launch.distributed import deepspeed_config
@@ -162,8 +162,11 @@ def _check_adapter(source: str, inside: str) -> None:
                 f"adapter_name_or_path: {folder / inside}: no adapter_config.json in it, so it holds no adapter",
                 hint="name the output_dir of the run that trained it",
             )
-    elif folder.is_absolute() or source.startswith(".") or source.count("/") != 1:  # `owner/name` may be a repository
-        raise UsageFault(f"adapter_name_or_path: {source}: there is no such folder")
+        return
+    # `owner/name` may be a repository, unless `owner` is a folder here and `name` a typo in it
+    if folder.is_absolute() or source.startswith(".") or source.count("/") != 1 or folder.parent.is_dir():
+        beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        raise UsageFault(f"adapter_name_or_path: {source}: there is no such folder{did_you_mean(folder.name, beside)}")
 
 
 def _quantization(spec: ModelSpec) -> Any:
