@@ -8,12 +8,11 @@ leave here (stages.core.display.clean); line breaks and tabs are drawn.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.output.shards import IGNORE
-from stages.core.display import clean
+from stages.core.display import cells, clean
 from stages.tokenize.decode import TokenTexts
 
 from .row_view import Example, Stretch, View
@@ -168,14 +167,3 @@ def _lines_of(text: str) -> list[str]:
 def drawn(text: str) -> str:
     """A text without line breaks as it is shown: tabs as a mark, other hidden characters as escapes."""
     return TAB.join(clean(part) for part in text.split("\t"))
-
-
-def cells(text: str) -> int:
-    """Columns that a clean text takes on a terminal."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) or unicodedata.category(char) == "Me"
-        else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )  # fmt: skip

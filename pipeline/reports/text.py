@@ -13,12 +13,13 @@ error  role.unknown  2 findings
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable
 
 from registry.rules import Rule, rules
-from stages.core.display import clean
+from stages.core.display import cells, clean
 from stages.core.findings import Finding
 
 from .model import ValidationReport
@@ -118,11 +119,31 @@ def _file_line(item: object) -> str:
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    """Lines of at most 80 columns; a word that is longer (a path) stays whole."""
+    """Lines of at most 80 columns; a word that is longer (a path) stays whole. Scripts that are written without spaces
+    and take two columns a character break anywhere."""
+    if not text.isascii():
+        return _wrapped_by_cells(clean(text), indent)
     return textwrap.wrap(
         clean(text), COLUMNS, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
         break_on_hyphens=False,
     ) or [indent.rstrip()]  # fmt: skip
+
+
+_PIECES = re.compile(r"\s+|[^\s\u1100-\uffff\U00010000-\U0010ffff]+|.", re.DOTALL)
+
+
+def _wrapped_by_cells(text: str, indent: str) -> list[str]:
+    lines, line, used = [], indent, len(indent)
+    for piece in _PIECES.findall(text):
+        blank = piece.isspace()
+        if used + (1 if blank else cells(piece)) > COLUMNS and line.strip():
+            lines.append(line.rstrip())
+            line, used = indent, len(indent)
+        if blank and not line.strip():
+            continue
+        line += " " if blank else piece
+        used += 1 if blank else cells(piece)
+    return [*lines, line.rstrip()]
 
 
 def _number(count: int, noun: str) -> str:

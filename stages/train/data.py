@@ -166,3 +166,25 @@ def lengths(prepared: Prepared, split: str) -> Any:
             table = pa.ipc.open_stream(source).read_all()
         counts.append(sum(pc.list_value_length(table[name]).to_numpy() for name in names))
     return np.concatenate(counts).astype(np.int32)
+
+
+def longest_example(prepared: Prepared, split: str) -> int:
+    """Tokens of the longest example: of a packed row its longest part, of a pair the prompt with its longer answer."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    longest = 0
+    for shard in prepared.shards(split):
+        with pa.memory_map(str(shard.path)) as source:
+            table = pa.ipc.open_stream(source).read_all()
+        if not table.num_rows:
+            continue
+        if "seq_lengths" in table.column_names:
+            found = pc.max(pc.list_flatten(table["seq_lengths"])).as_py()
+        else:
+            size = {name: pc.list_value_length(table[name]) for name in prepared.columns() if name.endswith("_ids")}
+            prompt = size.pop("prompt_ids", None)
+            rest = pc.max_element_wise(*size.values())
+            found = pc.max(rest if prompt is None else pc.add(prompt, rest)).as_py()
+        longest = max(longest, int(found or 0))
+    return longest

@@ -91,6 +91,7 @@ def plan(setup: Setup) -> Plan:
     numbers = hardware.precision(job, setup.here, setup.notes)
     fields = trainer_arguments(job, setup.here, numbers, setup.deepspeed, setup.notes)
     attention = hardware.attention(job, setup.here, setup.notes)
+    setup.notes.extend(_beyond_positions(setup))
     fields = _row_by_row(setup, fields, attention)
     processes = distributed.process_count()
     _check_one_batch(setup, fields, processes)
@@ -134,6 +135,37 @@ def _splits(job: TrainJob, prepared: data.Prepared) -> list[str]:
             hint="set val_size or eval_dataset and pack again, or eval_strategy: no",
         )
     return ["train", *others] if job.run.do_train else others
+
+
+def _beyond_positions(setup: Setup) -> list[str]:
+    """A note when examples are longer than what the model's positions were made for, which no library says."""
+    from .model.load import read_config
+
+    prepared, spec = setup.prepared, setup.job.model
+    limit = positions(read_config(spec).get_text_config(), scaled=bool(spec.rope_scaling))
+    if not limit or int(prepared.manifest["cutoff_len"] or limit + 1) <= limit:
+        return []
+    longest = max(data.longest_example(prepared, split) for split in setup.splits)
+    if longest <= limit:
+        return []
+    what = "with this rope_scaling" if spec.rope_scaling else "as published"
+    return [
+        f"the longest example has {longest:,} tokens, the model has positions for {limit:,} {what}: "
+        "lower cutoff_len, or set rope_scaling (yarn, linear)"
+    ]
+
+
+def positions(config: Any, *, scaled: bool) -> int:
+    """How many positions a model knows, by transformers' configuration of its text part; 0 when it does not say.
+    scaled: rope_scaling was set for this run, and its factor has not entered the published number."""
+    limit = int(getattr(config, "max_position_embeddings", 0) or 0)
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    factor = rope.get("factor") if isinstance(rope, dict) else None
+    original = rope.get("original_max_position_embeddings") if isinstance(rope, dict) else None
+    if not factor:
+        return limit
+    start = int(original or (limit if scaled else 0))
+    return max(limit, int(start * float(factor)))
 
 
 def _check_one_batch(setup: Setup, fields: dict[str, Any], processes: int) -> None:
