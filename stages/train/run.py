@@ -177,12 +177,14 @@ def _evaluate(trainer: Any, setup: Setup) -> dict[str, Any]:
 
 def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
     from stages.train.model.adapters import START_FOLDER, convert, moves_base
+    from stages.train.model.card import fill_card
     from stages.train.model.tokenizer import settle
 
     job, say, output = setup.job, setup.say, setup.output
     trainer.save_model(str(output))
     if distributed.is_first():
         settle(output)
+        fill_card(output, job)
         EarlierRun(output).forget()
     if moves_base(job.tuning) and distributed.is_first():
         convert(trainer.accelerator.unwrap_model(trainer.model), str(output), str(output / START_FOLDER))

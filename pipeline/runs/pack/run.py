@@ -9,6 +9,7 @@ that matters and each stage's version. An OUT whose manifest carries that key is
 from __future__ import annotations
 
 import math
+import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +23,7 @@ from pipeline.output.store import is_store, local_folder
 from pipeline.plan import make_plan
 from pipeline.plan.types import Plan
 from pipeline.progress import Progress
-from registry.errors import BusyFault, DataFault, MachineFault
+from registry.errors import BusyFault, DataFault, Fault, MachineFault
 
 from .build import Identity, Log, Outcome, build_output
 from .cache_key import NEW_OUTPUT, digest_inputs, reasons_to_build, run_key
@@ -40,7 +41,23 @@ def output_folder(config: Config, *, for_train: bool = False) -> Path:
     if for_train:
         return Path(config.train.output_dir) / RUN_SHARDS
     names = [Path(name).name.split(".")[0] or "data" for name in config.data.dataset or config.data.eval_dataset]
-    return Path("prepared") / f"{'-'.join(names)}-{config.method}"
+    folder = Path("prepared") / f"{'-'.join(names)}-{config.method}"
+    return folder.with_name(f"{folder.name}-{_model_name(config)}") if _is_of_another_model(folder, config) else folder
+
+
+def _model_name(config: Config) -> str:
+    assert config.model.model_name_or_path is not None  # the configuration is refused without it
+    return Path(os.path.abspath(config.model.model_name_or_path)).name
+
+
+def _is_of_another_model(folder: Path, config: Config) -> bool:
+    """Whether the output at its usual place was made for another model, which would be replaced."""
+    try:
+        run = read_manifest(folder).get("run", {})
+    except Fault:
+        return False
+    made_for = run.get("model_name_or_path") if isinstance(run, dict) else None
+    return isinstance(made_for, str) and bool(made_for) and Path(made_for).name != _model_name(config)
 
 
 def ensure_prepared(config: Config, log: Log, *, quiet: bool = True) -> Path:

@@ -19,6 +19,7 @@ from transformers import TrainerCallback
 
 from stages.train.checkpoints import Mark, write_mark
 from stages.train.earlier_run import EarlierRun
+from stages.train.model.card import fill_card
 from stages.train.model.tokenizer import settle
 
 LOG_FILE = "trainer_log.jsonl"
@@ -117,6 +118,8 @@ class Checkpoint(TrainerCallback):  # type: ignore[misc]
         folder = self.output / f"checkpoint-{state.global_step}"
         if folder.is_dir():
             settle(folder)
+            if self.trainer is not None:
+                fill_card(folder, self.trainer.job)
             counts = {"tokens_seen": 0, "trained_tokens_seen": 0}
             if self.trainer is not None:
                 counts = {"tokens_seen": self.trainer.seen_tokens, "trained_tokens_seen": self.trainer.seen_trained}

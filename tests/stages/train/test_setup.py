@@ -34,7 +34,10 @@ Run = Callable[..., tuple[dict[str, Any], list[str]]]
             131072,
         ),
         (
-            {"max_position_embeddings": 32768, "rope_scaling": {"factor": 4.0, "original_max_position_embeddings": 32768}},
+            {
+                "max_position_embeddings": 32768,
+                "rope_scaling": {"factor": 4.0, "original_max_position_embeddings": 32768},
+            },
             False,
             131072,
         ),

@@ -442,3 +442,16 @@ def test_the_next_step_keeps_the_settings(tmp_path: Path, capsys: pytest.Capture
     step = capsys.readouterr().out.splitlines()[-1].split()
     assert step[:5] == ["prep", "train", str(DEMO), "cutoff_len=256", "packing=true"]
     assert f"tokenized_path='{out}'" in " ".join(step) and "s3cret" not in step
+
+
+def test_another_models_output_is_not_replaced_by_default(chats: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    """Two configurations with the same data sets: the second model's shards go to a folder with its name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        shutil.copytree(ROOT / "fixtures" / "tiny", tmp_path / name)
+    for name in ("first", "second", "first", "second"):
+        words = [f"dataset={chats}", f"model_name_or_path={name}", "template=qwen3", "cutoff_len=256", "max_samples=5"]
+        assert run(["pack", *words, "workers=1", "--quiet"]) == 0
+    assert sorted(path.name for path in (tmp_path / "prepared").iterdir()) == ["chats-sft", "chats-sft-second"]
+    for folder, name in (("chats-sft", "first"), ("chats-sft-second", "second")):
+        assert read_manifest(tmp_path / "prepared" / folder)["run"]["model_name_or_path"].endswith(name)

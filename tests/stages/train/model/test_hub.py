@@ -41,8 +41,9 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if hub.refuse:
                 self._answer({"error": "not implemented"}, 501)
             elif "/preupload/" in self.path:
-                files = [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]]
-                self._answer({"files": files})
+                names = [file["path"] for file in json.loads(body)["files"]]
+                about = {"uploadMode": "regular", "shouldIgnore": False}
+                self._answer({"files": [{"path": name, **about} for name in names]})
             elif "/commit/" in self.path:
                 for line in map(json.loads, body.splitlines()):
                     if line["key"] == "file":
