@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 from pipeline.config import Config, worker_count
 from registry.errors import UsageFault
 
 from . import Engine, Inline, Job, ResultT, TaskT
+from .limits import limit_fault
 from .process_pool import Processes
 
 SMALL_INPUT_BYTES = 8 << 20  # below this, starting workers takes longer than the work
@@ -24,7 +27,13 @@ def open_engine(config: Config, job: Job[TaskT, ResultT], input_bytes: int) -> E
     if is_inline(config, input_bytes):
         return Inline(job)
     workers, limit = team_size(config), config.whole("memory_limit")
-    return Processes(job, workers, memory_bytes=limit // (workers + 1) if limit else None)
+    try:
+        return Processes(job, workers, memory_bytes=limit // (workers + 1) if limit else None)
+    except (OSError, RuntimeError) as error:
+        if limit or (fault := limit_fault(error)) is None:
+            raise
+        print(f"prep: {fault.problems[0]}; the work is done in this process", file=sys.stderr)
+        return Inline(job)
 
 
 def team_size(config: Config) -> int:

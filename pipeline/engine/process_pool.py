@@ -76,8 +76,13 @@ class _Worker:
         self.inbox = inbox
         self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.threads = [threading.Thread(target=work, daemon=True) for work in (self._speak, self._listen)]
-        for thread in self.threads:
-            thread.start()
+        try:
+            for thread in self.threads:
+                thread.start()
+        except BaseException:
+            self.process.kill()
+            self.process.join(5.0)
+            raise
 
     def _speak(self) -> None:
         try:
@@ -136,7 +141,13 @@ class Processes(Generic[TaskT, ResultT]):
         self._inbox: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
         self._beat_s = min(BEAT_S, silence_s / 4)
         self._memory_bytes = memory_bytes
-        self._team = [self._worker() for _ in range(workers)]
+        self._team: list[_Worker] = []
+        try:
+            for _ in range(workers):
+                self._team.append(self._worker())
+        except BaseException:  # no further process may be started
+            self.close()
+            raise
 
     def _worker(self) -> _Worker:
         return _Worker(self.job, self._inbox, self._beat_s, self._memory_bytes)

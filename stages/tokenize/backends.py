@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.errors import Fault, UsageFault
+from registry.errors import Fault, UsageFault, is_library_failure
 
 Ids = NDArray[np.int32]
 Offsets = NDArray[np.int64]
@@ -47,7 +47,9 @@ class ReferenceEncoder:
 
         try:
             self.tokenizer = tokenizers.Tokenizer.from_str(json_text)
-        except Exception as error:  # the library raises nothing narrower
+        except BaseException as error:  # the library raises nothing narrower, and its panics are no Exceptions
+            if not is_library_failure(error):
+                raise
             raise UsageFault(
                 f"tokenizer.json: tokenizers {tokenizers.__version__} cannot read it: {str(error)[:200]}",
                 hint="a file written by a newer version needs a newer tokenizers; else download it again",
@@ -59,7 +61,15 @@ class ReferenceEncoder:
 
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
         """See `Encoder`."""
-        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        try:
+            encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        except BaseException as error:  # a panic of Rust code is no Exception
+            if not is_library_failure(error):
+                raise
+            raise UsageFault(
+                f"tokenizer.json: the tokenizers library fails on a text with it: {str(error)[:120]}",
+                hint="its pattern goes over a text again and again; use the tokenizer as published",
+            ) from error
         lists = [encoding.ids for encoding in encodings]
         offsets = np.zeros(len(lists) + 1, dtype=np.int64)
         np.cumsum([len(ids) for ids in lists], out=offsets[1:])

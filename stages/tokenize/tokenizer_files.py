@@ -21,6 +21,7 @@ from registry.templates import Template, load_template
 
 from .declared_tokens import declared_tokens
 from .hub_cache import looks_like_hub_name, model_folder
+from .tokenizer_check import check_tokenizer
 
 FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json",
@@ -115,6 +116,7 @@ def load_tokenizer_files(folder: str) -> TokenizerFiles:
     for name, value in described.items():
         if not isinstance(value, dict):
             raise UsageFault(f"{root / name}: not a JSON object")
+    check_tokenizer(raw, os.fspath(path))
     special = {}
     for kind in ("bos", "eos", "pad", "unk"):
         value = config.get(f"{kind}_token") or special_map.get(f"{kind}_token")

@@ -28,6 +28,7 @@ ROOMS = (
     ("pipeline.inspect",),
     ("pipeline.commands",),
     ("pipeline.cli",),
+    ("pipeline.start",),
     ("pipeline.__main__",),
 )
 MOST_ENTRIES, MOST_MODULE_LINES, MOST_FUNCTION_LINES, MOST_PARAMETERS = 15, 300, 60, 6

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import xxhash
 
+from pipeline.engine.limits import aside
 from pipeline.plan.types import Plan
 from pipeline.runs.collect import Collected
 from registry.errors import Fault
@@ -31,7 +32,7 @@ class Proof:
         self.plan = plan
         self.path = cache / f"proof-{self._key()}.json"
         self._pool = ThreadPoolExecutor(1)
-        self._future: Future[dict[str, Any]] = self._pool.submit(self._run)
+        self._future: Future[dict[str, Any]] = aside(self._pool, self._run)
 
     def __enter__(self) -> Proof:
         return self

@@ -9,7 +9,7 @@ offsets, so nothing is encoded piece by piece.
     ids    151644 77091 198 38830 13 151645 198             runs   [(3, 6)]
 
 A trained span runs from the end of the generation prompt to the end of the stop token. Price: two renders a
-conversation, about 0.5 ms, in the limited process of `stages.render.jinja.sandbox_process`; the tokenizer takes about
+conversation, about 0.5 ms, in the limited process of `stages.render.jinja.sandbox.process`; the tokenizer takes about
 as long.
 """
 
@@ -34,8 +34,8 @@ from .prefix_spans import by_prefix, thought_note
 from .probe import Traits, learn
 from .record_variables import settings_of, variables_of
 from .results import Results, pair, refusal
-from .sandbox_env import DEFAULT_DATE
-from .sandbox_process import Item, Limits, Outcome, Program, Wall
+from .sandbox.environment import DEFAULT_DATE
+from .sandbox.process import Item, Limits, Outcome, Program, Wall
 from .shape_cache import MAX_SHAPES, Shape, Skeleton, by_shape, sample_of, shape_of, skeleton_of
 from .token_spans import RenderedText
 

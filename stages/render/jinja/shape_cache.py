@@ -20,7 +20,7 @@ from stages.formats.message_keys import given_keys
 from .loss_spans import ANSWERS, Located, Turn
 from .messages import MAX_PIECES, Prepared, has_marks
 from .record_variables import variables_of
-from .sandbox_process import Outcome
+from .sandbox.process import Outcome
 
 Shape = tuple[bool, tuple[str, ...]]
 MAX_SHAPES = 512

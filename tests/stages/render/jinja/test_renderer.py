@@ -20,7 +20,7 @@ from stages.core.findings import Note
 from stages.render.jinja.chat_template import AutoTemplate, load_auto
 from stages.render.jinja.messages import Prepared, prepare
 from stages.render.jinja.renderer import AutoOptions, AutoRenderer, render_auto
-from stages.render.jinja.sandbox_process import Limits
+from stages.render.jinja.sandbox.process import Limits
 from stages.render.jinja.token_spans import RenderedText, bos_note, encode_auto
 
 FIXTURES = Path(__file__).parents[4] / "fixtures"

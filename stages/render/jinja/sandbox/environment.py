@@ -10,7 +10,7 @@ purpose:
 * `*`, `**` and `%` are checked before they run, also when Jinja would fold them while compiling.
 
 The sandbox stops code from running, not from eating memory or time: untrusted templates are rendered in the child of
-`stages.render.jinja.sandbox_process`, whose limits are the outer wall.
+`stages.render.jinja.sandbox.process`, whose limits are the outer wall.
 """
 
 from __future__ import annotations

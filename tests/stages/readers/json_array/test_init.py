@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -232,10 +233,47 @@ def test_a_value_over_the_limit_is_cut_and_its_neighbours_survive() -> None:
 def test_an_unterminated_array_of_one_giant_text_ends_in_bounded_memory() -> None:
     found, scanner = split(b'["' + b"x" * 200_000, 1000, Limits(chunk_bytes=4000, line_bytes=2000, cut_bytes=50))
     assert [len(record.data) for record in found] == [50]
-    assert len(scanner._window) < 10_000
+    assert len(scanner._window.data) < 10_000
 
 
 def test_hostile_runs_of_backslashes_and_blanks_stay_fast() -> None:
     data = b'[{"a": "' + b"\\" * 2_000_000 + b'", "b": ' + b" " * 2_000_000 + b'{"c": 1}}, {"a": 2}]'
     found, _ = split(data, 1 << 20, Limits())
     assert len(found) == 2
+
+
+HOSTILE = [
+    b'{"instruction":[', b'\\"', b'{"a":1', b'"\\', b'{"a":"', b'{"instruction":', b'{"a":{}}{', b'{"a":1},{"a"',
+    b'{"a":1},{"a":[1,}', b'{"a":1},"b":{"a":1},', b'{"a":1},"b":', b'{"a":1\n', b'{"a":{"a":', b'}{"a":', b'[', b"{",
+    b'{"a":[{"a":', b"{}", b",", b"1 ", b" ", b"\n", b'"', b"]}", b"\\", b"{   ", b'{"a":"b" "c"},', b'\\\n"',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", HOSTILE)
+def test_time_grows_with_the_input_and_not_with_its_square(pattern: bytes) -> None:
+    """512 KiB of each took from 20 s to hours where every look for the next record read all the rest."""
+    for lead in (b"[", b'[{"a":1},\n'):
+        times = []
+        for size in (1 << 17, 1 << 19):
+            data = lead + pattern * (size // len(pattern))
+            start = time.process_time()
+            split(data, 1 << 18, DEFAULT)
+            times.append(time.process_time() - start)
+        assert times[1] < 4 and times[1] < 8 * max(times[0], 0.05)  # four times the bytes
+
+
+def test_a_text_with_commas_that_spans_two_reads_is_one_value() -> None:
+    data = b'["' + b"ab, cd " * 100 + b'", 3, {"a":1}]'
+    assert [record.data for record in split(data, 64)[0]] == [data[1:703], b"3", b'{"a":1}']
+
+
+BEHIND = [",", " ,\n", "]", "x", "[]", '[{"a":2}]', ',[{"a":2}]', "\0", "{}", ":", '"', "[", "," * 600]
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("block", [1 << 18, 64])
+def test_whatever_stands_behind_the_array_is_an_error_with_its_place(behind: str, block: int) -> None:
+    found, _ = split(b'[{"a":1}\n]\n' + behind.encode(), block)
+    assert found[0].data == b'{"a":1}' and not found[0].notes
+    assert [note.rule for note in found[1].notes] == ["json.after-array"]
+    assert found[1].line == 3

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jinja2.exceptions import SecurityError, TemplateError
 
-from stages.render.jinja.sandbox_env import FILTERS, OutputTooLong, make_environment, render
+from stages.render.jinja.sandbox.environment import FILTERS, OutputTooLong, make_environment, render
 
 CAP = 1 << 20
 

@@ -3,10 +3,10 @@
     parent ── batch of items ──▶ child     one long-lived process a wall, templates compiled once
            ◀── answer, answer ──           an item that kills it is named, the child restarted, the rest served
 
-The sandbox (`stages.render.jinja.sandbox_env`) keeps a template from running code; nine of seventeen one-line templates
-still took 1-3 GB or more than 8 s of CPU in it. Here each ends at `Limits`: address space by the kernel, CPU time by
-the kernel's profiling timer (so a busy machine changes nothing), output by counting, and a wall clock for what neither
-sees. Price: 0.15 s to start, then about 0.2 ms an item on top of the render itself.
+The sandbox (`stages.render.jinja.sandbox.environment`) keeps a template from running code; nine of seventeen one-line
+templates still took 1-3 GB or more than 8 s of CPU in it. Here each ends at `Limits`: address space by the kernel, CPU
+time by the kernel's profiling timer (so a busy machine changes nothing), output by counting, and a wall clock for what
+neither sees. Price: 0.15 s to start, then about 0.2 ms an item on top of the render itself.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ import orjson
 
 from registry.errors import MachineFault, UsageFault
 
-from .sandbox_env import DEFAULT_DATE
+from .environment import DEFAULT_DATE
 
 _SILENT = "no answer"  # how a child went that the wall clock stopped
 
 # the parent's own module path, so that the child finds what the parent found, whatever its working directory
 _START = (
-    "import json,sys;sys.path[:]=json.loads(sys.argv[1]);from stages.render.jinja.sandbox_worker import main;main()"
+    "import json,sys;sys.path[:]=json.loads(sys.argv[1]);from stages.render.jinja.sandbox.worker import main;main()"
 )
 
 

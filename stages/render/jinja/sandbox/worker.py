@@ -1,6 +1,6 @@
 """The process that renders untrusted templates: limits first, then work from one pipe, answers into another.
 
-Started by `stages.render.jinja.sandbox_process`; not meant to be imported elsewhere. A frame is eight hexadecimal
+Started by `stages.render.jinja.sandbox.process`; not meant to be imported elsewhere. A frame is eight hexadecimal
 digits, the number of bytes that follow, and that many bytes of JSON lines. The first frame is the setup; each later one
 is a batch, read whole before the first answer is written, so that neither side can block the other.
 
@@ -25,8 +25,9 @@ import orjson
 from jinja2 import Environment, Template
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
 
-from .messages import FIRST_MARK, MARKS
-from .sandbox_env import FILTERS, OutputTooLong, Refusal, make_environment, render
+from stages.render.jinja.messages import FIRST_MARK, MARKS
+
+from .environment import FILTERS, OutputTooLong, Refusal, make_environment, render
 
 # in JSON bytes, so that one pass makes the plain item out of the marked one
 _MARK_BYTES = re.compile(b"\xf3[\xb0-\xbf][\x80-\xbf][\x80-\xbf]")
