@@ -132,7 +132,6 @@ class RunConfig:
 Group = TypeVar(
     "Group", DataConfig, EncodeConfig, MixConfig, PackConfig, ModelConfig, TrainConfig, ExportConfig, RunConfig
 )
-GROUPS = (DataConfig, EncodeConfig, MixConfig, PackConfig, ModelConfig, TrainConfig, ExportConfig, RunConfig)
 
 
 def grouped(group: type[Group], values: Mapping[str, object]) -> Group:
