@@ -13,8 +13,6 @@ from stages.tokenize import batch as encoding
 from stages.tokenize.tokenizer_files import SpecialIds
 from stages.truncate import CutOptions
 
-OVERLONG = ("truncate", "drop", "error", "split")
-
 
 @dataclass(frozen=True)
 class EncodeSpec:
