@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Runs prep. Without click there is no command line; then one line says so, and the exit code is 3."""
+    """Runs prep. Without click there is no command line: one line on stderr, and exit code 3."""
     try:
         from .cli import main as run_command
     except ModuleNotFoundError as error:

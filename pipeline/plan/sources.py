@@ -27,10 +27,23 @@ from .types import Source
 _NAMED = 3  # files that one remark names; more of them are counted
 
 
-# --- sources ----------------------------------------------------------------------------------------------------------
-
-
 def resolve_sources(config: Config, stage: str, limits: Limits, *, lenient: bool) -> tuple[list[Source], list[str]]:
+    """The data sets of `dataset` and `eval_dataset`, in order.
+
+    Args:
+        config: The settings.
+        stage: Whose records they are to be.
+        limits: Bounds on the input.
+        lenient: Take records of several formats or of none; what is wrong with each is reported when it is checked.
+
+    Returns:
+        The sources, and notes on how they were read.
+
+    Raises:
+        UsageFault: With every data set that is not there or cannot be used.
+        DataFault: With every data set whose records are of several formats or of none.
+        MachineFault: A data set of a hub cannot be loaded.
+    """
     train, evaluation = config.data.dataset, config.data.eval_dataset
     if not train and not evaluation:
         raise UsageFault("dataset: not given", hint="name data sets of dataset_info.json, or a file, folder or glob")
@@ -111,7 +124,7 @@ def _source(dataset: Dataset, files: tuple[str, ...], split: str, limits: Limits
 
 
 def likely_format(detection: Detection) -> str:
-    """The format to read records as that are of several formats or of none: what is wrong with each is said then."""
+    """The format to read records as that are of several formats or of none: each is then checked as that."""
     return max(detection.counts, key=lambda key: detection.counts[key], default="alpaca")
 
 
@@ -136,13 +149,13 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
             for record in records(item, limits):
                 try:
                     value = orjson.loads(record.data)
-                except ValueError:  # what is wrong with it is said when it is checked
+                except ValueError:  # what is wrong with it is reported when it is checked
                     broken += 1
                     continue
                 if isinstance(value, dict):
                     detector.add(value)
                     places.append(f"{path}:{record.line}")
-            break  # one chunk a file tells enough, and the next file may tell more
+            break  # one chunk a file is enough, and the next file may show more
     found = detector.result()
     if not places and broken:
         what = f"none of the first {broken:,} records can" if broken > 1 else "the first record cannot"
