@@ -84,13 +84,13 @@ def test_a_whole_number_is_one_however_it_is_written(number: int) -> None:
 
 @given(st.none() | st.booleans() | st.floats() | st.text(max_size=12) | st.lists(st.integers(), max_size=2))
 @pytest.mark.parametrize("kind", ["bool", "int", "float", "str", "list", "floats", "dict", "bytes", "share"])
-def test_any_value_is_read_or_refused_in_one_line(kind: str, value: object) -> None:
-    said = ""
+def test_any_value_is_read_or_refused_in_a_few_words(kind: str, value: object) -> None:
+    problem = ""
     try:
         read_as(kind, value)
-    except ValueError as problem:
-        said = str(problem)
-    assert len(said) < 250
+    except ValueError as error:
+        problem = str(error)
+    assert len(problem) < 250
 
 
 @pytest.mark.parametrize(

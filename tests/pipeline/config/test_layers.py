@@ -20,7 +20,7 @@ def test_null_means_the_default_except_where_null_has_a_meaning(tmp_path: Path) 
     assert config.get("enable_thinking") is None
 
 
-def test_every_wrong_value_and_unknown_key_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+def test_every_wrong_value_and_unknown_key_is_reported_at_once_with_its_line(tmp_path: Path) -> None:
     found = problems(
         tmp_path,
         "cutof_len: 5\nmodel_name_or_path: m\nval_size: much\npacking_strategy: bestfit\npacking: maybe\n"

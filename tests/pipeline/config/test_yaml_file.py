@@ -41,7 +41,7 @@ def test_any_bytes_end_in_values_or_in_a_problem_of_one_line(data: bytes) -> Non
     assert all("\n" not in line for line in lines)
 
 
-def test_unquoted_text_is_told_apart_from_quoted() -> None:
+def test_unquoted_text_is_kept_apart_from_quoted() -> None:
     values = parse_yaml("{a: no, b: 'no', c: \"1\", d: 1}")
     assert isinstance(values, dict)
     assert [isinstance(values[name], Plain) for name in "abcd"] == [True, False, False, True]
@@ -74,7 +74,7 @@ def test_a_key_that_stands_twice_is_an_error_with_both_lines(tmp_path: Path) -> 
         ("a: " + "[" * 200 + "\n", "run.yaml:1: is nested too deeply"),
     ],
 )
-def test_a_broken_file_is_told_in_one_line(tmp_path: Path, text: str, where: str) -> None:
+def test_a_broken_file_is_reported_in_one_line(tmp_path: Path, text: str, where: str) -> None:
     (problem,) = problems(tmp_path, text)
     assert problem.startswith(where)
     assert "\n" not in problem
@@ -92,7 +92,7 @@ def test_a_few_anchors_and_merges_are_fine(tmp_path: Path) -> None:
     assert config.get("lr_scheduler_kwargs") == {"text.special-token": "error", "num_cycles": 2}
 
 
-def test_bytes_that_are_no_text_and_missing_files_are_told(tmp_path: Path) -> None:
+def test_bytes_that_are_no_text_and_missing_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"seed: 1\nrun_name: \xff\n")
     with pytest.raises(UsageFault, match=r"a\.yaml:2: is not UTF-8"):
         load_config(str(tmp_path / "a.yaml"), [])

@@ -175,14 +175,14 @@ def test_a_bug_arrives_with_its_traceback(job: Callable[..., Any]) -> None:
     assert "in has_a_bug" in str(caught.value)
 
 
-def test_an_error_that_looks_like_a_closed_pipe_is_still_told(job: Callable[..., Any]) -> None:
+def test_an_error_that_looks_like_a_closed_pipe_is_still_reported(job: Callable[..., Any]) -> None:
     """A compressed file that ends early raises EOFError, as a closed pipe does."""
     with pytest.raises(WorkerBug, match="compressed file ended early"):
         list(processes(job("ends_early"), range(8), 2))
 
 
 @pytest.mark.parametrize("tasks", [[lambda: 1], [1]])
-def test_what_cannot_travel_is_told_and_never_waited_for(job: Callable[..., Any], tasks: list[Any]) -> None:
+def test_what_cannot_travel_is_reported_and_never_waited_for(job: Callable[..., Any], tasks: list[Any]) -> None:
     with pytest.raises(WorkerBug, match="pickle"):
         list(processes(job("unsendable"), tasks, 1))
 

@@ -44,7 +44,7 @@ def test_an_error_names_a_chunk_by_its_bytes_and_the_rest_by_its_path() -> None:
     assert name_task(Release()) == "no chunk"
 
 
-def test_a_job_that_encodes_needs_to_be_told_how(data: Path) -> None:
+def test_a_job_that_encodes_needs_to_know_how(data: Path) -> None:
     job = chunk_job(pack_plan(data).batch_spec(None))
     with pytest.raises(AssertionError):
         job.prepare(replace(job.context, encode=None))

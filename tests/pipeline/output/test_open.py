@@ -89,10 +89,17 @@ def test_an_output_behind_a_url_is_fetched_once(tmp_path: Path) -> None:
     assert len(said) == 1, "the copy is whole, so nothing is fetched again"
 
 
-@pytest.mark.parametrize("content", [b"rowz", b"row", b"rows and more"])
-def test_a_file_that_is_not_as_the_manifest_says_is_refused(content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"rowz", "its content has changed"),
+        (b"row", "3 bytes instead of 4"),
+        (b"rows and more", "more than 4 bytes"),
+    ],
+)
+def test_a_file_that_is_not_as_the_manifest_has_it_is_refused(content: bytes, says: str) -> None:
     put(content, small())
-    with pytest.raises(DataFault, match=r"memory://bucket/out/README\.md"):
+    with pytest.raises(DataFault, match=rf"memory://bucket/out/README\.md: {says}"):
         local_copy(URL)
 
 

@@ -50,7 +50,7 @@ def test_a_new_output_takes_the_place_of_the_old_one_and_foreign_files_stay(tmp_
     assert not list((out / CACHE).glob(f"{BUILD}*"))
 
 
-def test_a_second_run_is_told_who_holds_the_output(tmp_path: Path) -> None:
+def test_a_second_run_is_reported_who_holds_the_output(tmp_path: Path) -> None:
     open_output(tmp_path / "out")
     with locked(tmp_path / "out"):
         with pytest.raises(BusyFault, match=r"another run holds this output \(process \d+\)"), locked(tmp_path / "out"):

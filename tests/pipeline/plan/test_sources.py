@@ -52,7 +52,7 @@ def test_all_data_sets_that_are_missing_or_mixed_are_named_at_once(tmp_path: Pat
     assert f"alpaca (first at {mixed}:1), openai (first at {mixed}:2)" in first
     assert str(strange) in second
     found, _ = sources(f"dataset={mixed},{strange}", lenient=True)
-    assert [source.spec.format for source in found] == ["alpaca", "alpaca"], "what is wrong is said of each record"
+    assert [source.spec.format for source in found] == ["alpaca", "alpaca"], "what is wrong is reported of each record"
 
 
 def test_a_run_without_data_sets_is_refused() -> None:

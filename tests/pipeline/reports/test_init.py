@@ -13,15 +13,15 @@ from tests.support.reports import HOSTILE, finding, report
 
 
 @pytest.mark.parametrize("name", ["json", "jsonl"])
-def test_a_finding_without_a_hint_of_its_own_carries_its_rules_remedy(name: str) -> None:
-    """A program that reads the JSON is told as much as a person who reads the text."""
+def test_a_finding_without_a_hint_of_its_own_carries_its_rules_hint(name: str) -> None:
+    """A program that reads the JSON learns as much as a person who reads the text."""
     made = report(finding(), finding("answer.empty", hint="this one"), finding("no.such-rule"))
     text = reporter(name)(made)
     found = json.loads(text)["findings"] if name == "json" else [json.loads(line) for line in text.splitlines()]
     assert [item["hint"] for item in found] == [rules()["role.unknown"].hint, "this one", ""]
 
 
-def test_junit_and_sarif_name_the_remedy_of_each_rule() -> None:
+def test_junit_and_sarif_name_the_hint_of_each_rule() -> None:
     hint = rules()["role.unknown"].hint
     tree = ElementTree.fromstring(reporter("junit")(report(finding(hint="or this"))))
     said = next(tree.iter("failure")).text or ""

@@ -10,7 +10,7 @@ from registry.rules import rules
 from tests.support.reports import finding, report
 
 
-def test_text_names_place_message_rule_and_remedy_within_80_columns() -> None:
+def test_text_names_place_message_rule_and_hint_within_80_columns() -> None:
     text = reporter("text")(report(finding(), finding("prompt.empty", "warning", 3, value="")))
     assert "data/train set.jsonl:812 /messages/3/role" in text
     assert 'did you mean "assistant"?' in text
@@ -27,7 +27,7 @@ def test_text_puts_the_worst_first() -> None:
     assert order == sorted(order)
 
 
-def test_text_has_colour_only_when_asked() -> None:
+def test_text_has_colour_only_when_requested() -> None:
     assert "\x1b[" in write(report(finding()), color=True)
 
 
@@ -51,4 +51,6 @@ def test_errors_come_before_warnings_however_many_they_are() -> None:
 @pytest.mark.parametrize("rule", ["no.such-rule", "role.unknown"])
 def test_a_word_that_is_too_long_for_a_line_stays_whole(rule: str) -> None:
     """A path that is cut could not be opened by clicking on it."""
-    assert "x" * 200 in write(report(finding(rule, path="x" * 200)))
+    path = "folder/" * 30
+    text = write(report(finding(rule, path=path, message=f"see {path} and correct it")))
+    assert text.count(path) == 2
