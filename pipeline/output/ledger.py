@@ -69,7 +69,11 @@ def total(ledgers: Sequence[SourceLedger]) -> SourceLedger:
 
 
 class Lengths(Protocol):
-    """What an account is made of, one item an example: lengths before and after the cut, whose it is, its fate."""
+    """What an account is made of, one item an example (all [examples]).
+
+    source: whose it is. tokens_in, trained_in: before the cut; tokens, trained: after it. fate: KEPT, REJECTED or
+    DROPPED, of `stages.truncate.cut_findings`.
+    """
 
     source: NDArray[np.int32]
     tokens_in: NDArray[np.int32]

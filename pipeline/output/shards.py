@@ -30,7 +30,7 @@ IGNORE = -100
 
 
 class Row(NamedTuple):
-    """One training row. ids and labels (tokens,): the columns end to end; labels are -100 where no loss is taken.
+    """One training row. ids and labels ([tokens]): the columns end to end; labels are -100 where no loss is taken.
 
     columns: name -> tokens of each id column, in order ("input_ids" alone for lm). label: KTO's. seq_lengths: of a
     packed row.
