@@ -34,6 +34,7 @@ from stages.tokenize import batch as encoding
 from stages.tokenize.backends import Encoder
 from stages.tokenize.batch import Encoded, encode
 from stages.tokenize.token_cache import TokenCache, write_token_cache
+from stages.truncate import OVERLONG
 from stages.truncate import apply as assembling
 from stages.truncate import proportional as truncating
 from stages.truncate.cut_findings import cut_chunk
@@ -52,6 +53,7 @@ class State:
 
     def __init__(self, spec: BatchSpec) -> None:
         assert spec.encode is not None
+        assert spec.encode.overlong in OVERLONG, spec.encode.overlong  # another word would cut in silence
         self.spec = spec
         self.encode_spec = spec.encode
         self.checker = Checker(spec, _call_words(spec.encode))

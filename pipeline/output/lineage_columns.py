@@ -35,8 +35,8 @@ class Lineage(NamedTuple):
 
     Arrays are [examples]. row: within the shard. start, tokens: its range in the row. source: index into the manifest's
     `inputs`. line (1-based), record, offset (bytes): its place in that file. before, after: tokens of each segment
-    before and after the cut (the appended EOS of some templates not counted). trained: 1 for each segment that carries a
-    loss. cut: whether the cut took anything.
+    before and after the cut (the appended EOS of some templates not counted). trained: 1 for each segment that carries
+    a loss. cut: whether the cut took anything.
     """
 
     row: NDArray[np.int32]

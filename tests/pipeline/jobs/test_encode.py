@@ -92,6 +92,9 @@ def test_an_overlong_record_is_split_into_examples_that_fit(made: Any) -> None:
     assert np.all(found.fate == KEPT)
 
 
-def test_a_state_needs_to_know_how_to_encode(made: Any) -> None:
+def test_a_state_needs_to_know_how_to_encode_and_what_to_do_with_what_is_overlong(made: Any) -> None:
+    spec = made().spec
     with pytest.raises(AssertionError):
-        State(replace(made().spec, encode=None))
+        State(replace(spec, encode=None))
+    with pytest.raises(AssertionError, match="shorten"):
+        State(replace(spec, encode=replace(spec.encode, overlong="shorten")))
