@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:  # `prep ... | head` ends quietly
         _let_go_of_stdout()
-    except OSError:  # the disk that stdout goes to is full, which `run` has said
+    except OSError:  # the disk that stdout goes to is full, which `run` has reported
         _let_go_of_stdout()
         code = code or MachineFault.exit_code
     sys.exit(code)
@@ -182,7 +182,7 @@ def _let_go_of_stdout() -> None:
 
 
 def run(argv: list[str] | None = None) -> int:
-    """Runs a command and returns its exit code; every error is said on stderr."""
+    """Runs a command and returns its exit code; every error is reported on stderr."""
     try:
         return _run(_spelled(sys.argv[1:] if argv is None else argv))
     except BaseException as error:  # a panic of Rust code is no Exception
@@ -223,9 +223,9 @@ def _run(words: list[str]) -> int:
             return limited.exit_code
         from stages.core.atomic_io import machine_fault
 
-        told = machine_fault(error, error.filename or "the system")
-        # where something is written, that place says so: this was to be read
-        show_fault(MachineFault(told.problems, hint=NO_PERMISSION) if isinstance(error, PermissionError) else told)
+        found = machine_fault(error, error.filename or "the system")
+        # what is written has faults of its own: this was to be read
+        show_fault(MachineFault(found.problems, hint=NO_PERMISSION) if isinstance(error, PermissionError) else found)
         return MachineFault.exit_code
 
 

@@ -16,9 +16,16 @@ PROCESS_BYTES = 400 << 20  # a process at work on chunks of the usual size, toke
 
 
 def open_engine(config: Config, job: Job[TaskT, ResultT], input_bytes: int) -> Engine[TaskT, ResultT]:
-    """The engine for a job over this many bytes, as `engine`, `workers`, `memory_limit` and `ray_address` say.
+    """The engine for a job, by `engine`, `workers`, `memory_limit` and `ray_address`.
 
-    Raises UsageFault when memory_limit is too small for one worker, MachineFault when Ray is wanted and not there.
+    Args:
+        config: The configuration of the run.
+        job: What every worker runs.
+        input_bytes: Size of the input on disk; a small one stays in this process.
+
+    Raises:
+        UsageFault: memory_limit is too small for one worker.
+        MachineFault: Ray is requested and not installed, or its cluster cannot be reached.
     """
     if config.text("engine") == "ray":
         from .ray import RayEngine

@@ -89,7 +89,7 @@ class _Worker:
             while (message := self.outbox.get()) is not None:
                 self.pipe.send(message)
         except OSError:
-            return  # it is gone: `_listen` says so
+            return  # it is gone: `_listen` reports it
         except Exception:
             self.inbox.put((self, ("bug", -1, traceback.format_exc())))
 
@@ -124,8 +124,7 @@ class _Worker:
 class Processes(Generic[TaskT, ResultT]):
     """A team of spawned workers that stays between runs, so that a second kind of task starts at once.
 
-    Use it in a `with`, or `close` it. `run` may be called again once its results are taken. memory_bytes: what each
-    worker may take; one that takes more ends the run with a MachineFault.
+    Use it in a `with`, or `close` it. `run` may be called again once its results are taken.
     """
 
     def __init__(
@@ -136,6 +135,14 @@ class Processes(Generic[TaskT, ResultT]):
         silence_s: float = SILENCE_S,
         memory_bytes: int | None = None,
     ) -> None:
+        """Starts the workers.
+
+        Args:
+            job: What every worker runs; it is sent by pickle.
+            workers: How many processes.
+            silence_s: A worker that gives no sign of life for so long is taken for lost, and replaced.
+            memory_bytes: What each worker may take; one that takes more ends the run with a MachineFault.
+        """
         self.job = job
         self.silence_s = silence_s
         self._inbox: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
@@ -186,7 +193,7 @@ class Processes(Generic[TaskT, ResultT]):
             with contextlib.suppress(queue.Empty):
                 message = self._inbox.get(timeout=LOOK_S)
             now = time.monotonic()
-            # a long gap is ours (a slow consumer, a suspended run), and says nothing about the workers
+            # a long gap is ours (a slow consumer, a suspended run), and no sign of lost workers
             _look_after(self._team, min(now - looked, LOOK_S), self.silence_s)
             looked = now
             if message is None:

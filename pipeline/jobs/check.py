@@ -84,7 +84,7 @@ def check_records(
         checker: The checks of every data set.
         task: Which source the records are of, and how many of them are taken.
         chunk: The chunk with its bytes.
-        render: May add a note that says what the template refuses.
+        render: May add a note on what the template refuses.
         plain: Renders a record that the fast path proves clean; without it, `render` takes every record.
 
     Returns:
@@ -110,7 +110,7 @@ def check_records(
             try:
                 value = decode(data)
             except ValueError:
-                pass  # said below
+                pass  # reported by `parse` below
             else:
                 clean = fast_path(value, data)
                 if clean is not None:

@@ -1,4 +1,4 @@
-"""What the chunk jobs of `prep validate` and `prep pack` are told and give back: picklable values, nothing else."""
+"""What the chunk jobs of `prep validate` and `prep pack` are given and give back: picklable values, nothing else."""
 
 from __future__ import annotations
 
@@ -98,7 +98,14 @@ class ChunkResult(NamedTuple):
 
     @classmethod
     def of(cls, task: Task, tally: Tally, setstate: SetState, text_bytes: int) -> ChunkResult:
-        """What the checks of a chunk came to; nothing was tokenized."""
+        """What the checks of a chunk came to; nothing was tokenized.
+
+        Args:
+            task: The chunk's task.
+            tally: Its records, findings and rejects.
+            setstate: What the set-level checks remember of it.
+            text_bytes: Its size, decompressed.
+        """
         return cls(
             source=task.source,
             path=task.path,

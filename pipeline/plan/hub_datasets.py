@@ -30,10 +30,10 @@ def fetch(dataset: Dataset) -> Dataset:
     split, taken = whole_and_part(dataset)
     try:
         loaded = datasets.load_dataset(name, dataset.subset, split=split, data_dir=dataset.folder)
-    except Exception as error:  # whatever the library, the hub or the network says, it is the machine's or the entry's
-        said = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception as error:  # of the library, the hub or the network: it is the machine's or the entry's
+        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise MachineFault(
-            f"dataset: {dataset.name}: {name} cannot be loaded: {said[0][:200]}", hint=by_hand
+            f"dataset: {dataset.name}: {name} cannot be loaded: {reason[0][:200]}", hint=by_hand
         ) from error
     files = tuple(entry["filename"] for entry in loaded.cache_files)
     if not files:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import orjson
 
@@ -26,17 +25,26 @@ from stages.validate.suggest import suggestion
 from .hub_datasets import fetch, whole_and_part
 from .types import Source
 
-if TYPE_CHECKING:
-    from stages.render.jinja.chat_template import AutoTemplate
-
-
 _NAMED = 3  # files that one remark names; more of them are counted
 
 
-# --- sources ----------------------------------------------------------------------------------------------------------
-
-
 def resolve_sources(config: Config, stage: str, limits: Limits, *, lenient: bool) -> tuple[list[Source], list[str]]:
+    """The data sets of `dataset` and `eval_dataset`, in order.
+
+    Args:
+        config: The settings.
+        stage: Whose records they are to be.
+        limits: Bounds on the input.
+        lenient: Take records of several formats or of none; what is wrong with each is reported when it is checked.
+
+    Returns:
+        The sources, and notes on how they were read.
+
+    Raises:
+        UsageFault: With every data set that is not there or cannot be used.
+        DataFault: With every data set whose records are of several formats or of none.
+        MachineFault: A data set of a hub cannot be loaded.
+    """
     train, evaluation = config.data.dataset, config.data.eval_dataset
     if not train and not evaluation:
         raise UsageFault("dataset: not given", hint="name data sets of dataset_info.json, or a file, folder or glob")
@@ -131,7 +139,7 @@ def _source(
 
 
 def likely_format(detection: Detection) -> str:
-    """The format to read records as that are of several formats or of none: what is wrong with each is said then."""
+    """The format to read records as that are of several formats or of none: each is then checked as that."""
     return max(detection.counts, key=lambda key: detection.counts[key], default="alpaca")
 
 
@@ -156,13 +164,13 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
             for record in records(item, limits):
                 try:
                     value = orjson.loads(record.data)
-                except ValueError:  # what is wrong with it is said when it is checked
+                except ValueError:  # what is wrong with it is reported when it is checked
                     broken += 1
                     continue
                 if isinstance(value, dict):
                     detector.add(value)
                     places.append(f"{path}:{record.line}")
-            break  # one chunk a file tells enough, and the next file may tell more
+            break  # one chunk a file is enough, and the next file may show more
     found = detector.result()
     if not places and broken:
         what = f"none of the first {broken:,} records can" if broken > 1 else "the first record cannot"
@@ -171,19 +179,3 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
         firsts = ", ".join(f"{name} (first at {places[at]})" for name, at in found.first.items())
         return dataclasses.replace(found, reason=f"the records are of several formats: {firsts}")
     return found
-
-
-def check_own_template(config: Config, template: AutoTemplate) -> None:
-    """Raises UsageFault for a key that the tokenizer's own chat template cannot follow."""
-    from stages.render.jinja.record_variables import kept_thoughts
-
-    hint = "leave the key out, or choose one of our templates with `template: NAME`"
-    if config.text("tool_format"):
-        raise UsageFault(
-            "tool_format has no effect with template auto: the tokenizer's chat template writes calls its own way",
-            hint=hint,
-        )
-    if config.flag("preserve_thinking") and not kept_thoughts(template):
-        raise UsageFault(
-            "preserve_thinking has no effect here: the tokenizer's chat template has no switch for it", hint=hint
-        )

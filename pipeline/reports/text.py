@@ -31,7 +31,13 @@ Paint = Callable[[str, str], str]
 
 
 def write(report: ValidationReport, *, color: bool = False, cap: int = CAP) -> str:
-    """The whole report. color: mark severities with terminal colours. cap: findings shown of each rule."""
+    """The whole report.
+
+    Args:
+        report: What a validation found.
+        color: Mark severities with terminal colours.
+        cap: Findings shown of each rule.
+    """
     paint = _colored if color else _plain
     lines: list[str] = []
     grouped: dict[str, list[Finding]] = defaultdict(list)

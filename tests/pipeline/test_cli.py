@@ -94,8 +94,8 @@ def test_an_output_that_is_no_url_of_ours(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_of_files_is_told_in_short(fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line a file, with its format; how it was told once for all files that agree; the maps that lie beside."""
+def test_a_folder_of_files_is_reported_in_short(fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line a file, with its format; how that was found, once for all files that agree; the maps that lie beside."""
     assert run(["validate", str(fixtures / "demo")]) == 0
     out = capsys.readouterr().out
     assert "alpaca.jsonl: alpaca, 12 read, 0 rejected" in out

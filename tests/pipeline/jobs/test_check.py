@@ -1,4 +1,4 @@
-"""Whatever a policy allows, a record that is left out has an error that says why."""
+"""Whatever a policy allows, a record that is excluded has an error that gives the reason."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def renderer(name: str, tool_format: str | None, kind: str) -> Renderer:
 
 
 @pytest.mark.parametrize("path", ALL, ids=[f"{path.parts[-3]}/{path.name}" for path in ALL])
-def test_no_record_is_left_out_without_an_error(path: Path) -> None:
+def test_no_record_is_excluded_without_an_error(path: Path) -> None:
     """Also where every rule that can be turned off is: the counts of rejected records and of errors agree."""
     expect = json.loads(cases.beside(path).read_text(encoding="utf-8")) if cases.beside(path).exists() else {}
     family = path.parent.parent.name

@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_hub_data_set_is_packed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library is asked with subset, split and folder; its cached rows are packed, and only the part requested."""
+    """The library is called with subset, split and folder; its cached rows are packed, and only the part requested."""
     datasets = pytest.importorskip("datasets")
     rows = "".join(json.dumps({"instruction": f"q{n}", "input": "", "output": f"a{n}"}) + "\n" for n in range(8))
     (tmp_path / "rows.jsonl").write_text(rows)
