@@ -19,7 +19,7 @@ TALK = Conversation(
 
 
 def test_a_conversation_reaches_a_worker_as_it_is() -> None:
-    assert pickle.loads(pickle.dumps(TALK)) == TALK  # noqa: S301  # our own
+    assert pickle.loads(pickle.dumps(TALK)) == TALK
 
 
 def test_another_conversation_is_made_and_the_first_stays() -> None:
