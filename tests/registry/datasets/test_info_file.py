@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from registry.datasets.info_file import check_names, find_dataset_info, is_hub, load_dataset_info, missing_info
-from registry.errors import MachineFault, UsageFault
+from registry.errors import Fault, UsageFault
 
 
 def put(folder: Path, data: bytes) -> str:
@@ -44,15 +43,14 @@ def test_a_file_that_is_no_table_is_a_fault_at_its_place(tmp_path: Path, data: b
         find_dataset_info(put(tmp_path, data))
 
 
-def test_no_file_is_none_and_an_unreadable_one_a_fault_of_the_machine(tmp_path: Path) -> None:
+def test_no_file_is_none_and_one_that_cannot_be_read_a_fault(tmp_path: Path) -> None:
     assert find_dataset_info(str(tmp_path)) is None
     assert find_dataset_info(str(tmp_path / "nowhere")) is None
     with pytest.raises(UsageFault, match=r"holds no dataset_info\.json"):
         load_dataset_info(str(tmp_path))
-    if os.geteuid():
-        os.chmod(put(tmp_path, b"{}") + "/dataset_info.json", 0)
-        with pytest.raises(MachineFault, match="permission"):
-            find_dataset_info(str(tmp_path))
+    (tmp_path / "dataset_info.json").mkdir()
+    with pytest.raises(Fault, match=r"dataset_info\.json"):
+        find_dataset_info(str(tmp_path))
 
 
 @pytest.mark.parametrize(
