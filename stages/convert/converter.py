@@ -21,8 +21,8 @@ from stages.core.display import shown
 from stages.core.findings import Note
 from stages.formats.chat_writer import MEDIA
 from stages.formats.losses import Loss, loss
-from stages.formats.openai import tools_unwrapped
 from stages.formats.table import FORMATS, reader
+from stages.formats.tool_list import tools_unwrapped
 from stages.validate.column_map import mapping_problems
 from stages.validate.schema import compiled
 

@@ -13,7 +13,7 @@ from stages.core.conversation import Conversation, Message, ToolCall
 from stages.core.findings import Note
 from stages.formats.losses import Loss
 from stages.formats.messages import RESULT_BORDER
-from stages.formats.openai import Reader, tools_list, tools_unwrapped, write
+from stages.formats.openai import Reader, write
 from stages.formats.table import FORMATS
 
 FIELDS = FORMATS["openai"].default_fields
@@ -108,35 +108,3 @@ def test_a_record_that_cannot_be_trained_is_refused_at_its_place(
     assert found is None
     assert rule in [note.rule for note in notes]
     assert any(note.pointer.startswith(at) for note in notes)
-
-
-# --- the tool list ----------------------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.fixed_dictionaries({"name": st.text(max_size=3)}, optional={"parameters": ARGUMENTS}), max_size=3))
-def test_bare_definitions_are_wrapped_and_unwrapped_again(tools: list[dict[str, Any]]) -> None:
-    wrapped = tools_list(json.dumps(tools))
-    assert wrapped == [{"type": "function", "function": tool} for tool in tools]
-    assert json.loads(tools_unwrapped(json.dumps(wrapped))) == tools
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "no JSON",
-        '{"name": "f"}',
-        '[{"name": "f", "most": NaN}]',
-        f'[{{"name": "f", "most": {2**70}}}]',
-        '[{"name": "\\ud800"}]',
-        "[" * 5000,
-    ],
-)
-def test_a_list_that_no_record_can_hold_stays_the_text_it_is(text: str) -> None:
-    assert tools_list(text) == text
-    assert tools_unwrapped(text) == text
-
-
-def test_a_list_that_is_wrapped_in_part_is_left_as_it_is() -> None:
-    tools = [{"name": "f"}, {"type": "function", "function": {"name": "g"}}]
-    assert tools_list(json.dumps(tools)) == tools
-    assert tools_unwrapped(json.dumps(tools)) == json.dumps(tools)
