@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -37,17 +40,31 @@ def command(out: str, as_json: bool) -> int:
             )
         else:
             click.echo("  no cache in this output (made with --no-cache), so its parts are not kept")
-    for stage, parts in made_of.items():
-        click.echo(f"{stage}")
-        for name, value in parts.items():
-            if name == "inputs":
-                for entry in value:
-                    click.echo(f"  {entry['source']}: {clean(entry['path'])}  sha256 {entry['sha256'][:16]}")
-                continue
-            for part in value if isinstance(value, list) and value else [value]:
-                text = clean(part if isinstance(part, str) else json.dumps(part, ensure_ascii=False))
-                click.echo(textwrap.fill(f"{name}: {text}", 80, initial_indent="  ", subsequent_indent="    "))
+    for part, values in made_of.items():
+        click.echo(part)
+        for line in _lines(part, values):
+            click.echo(textwrap.fill(clean(line), 80, initial_indent="  ", subsequent_indent="    "))
     return 0
+
+
+def _lines(part: str, values: dict[str, Any]) -> Iterator[str]:
+    """What one part of a key is made of, a line a value; what was left out says nothing."""
+    if part == "rules":  # more than a hundred of them: --json lists each
+        counts = Counter(values.values())
+        yield ", ".join(f"{counts[severity]} {severity}" for severity in sorted(counts))
+        return
+    for name, value in values.items():
+        if name == "inputs":
+            yield from (f"{entry['source']}: {entry['path']}  sha256 {entry['sha256'][:16]}" for entry in value)
+        elif (given := _given(value)) is not None:
+            yield f"{name}: {given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)}"
+
+
+def _given(value: Any) -> Any:
+    """A value without what is null in it."""
+    if isinstance(value, dict):
+        return {name: _given(inner) for name, inner in value.items() if inner is not None}
+    return [_given(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _folder(out: str, key: str) -> Path:

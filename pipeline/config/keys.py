@@ -21,6 +21,7 @@ from registry.errors import did_you_mean, nearest
 from .yaml_file import Plain, parse_yaml
 
 Status = Literal["used", "train", "accepted", "refused"]
+Affects = Literal["", "rows", "run", "train"]
 
 _TRUE = frozenset({"true", "yes", "on", "1", "y", "t"})
 _FALSE = frozenset({"false", "no", "off", "0", "n", "f"})
@@ -43,6 +44,8 @@ class Key:
     high: float | None
     nullable: bool
     secret: bool
+    affects: Affects
+    through: str
 
     @property
     def is_switch(self) -> bool:
@@ -100,12 +103,34 @@ def renames() -> dict[str, Rename]:
     return table
 
 
+_PARTS = frozenset(
+    {"type", "default", "status", "help", "note", "values", "min", "max", "nullable", "secret", "affects", "through"}
+)
+
+
 def _key(name: str, group: str, row: dict[str, object]) -> Key:
-    known = {"type", "default", "status", "help", "note", "values", "min", "max", "nullable", "secret"}
+    known = {
+        "type",
+        "default",
+        "status",
+        "help",
+        "note",
+        "values",
+        "min",
+        "max",
+        "nullable",
+        "secret",
+        "affects",
+        "through",
+    }
     if row.keys() - known:
         raise ValueError(f"keys.yaml: {name}: {sorted(row.keys() - known)}")
     status = row.get("status", "used")
     assert status in ("used", "train", "accepted", "refused")
+    affects = row.get("affects", "")
+    assert affects in ("", "rows", "run", "train")
+    if not affects and status in ("used", "train"):
+        raise ValueError(f"keys.yaml: {name}: affects is missing: rows, run or train")
     values = row.get("values", ())
     assert isinstance(values, (list, tuple))
     low, high = row.get("min"), row.get("max")
@@ -128,6 +153,8 @@ def _key(name: str, group: str, row: dict[str, object]) -> Key:
         high=high,
         nullable=bool(row.get("nullable", False)),
         secret=bool(row.get("secret", False)),
+        affects=affects,
+        through=str(row.get("through", "")),
     )
 
 

@@ -28,14 +28,10 @@ from stages.core.records import Chunk
 from stages.core.segments import Kept, Rendered, Rendering
 from stages.formats.tool_calls import USUAL_WORDS, CallWords
 from stages.readers.scan import load
-from stages.render import slot_renderer as rendering
 from stages.render.tool_formats import tools_written_as
-from stages.tokenize import batch as encoding
 from stages.tokenize.backends import Encoder
 from stages.tokenize.batch import Encoded, encode
 from stages.tokenize.token_cache import TokenCache, write_token_cache
-from stages.truncate import apply as assembling
-from stages.truncate import proportional as truncating
 from stages.truncate.cut_findings import cut_chunk
 from stages.truncate.split_turns import split_overlong
 from stages.validate.dataset_state import SetState
@@ -177,11 +173,3 @@ def _finished(
     # a file that came ninth and is now eighth has another part in the check
     checked = int(meta["checked_texts"]) if task.check else 0
     return result._replace(checked_texts=checked, seen=meta["seen"], examples=examples)
-
-
-VERSIONS = {
-    "render": rendering.VERSION,
-    "encode": encoding.VERSION,
-    "truncate": truncating.VERSION,
-    "assemble": assembling.VERSION,
-}

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import orjson
-
-from stages.render import slot_renderer as rendering
+from stages.core.fingerprint import CHUNK_ONLY, NEVER, RUN_ONLY
 from stages.render.slot_renderer import RenderOptions
-from stages.tokenize import batch as encoding
 from stages.tokenize.tokenizer_files import SpecialIds
 from stages.truncate import CutOptions
-
-OVERLONG = ("truncate", "drop", "error", "split")
 
 
 @dataclass(frozen=True)
@@ -23,26 +17,17 @@ class EncodeSpec:
     template: str
     compat: str
     options: RenderOptions
-    tokenizer: str
+    tokenizer: str = field(metadata=NEVER)  # its sha256 stands for it
     tokenizer_sha256: str
     template_sha256: str
-    back_end: str
+    back_end: str = field(metadata=CHUNK_ONLY)  # ids are proven equal at the end of a run, not before
     ids: SpecialIds
-    cut: CutOptions
-    overlong: str = "truncate"
+    cut: CutOptions = field(metadata=RUN_ONLY)  # works on the stored lengths; with `overlong: split` before
+    overlong: str = field(default="truncate", metadata=RUN_ONLY)  # as the cut
     extra_tokens: tuple[tuple[str, bool], ...] = ()
     split_special_tokens: bool = False
     pt_eos_text: str | None = None
     thinking_given: bool = False  # template auto leaves enable_thinking to the template unless it was written
-    json_path: str | None = None  # where the parent left the fitted tokenizer.json, so that workers need not make it
-    load_early: bool = False  # a worker loads the tokenizer before it has a chunk
-
-    @property
-    def key(self) -> str:
-        """What token ids before any cut depend on. The back end is not in it: all give the same ids."""
-        parts = [
-            rendering.VERSION, encoding.VERSION, self.template, self.compat, repr(self.options), self.tokenizer_sha256,
-            self.template_sha256, self.extra_tokens, self.split_special_tokens, self.pt_eos_text, self.thinking_given,
-            self.cut.limit_tokens if self.overlong == "split" else None,
-        ]  # fmt: skip
-        return hashlib.sha256(orjson.dumps(parts)).hexdigest()
+    # where the parent left the fitted tokenizer.json, so that workers need not make it
+    json_path: str | None = field(default=None, metadata=NEVER)
+    load_early: bool = field(default=False, metadata=NEVER)  # when, not what: before the first chunk, or with it

@@ -11,6 +11,7 @@ from registry.datasets.types import Fields
 from registry.rules import Policy
 from stages.core.collector import Reject, Tally
 from stages.core.findings import Finding
+from stages.core.fingerprint import NEVER, RUN_ONLY, canonical
 from stages.core.records import Chunk, Limits
 from stages.validate.dataset_state import SetState
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from .encode_spec import EncodeSpec
 
 
-VERSION = 5
 PROVEN = ".proven"  # beside a cache file: its sample had the reference's ids (pipeline.runs.tokenizer_backend)
 
 
@@ -29,7 +29,7 @@ PROVEN = ".proven"  # beside a cache file: its sample had the reference's ids (p
 class SourceSpec:
     """One data set as the batch path sees it."""
 
-    name: str
+    name: str = field(metadata=RUN_ONLY)  # no chunk holds it
     format: str
     fields: Fields
 
@@ -38,27 +38,23 @@ class SourceSpec:
 class BatchSpec:
     """Everything a worker needs, in one picklable value. `encode` is None when only records are checked."""
 
-    sources: tuple[SourceSpec, ...]
+    sources: tuple[SourceSpec, ...] = field(metadata=RUN_ONLY)  # a chunk is of one, which its key names
     stage: str
     policy: Policy
     specials: tuple[str, ...] = ()
     encode: EncodeSpec | None = None
-    cache_folder: str | None = None
+    cache_folder: str | None = field(default=None, metadata=NEVER)  # where, not what
     limits: Limits = field(default_factory=Limits)
+    code: str = ""  # digest of the code that makes rows (stages.core.fingerprint), taken once, by the parent
 
     def content_key(self, source: int) -> str:
         """What a chunk's result depends on besides its bytes."""
         spec = self.sources[source]
-        parts = [
-            VERSION,
-            spec.format,
-            repr(spec.fields),
-            self.stage,
-            repr(self.policy),
-            self.specials,
-            repr(self.limits),
-        ]
-        return orjson.dumps([*parts, self.encode.key if self.encode else None]).decode()
+        encode = self.encode
+        # an example that is split is cut before its parts are tokenized
+        cut = canonical(encode.cut, "chunk") if encode is not None and encode.overlong == "split" else None
+        parts = [canonical(self, "chunk"), canonical(spec, "chunk"), cut, self.code]
+        return orjson.dumps(parts, option=orjson.OPT_SORT_KEYS).decode()
 
 
 class Task(NamedTuple):

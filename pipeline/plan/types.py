@@ -11,6 +11,7 @@ from pipeline.jobs.specs import BatchSpec, SourceSpec
 from registry.datasets.types import Dataset
 from registry.kinds import ROW_KINDS
 from registry.rules import Policy
+from stages.core.fingerprint import code_digest
 from stages.core.records import Limits
 from stages.formats.detect import Detection
 
@@ -70,4 +71,5 @@ class Plan:
             encode=self.encode,
             cache_folder=cache_folder,
             limits=self.limits,
+            code=code_digest() if self.encode is not None else "",
         )

@@ -28,8 +28,6 @@ from stages.validate.schema import compiled
 
 from .differences import record_losses
 
-VERSION = 1  # raise it when the same record gives another one, or other losses
-
 
 class Converter:
     """Converts the records of one data set. Raises UsageFault for a pair of formats, or a map, that cannot work."""

@@ -31,8 +31,6 @@ from stages.formats.tool_calls import json_text
 
 from .repair_turns import Repairing, in_order
 
-VERSION = 1  # raise it when the same record is repaired in another way
-
 FILE_REPAIRS = ("bom", "crlf")
 _SYNONYMS = {
     "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant",

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from registry.errors import did_you_mean
 
-VERSION = 1
 SPLIT_OFF = 1e-6  # val_size up to here means no split, as upstream
 MOST_DRAWS = 500_000_000  # four bytes a draw; a mixture that needs more has a mistake in its probabilities
 BLOCK_DRAWS = 64_000  # a generator gives the same stream whatever the block

@@ -19,8 +19,6 @@ from typing import NamedTuple
 from .best_fit import best_fit
 from .sequential import next_fit
 
-VERSION = 1
-
 
 class Packer(NamedTuple):
     """One strategy. `rows(lengths, limit_tokens)`. keeps_order: rows come in the order of the examples."""

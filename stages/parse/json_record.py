@@ -27,7 +27,6 @@ from stages.core.findings import Note
 
 from .diagnose import DEPTH_LIMIT, doubled_keys, reason, wide_integers
 
-VERSION = 1
 _HEAD_BYTES = 96  # by these it is told whether a record may be compact
 
 

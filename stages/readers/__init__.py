@@ -4,7 +4,3 @@ discover(spec) -> paths
 scan(path)     -> Chunk, Chunk, ..., FileInfo      in the parent: cuts, hashes, decompresses
 records(chunk) -> [Record, ...]                    in a worker: fetches its range of the file
 """
-
-from __future__ import annotations
-
-VERSION = 1

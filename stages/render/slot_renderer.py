@@ -33,8 +33,6 @@ from .slot_writer import INDEX, SlotWriter
 
 _NOWHERE = itertools.repeat("")
 
-VERSION = 2  # raise it when the same record renders otherwise: caches of older runs are then not used
-
 
 @dataclass(frozen=True)
 class RenderOptions:

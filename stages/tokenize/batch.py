@@ -23,8 +23,6 @@ from stages.core.segments import Rendered
 
 from .backends import Encoder
 
-VERSION = 1
-
 
 class Encoded(NamedTuple):
     """A batch. Shapes: ids (tokens,), segments and trained (segments,), counts and labels (examples,)."""

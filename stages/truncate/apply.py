@@ -20,8 +20,6 @@ from stages.core.arrays import sums
 from . import CutOptions
 from .proportional import cut_preference, cut_turns
 
-VERSION = 1
-
 
 def cut(
     segments: NDArray[np.int32], counts: NDArray[np.int32], options: CutOptions

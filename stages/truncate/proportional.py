@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-VERSION = 1
-
 
 def cut_pair(source_tokens: int, target_tokens: int, limit_tokens: int) -> tuple[int, int]:
     """Kept lengths of one source and target under a limit of at least 1; a pair that fits is kept whole."""

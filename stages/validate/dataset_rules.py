@@ -19,8 +19,6 @@ from stages.curate.exact_duplicates import copies
 
 from .dataset_state import MOST_KEYS, SetState
 
-VERSION = 1
-
 _BIAS_PAIRS, _BIAS_SHARE = 50, 0.9
 _LABELS, _LABEL_RATIO = 50, 10
 

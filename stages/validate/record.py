@@ -41,8 +41,6 @@ from .text import (
 )
 from .tools import tool_notes
 
-VERSION = 2  # raise it when the same record gives other notes or another conversation
-
 _ISSPACE = str.isspace
 _SPEAKERS = frozenset({"user", "assistant"})  # whose text must not be empty; beside calls there need be none
 

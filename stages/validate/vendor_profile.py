@@ -21,8 +21,6 @@ from stages.formats.table import FORMATS
 
 from .schema import type_name
 
-VERSION = 1
-
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
 _CALL_KEYS = ("tool_calls", "function_call")
 

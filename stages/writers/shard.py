@@ -30,7 +30,6 @@ from .arrow_arrays import bools, lists
 from .labels import assemble_lm, assemble_parts
 from .lineage import LINEAGE, Group, Parts, write_lineage
 
-VERSION = 2
 GROUP_TOKENS = 1 << 20
 OPEN_CACHES = 512  # half of what a process may usually open
 

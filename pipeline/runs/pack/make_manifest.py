@@ -16,7 +16,7 @@ from pipeline.runs.collect import Collected
 from registry.kinds import ROW_KINDS
 from stages.core.urls import public
 
-from .cache_key import CONTENT_KEYS, RECIPE_KEYS
+from .cache_key import RECIPE_KEYS, row_keys
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def make_manifest(
         "tokenizer": _tokenizer(plan, verdict),
         "cut": asdict(encode.cut) | {"overlong": encode.overlong},
         "recipe": _recipe(plan),
-        "options": {name: config.values.get(name) for name in CONTENT_KEYS},
+        "options": {name: config.values.get(name) for name in row_keys()},
         "inputs": _inputs(plan, collected, names),
         "ledger": total(written.ledgers).as_dict()
         | {"sources": {name: ledger.as_dict() for name, ledger in zip(names, written.ledgers, strict=True)}},

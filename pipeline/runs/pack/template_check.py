@@ -21,8 +21,7 @@ from registry.errors import Fault
 from stages.core.atomic_io import write_whole
 from stages.core.collector import Place
 from stages.core.findings import Note
-
-VERSION = 1
+from stages.core.fingerprint import code_digest
 
 
 class Proof:
@@ -47,7 +46,7 @@ class Proof:
     def _key(self) -> str:
         encode = self.plan.encode
         assert encode is not None
-        parts = [VERSION, encode.template, encode.compat, encode.template_sha256, encode.tokenizer_sha256]
+        parts = [code_digest(), encode.template, encode.compat, encode.template_sha256, encode.tokenizer_sha256]
         return hashlib.sha256(orjson.dumps([*parts, repr(encode.options)])).hexdigest()[:16]
 
     def _run(self) -> dict[str, Any]:

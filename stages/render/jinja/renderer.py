@@ -35,8 +35,6 @@ from .sandbox_process import Item, Limits, Program, Wall
 from .shape_cache import MAX_SHAPES, Shape, Skeleton, by_shape, sample_of, shape_of, skeleton_of
 from .token_spans import RenderedText
 
-VERSION = 1  # raise it when the same record renders otherwise: caches of older runs are then not used
-
 
 @dataclass(frozen=True)
 class AutoOptions:

@@ -38,7 +38,7 @@ def test_it_names_the_inputs_and_every_stage(data: Path, tmp_path: Path, capsys:
     out = tmp_path / "out"
     assert pack(data, out) == 0
     said = why(out, capsys)
-    for word in ("part0.jsonl", "part2.jsonl", "sha256", "tokenize", "truncate", "pack", "cutoff_len", "versions"):
+    for word in ("part0.jsonl", "part2.jsonl", "sha256", "data sets", "worker", "cutoff_len", "rules", "code"):
         assert word in said
     assert "0 of 3 reused" in said
 
@@ -57,7 +57,7 @@ def test_it_says_what_was_reused_and_the_run_says_why(
     assert "2 of 3 reused" in why(out, capsys)
     capsys.readouterr()
     pack(data, out, "packing=true")
-    assert "pack: packing" in capsys.readouterr().err
+    assert "config: packing false -> true" in capsys.readouterr().err
     assert "3 of 3 reused" in why(out, capsys)
 
 
