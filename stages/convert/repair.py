@@ -31,7 +31,6 @@ from stages.formats.tool_calls import json_text
 
 from .repair_turns import Repairing, in_order
 
-FILE_REPAIRS = ("bom", "crlf")
 _SYNONYMS = {
     "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant",
     "model": "assistant", "bot": "assistant", "system": "system", "observation": "observation", "tool": "observation",

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-ROLES = ("user", "assistant", "function", "observation")
-
 
 class ToolCall(NamedTuple):
     """One call. `arguments` is a decoded JSON value (an object unless the record is odd); `id` as in the record."""
