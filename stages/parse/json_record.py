@@ -1,4 +1,4 @@
-"""Parse: one record's bytes in, one JSON object out, or the reason why not. Version 1.
+"""Parse: one record's bytes in, one JSON object out, or the reason why not.
 
 orjson reads; this module adds what RFC 8259 leaves open and a trainer must not guess at: a key given twice (readers
 disagree on which value counts), integers that a 64-bit reader turns into floats, nesting that kills other readers.
@@ -27,7 +27,7 @@ from stages.core.findings import Note
 
 from .diagnose import DEPTH_LIMIT, doubled_keys, reason, wide_integers
 
-_HEAD_BYTES = 96  # by these it is told whether a record may be compact
+_HEAD_BYTES = 96  # they show whether a record may be compact
 
 
 class _Unparsed:
@@ -43,11 +43,18 @@ _loads = orjson.loads
 
 
 def parse(data: bytes, notes: list[Note], decoded: object = UNPARSED) -> object:
-    """The object in `data`, or UNPARSED when a note now says why there is none.
+    """The object that a record's bytes hold.
 
-    `notes`: the record's findings so far; new ones are appended. decoded: what orjson makes of `data`, when the caller
-    has it. A record whose bytes were cut by the reader is not looked at. A key given twice and an integer beyond 64
-    bits are noted but do not hide the value: the last one of the key's values, the nearest float.
+    A key given twice and an integer beyond 64 bits are noted but do not hide the value: the last one of the key's
+    values counts, and the nearest float.
+
+    Args:
+        data: Bytes of one record.
+        notes: The record's findings so far; new ones are appended. A record whose bytes the reader cut is not parsed.
+        decoded: What orjson makes of `data`, where the caller has it.
+
+    Returns:
+        The object, or UNPARSED when a note says why there is none.
     """
     if notes and any(note.rule in _CUT for note in notes):
         return UNPARSED

@@ -50,6 +50,14 @@ class RecordValidator:
 
     digest: after a `check` that gave a conversation, the 64-bit hash of its texts (system, turns, calls, answers) and
     label, the same for the same conversation in any format.
+
+    Args:
+        format_id: Id of the record format.
+        fields: The column and tag map.
+        stage: A training stage or "predict".
+        policy: Severities of this run.
+        special_tokens: Special strings of the tokenizer, which no text should spell.
+        call_words: The template's words around thoughts and calls that are written as text.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ class ProfileChecker:
         self.profile = profile
         self.fields = fields
         self.chat = FORMATS[format_id].family in ("sharegpt", "openai")
-        # a format that the vendor does not take is said once, of the file
+        # a format that the vendor does not take is reported once, of the file
         self.taken = not profile.formats or shape_of(format_id, fields) in profile.formats
         self._call_id = re.compile(profile.call_id) if profile.call_id else None
         self._function_name = re.compile(profile.function_name) if profile.function_name else None
@@ -106,11 +106,11 @@ class ProfileChecker:
         if not self.profile.content:
             return
         text = message.get(str(self.fields.content_tag))
-        said = isinstance(text, str) and bool(text.strip())
+        has_text = isinstance(text, str) and bool(text.strip())
         calls = any(message.get(key) for key in _CALL_KEYS)
-        if not said and not calls:
+        if not has_text and not calls:
             yield Note("profile.content", at, "an answer needs a text or tool calls")
-        elif said and calls and self.profile.content == "one":
+        elif has_text and calls and self.profile.content == "one":
             yield Note("profile.content", at, "an answer has either a text or tool calls, not both", shown(text))
 
     def _calls(self, message: dict[str, Any], at: str) -> Iterator[Note]:
@@ -189,7 +189,13 @@ class FileState:
     columns: dict[str, Column] = field(default_factory=dict)
 
     def add(self, record: dict[str, Any], number: int, byte_offset: int) -> None:
-        """Looks at one record."""
+        """Looks at one record.
+
+        Args:
+            record: The decoded record.
+            number: 0-based number in the file.
+            byte_offset: Where its bytes start.
+        """
         self.records += 1
         for key, value in record.items():
             if value is None:
@@ -215,7 +221,15 @@ class FileState:
 
 
 def file_notes(profile: Profile, format_id: str, path: str, info: FileInfo, state: FileState) -> list[Note]:
-    """What the vendor would refuse about a file as a whole. format_id: what `shape_of` gives."""
+    """What the vendor would refuse about a file as a whole.
+
+    Args:
+        profile: The vendor's demands.
+        format_id: The format that the vendor sees, from `shape_of`.
+        path: The file's path, for its ending.
+        info: Size, records and container of the file.
+        state: What is remembered of its records.
+    """
     found = []
     if profile.formats and format_id not in profile.formats:
         takes = ", ".join(profile.formats)
