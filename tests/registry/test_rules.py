@@ -46,7 +46,7 @@ def test_the_user_decides_over_the_stage_and_strict_over_warnings() -> None:
     assert Policy.make("sft", {"prompt.empty": "off"}, strict=True).severity("prompt.empty") == "off"
 
 
-def test_all_mistakes_in_overrides_are_told_at_once() -> None:
+def test_all_mistakes_in_overrides_are_reported_at_once() -> None:
     with pytest.raises(UsageFault) as caught:
         Policy.make("sft", {"prompt.emtpy": "off", "prompt.empty": "low", "role.unknown": "warning"})
     problems = "\n".join(caught.value.problems)

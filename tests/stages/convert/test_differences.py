@@ -98,7 +98,7 @@ def test_a_stated_loss_covers_what_lies_below_it() -> None:
     assert lost("sharegpt", record, again, loss("turns", "/conversations/10")) != []
 
 
-def test_turns_that_are_gone_are_told_of_the_whole_list() -> None:
+def test_turns_that_are_gone_are_one_loss_of_the_whole_list() -> None:
     record = chat({"value": "q"}, {"value": "a"}, {"value": "q"}, {"value": "a"})
     assert lost("sharegpt", record, chat({"value": "q"}, {"value": "a"})) == [("/conversations", "turns")]
 

@@ -72,7 +72,7 @@ def test_one_bad_record_is_no_wrong_map() -> None:
 
 
 @pytest.mark.parametrize(("declared", "count"), [(True, 5), (False, 0)])
-def test_an_absent_key_is_told_only_when_the_user_named_it(declared: bool, count: int) -> None:
+def test_an_absent_key_is_reported_only_when_the_user_named_it(declared: bool, count: int) -> None:
     found = said(view(state_of([qa(1), qa(2)]), declared=declared))
     assert [rule for rule, _, _ in found].count("mapping.absent-field") == count + declared
 
