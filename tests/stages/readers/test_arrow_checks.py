@@ -26,7 +26,7 @@ def written(kind: str, compression: str | None = None, text: str = "abc", batche
     with new(sink, batch.schema, options=options) as writer:
         for _ in range(batches):
             writer.write_batch(batch)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue().to_pybytes())
 
 
 WHOLE = {kind: written(kind, "zstd") for kind in CHECKS}

@@ -74,7 +74,8 @@ def split(limit: int, *talks: list[str], fast: bool = False) -> tuple[list[list[
     kept: list[Kept] = []
     for number, texts in enumerate(talks):
         talk = Conversation(tuple(Message("user", text) for text in texts), system="sys")
-        plain = Rendered([["sys", texts[0]], *([text] for text in texts[1:])], [0, 1] * (len(texts) // 2))
+        segments: list[list[str | int]] = [["sys", texts[0]], *([text] for text in texts[1:])]
+        plain = Rendered(segments, [0, 1] * (len(texts) // 2))
         kept.append((Record(b"", number + 1, number, 0), None if fast else talk, plain))
     encoded = encode([rendered for _, _, rendered in kept], Letters())  # type: ignore[arg-type]
     parts, counts = split_overlong(kept, encoded, Writer(), Letters(), CutOptions("lm", limit))  # type: ignore[arg-type]

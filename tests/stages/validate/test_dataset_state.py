@@ -50,7 +50,7 @@ def test_a_state_survives_json_to_the_last_count() -> None:
 
 
 def test_merging_counts_each_part_once() -> None:
-    parts = [[qa(1), {"x": 1}], [qa(2)], [{"y": 1}, qa(3)]]
+    parts: list[list[dict[str, object]]] = [[qa(1), {"x": 1}], [qa(2)], [{"y": 1}, qa(3)]]
     whole = state_of([record for part in parts for record in part])
     merged, first = SetState("a.jsonl", "alpaca"), 0
     for part in parts:
