@@ -95,7 +95,8 @@ def test_a_system_message_that_moves_is_one_loss_and_no_turn_differs() -> None:
 def test_a_stated_loss_covers_what_lies_below_it() -> None:
     record, again = chat({"value": "q"}, {"value": "a", "weight": 0}), chat({"value": "q"}, {"value": "a"})
     assert lost("sharegpt", record, again, loss("turns", "/conversations/1")) == []
-    assert lost("sharegpt", record, again, loss("turns", "/conversations/10")) != []
+    for place in ("/conversations/10", "/conversations/1/weigh"):
+        assert lost("sharegpt", record, again, loss("turns", place)) != []
 
 
 def test_turns_that_are_gone_are_one_loss_of_the_whole_list() -> None:

@@ -28,7 +28,7 @@ def test_no_character_that_acts_on_a_terminal_is_left(text: str) -> None:
     [
         ("plain é 中文 👍 \u00a0", "plain é 中文 👍 \u00a0"),
         ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
-        ("a\u202eb\u2028c\ud800", "a\\u202eb\\u2028c\\ud800"),
+        ("a\u202eb\u2028\u2029c\ud800", "a\\u202eb\\u2028\\u2029c\\ud800"),
         ("\U000e0041", "\\U000e0041"),
     ],
 )

@@ -52,6 +52,13 @@ def test_a_map_without_a_column_for_it_states_the_loss() -> None:
     assert sorted(losses) == ["system", "turns", "turns"]
 
 
+def test_turns_that_make_no_pairs_have_no_place_in_the_history() -> None:
+    questions = (Message("user", "q1", "/messages/0"), Message("user", "q2", "/messages/1"))
+    record, losses = written(Conversation((*questions, Message("assistant", "a"))))
+    assert record == {"instruction": "q2", "input": "", "output": "a"}
+    assert losses == ["turns"]
+
+
 def test_a_tool_turn_becomes_an_ordinary_one_and_says_so() -> None:
     call = Message("function", "", "/messages/1", (ToolCall("f", {"x": 1}),))
     record, losses = written(

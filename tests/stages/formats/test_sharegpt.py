@@ -65,11 +65,12 @@ def test_results_of_several_calls_are_one_turn_and_their_keys_are_joined() -> No
 
 
 def test_keys_that_cannot_be_joined_are_stated_one_by_one() -> None:
-    results = Message("observation", f"1{RESULT_BORDER}2", "/messages/2", extras=({"name": "f", "x": 1}, {"x": 2}))
+    beside: tuple[dict[str, object], ...] = ({"name": "f", "x": 1}, {"name": "two\nlines"})
+    results = Message("observation", f"1{RESULT_BORDER}2", "/messages/2", extras=beside)
     losses: list[Loss] = []
     made = write(Conversation((Message("user", "q"), results)), FIELDS, "predict", losses)
     assert made["conversations"][1] == {"from": "observation", "value": results.content}
-    assert sorted(item.what for item in losses) == ["message-key", "message-key", "name"]
+    assert sorted(item.what for item in losses) == ["message-key", "name", "name"]
 
 
 def test_tool_turns_without_a_word_for_them_are_ordinary_turns_and_say_so() -> None:

@@ -38,6 +38,11 @@ def test_a_list_that_no_record_can_hold_stays_the_text_it_is(text: str) -> None:
     assert tools_unwrapped(text) == text
 
 
+def test_a_definition_that_looks_wrapped_already_is_not_wrapped_again() -> None:
+    tools = [{"name": "f", "function": {"name": "f"}}]
+    assert tools_list(json.dumps(tools)) == tools
+
+
 def test_a_list_that_is_wrapped_in_part_is_left_as_it_is() -> None:
     tools = [{"name": "f"}, {"type": "function", "function": {"name": "g"}}]
     assert tools_list(json.dumps(tools)) == tools

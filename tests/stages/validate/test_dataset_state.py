@@ -67,9 +67,9 @@ def test_answers_of_pairs_are_compared_by_length_and_labels_counted() -> None:
         state.keep(pair, 1, 1, 0)
     for label in (True, False, True):
         state.keep(Conversation(question, label=label), 2, 1, 0)
-    assert state.pairs == [4, 2, 1]
-    assert state.labels == [1, 2]
-    assert state.kept == 7
+    assert (state.pairs, state.labels, state.kept) == ([4, 2, 1], [1, 2], 7)
+    state.merge(SetState.from_dict(state.as_dict()))
+    assert (state.pairs, state.labels, state.kept) == ([8, 4, 2], [2, 4], 14)
 
 
 def test_records_of_the_fast_path_count_like_any_other() -> None:
