@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.datasets.entry import entry_to_dataset, split_parts
@@ -25,6 +25,7 @@ def made(entry: object, stage: str | None = "sft") -> tuple[Dataset, list[str]]:
     return entry_to_dataset("d", entry, INFO, stage, problems), problems
 
 
+@settings(max_examples=60)
 @given(ENTRIES | SCALARS, st.sampled_from([None, *STAGES]))
 def test_no_entry_is_a_crash_and_every_mistake_names_its_place(entry: object, stage: str | None) -> None:
     data, problems = made(entry, stage)

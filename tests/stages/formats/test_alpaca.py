@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.conversation import Conversation, Message, ToolCall
@@ -31,6 +31,7 @@ def written(conversation: Conversation, kind: str = "sft", **fields: str | None)
     return record, [item.what for item in losses]
 
 
+@settings(max_examples=50)
 @given(TURNS, st.none() | st.text(max_size=3))
 def test_turns_come_back_as_they_were(texts: list[str], system: str | None) -> None:
     record, losses = written(talk(*texts, system=system))

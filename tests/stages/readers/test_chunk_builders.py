@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.findings import Note
@@ -26,6 +26,7 @@ def blocks(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
+@settings(max_examples=50)
 @given(ROWS, st.integers(1, 40))
 def test_rows_come_out_with_their_places_and_notes(rows: list[tuple[bytes, bool]], chunk_bytes: int) -> None:
     """Also rows that hold line breaks, which are told apart by their places alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.readers.json_structure import RecordStarts, is_whole, structure
@@ -23,6 +23,7 @@ OBJECTS = st.dictionaries(
 LISTS = st.lists(OBJECTS, max_size=5)
 
 
+@settings(max_examples=40)
 @given(LISTS, st.sampled_from([None, 0, 2]), st.booleans())
 def test_every_value_of_an_array_is_found_where_it_stands(
     values: list[object], indent: int | None, ascii_only: bool
@@ -35,6 +36,7 @@ def test_every_value_of_an_array_is_found_where_it_stands(
     assert found.closed_at == len(window) - 1
 
 
+@settings(max_examples=40)
 @given(LISTS.filter(bool), st.data())
 def test_a_window_that_ends_anywhere_is_no_damage(values: list[object], data: st.DataObject) -> None:
     """Whole values before the end are found, and the one that it cuts is said to be open."""
