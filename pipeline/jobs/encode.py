@@ -55,9 +55,9 @@ class State:
 
 
 def _call_words(spec: EncodeSpec) -> CallWords:
-    """The words around calls and thoughts, and what tools may be."""
+    """The words around calls and thoughts, what tools may be, and whether the template is the tokenizer's own."""
     if spec.template == "auto":
-        return USUAL_WORDS
+        return USUAL_WORDS._replace(own_template=spec.options.kind != "pt")
     template = load_template(spec.template, spec.compat)
     tools = tools_written_as(template, spec.options.tool_format)
     return CallWords(template.thought_words, template.tool_call_words, tools)

@@ -80,17 +80,21 @@ class Encoding:
     def _renderer_of_the_tokenizer(self) -> Rendering:
         spec = self.spec
         from stages.render.jinja.chat_template import load_auto
+        from stages.render.jinja.record_variables import kept_thoughts
         from stages.render.jinja.renderer import AutoOptions
         from stages.render.jinja.segmenter import Segmenter, SegmenterSpec
 
+        template = load_auto(spec.tokenizer)
         options = AutoOptions(
             enable_thinking=spec.options.enable_thinking if spec.thinking_given else None,
             train_on_prompt=spec.options.train_on_prompt,
             mask_history=spec.options.mask_history,
             template_date=spec.options.template_date,
+            default_system=spec.options.default_system,
+            extra=kept_thoughts(template) if spec.options.preserve_thinking else (),
         )
         reference = ReferenceEncoder(self.json_text(), split_special_tokens=spec.split_special_tokens)
-        own = SegmenterSpec(load_auto(spec.tokenizer), spec.options.kind, options, texts=self._whole_texts)
+        own = SegmenterSpec(template, spec.options.kind, options, texts=self._whole_texts)
         return Segmenter(own, reference.tokenizer)
 
     def plain(self, renderer: Rendering) -> RenderPlain | None:

@@ -12,6 +12,7 @@ from pipeline.config.groups import AUTO, EncodeConfig
 from registry.errors import UsageFault, unreadable
 from registry.kinds import STAGES
 
+from .sources import check_own_template
 from .types import Plan
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def with_tokens(plan: Plan, model: str) -> Plan:
     if template is None and plan.kind != "pt":
         from stages.render.jinja.chat_template import load_auto  # and jinja2 with it
 
-        template_sha256 = load_auto(model, files.raw).sha256  # raises when the tokenizer has no chat template
+        own = load_auto(model, files.raw)  # raises when the tokenizer has no chat template
+        check_own_template(config, own)
+        template_sha256 = own.sha256
     else:
         template_sha256 = hashlib.sha256(template.text.encode()).hexdigest() if template else ""
     if fitted.missing_tokens:

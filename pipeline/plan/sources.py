@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -23,6 +24,10 @@ from stages.readers.scan import records, scan
 
 from .hub_datasets import fetch
 from .types import Source
+
+if TYPE_CHECKING:
+    from stages.render.jinja.chat_template import AutoTemplate
+
 
 _NAMED = 3  # files that one remark names; more of them are counted
 
@@ -151,3 +156,19 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
         firsts = ", ".join(f"{name} (first at {places[at]})" for name, at in found.first.items())
         return dataclasses.replace(found, reason=f"the records are of several formats: {firsts}")
     return found
+
+
+def check_own_template(config: Config, template: AutoTemplate) -> None:
+    """Raises UsageFault for a key that the tokenizer's own chat template cannot follow."""
+    from stages.render.jinja.record_variables import kept_thoughts
+
+    hint = "leave the key out, or choose one of our templates with `template: NAME`"
+    if config.text("tool_format"):
+        raise UsageFault(
+            "tool_format has no effect with template auto: the tokenizer's chat template writes calls its own way",
+            hint=hint,
+        )
+    if config.flag("preserve_thinking") and not kept_thoughts(template):
+        raise UsageFault(
+            "preserve_thinking has no effect here: the tokenizer's chat template has no switch for it", hint=hint
+        )

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+# under which a message's thought may stand, the usual one first
+THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "thought", "reasoning_text")
+
 
 class ToolCall(NamedTuple):
     """One call. `arguments` is a decoded JSON value (an object unless the record is odd); `id` as in the record."""
@@ -30,6 +33,7 @@ class Message(NamedTuple):
     inline: the calls stood inside the text (ShareGPT), so that nothing comes between `content` and them.
     extras: the keys beside role and text (`weight`, `name`, ...) as they stood in the record, one dict for each source
     message when one of them has such keys; results that were joined into one turn have several.
+    results: the tool results as they were, when this turn joins several.
     """
 
     role: str
@@ -37,11 +41,12 @@ class Message(NamedTuple):
     at: str = ""
     calls: tuple[ToolCall, ...] = ()
     weight: float | None = None
-    reasoning: str | None = None  # openai's reasoning_content
+    reasoning: str | None = None  # under one of THOUGHT_KEYS
     name: str | None = None
     call_id: str | None = None  # openai's tool_call_id on an observation
     extras: tuple[dict[str, object], ...] = ()
     inline: bool = False
+    results: tuple[Message, ...] = ()
 
 
 class Conversation(NamedTuple):
@@ -51,6 +56,7 @@ class Conversation(NamedTuple):
     are the answers. kto: as sft, with `label`. pt: one user message that holds the text.
     system: None = not given; "" = given and empty (LLaMA-Factory treats both as "use the template's default").
     tools: JSON text of a list of tool definitions, or None. extra: keys of the record that no field took.
+    system_keys: the keys beside role and text of the system message, None when there are none.
     """
 
     messages: tuple[Message, ...]
@@ -62,3 +68,4 @@ class Conversation(NamedTuple):
     rejected: Message | None = None
     label: bool | None = None
     extra: dict[str, object] | None = None
+    system_keys: dict[str, object] | None = None

@@ -20,16 +20,17 @@ _NO_CALLS: Iterator[tuple[ToolCall, ...]] = itertools.repeat(())
 _NO_EXTRAS: Iterator[tuple[dict[str, object], ...]] = itertools.repeat(())
 _NONE: Iterator[None] = itertools.repeat(None)
 _NOT_INLINE = itertools.repeat(False)
+_NO_RESULTS: Iterator[tuple[Message, ...]] = itertools.repeat(())
 
 
 def plain_message(role: str, content: str, at: str) -> Message:
     """A message that is only a role and a text."""
-    return _NEW(Message, (role, content, at, (), None, None, None, None, (), False))
+    return _NEW(Message, (role, content, at, (), None, None, None, None, (), False, ()))
 
 
 def plain_messages(roles: Iterable[str], contents: Iterable[str], ats: Iterable[str]) -> list[Message]:
     """`plain_message` for a whole conversation, without a Python call a message."""
-    columns = (roles, contents, ats, _NO_CALLS, _NONE, _NONE, _NONE, _NONE, _NO_EXTRAS, _NOT_INLINE)
+    columns = (roles, contents, ats, _NO_CALLS, _NONE, _NONE, _NONE, _NONE, _NO_EXTRAS, _NOT_INLINE, _NO_RESULTS)
     return list(map(_NEW, _MESSAGE, zip(*columns, strict=False)))
 
 

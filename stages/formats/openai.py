@@ -32,8 +32,8 @@ from stages.core.findings import Note
 from . import chat_writer, sharegpt
 from .chat_writer import beside, key_loss
 from .losses import Loss, loss
-from .messages import ANSWERS, RESULT_BORDER, key_pointer, message_weight, weight_notes
-from .roles import Turns, tag_roles
+from .messages import ANSWERS, RESULT_BORDER, key_pointer, message_weight, plain_message, weight_notes
+from .roles import Turns, message_thought, tag_roles
 from .tool_calls import calls_list, openai_call, openai_calls
 from .tool_list import tools_list
 
@@ -76,7 +76,7 @@ class Reader(sharegpt.Reader):
             message: Message | None
             role = role_of[word]
             if len(source) == 2 and text_key in source and role != "function":
-                message = _NEW(Message, (role, source[text_key], ats[index], (), None, None, None, None, (), False))
+                message = plain_message(role, source[text_key], ats[index])
             else:
                 message = self._message(source, role, ats[index], notes)
                 if message is None:
@@ -110,7 +110,8 @@ class Reader(sharegpt.Reader):
                 text = "the system message is used, the system field is not"
                 notes.append(Note("role.two-systems", self.system_at, text, shown(system)))
             system, system_at = turns[0].content, turns[0].at + self.text_at
-        return self.finish(record, turns[order.start :], system, system_at, notes)
+        found = self.finish(record, turns[order.start :], system, system_at, notes)
+        return self.with_system_keys(found, raw[0], notes) if found and order.start and len(raw[0]) > 2 else found
 
     def _pointers(self, count: int) -> list[str]:
         """Pointers of at least `count` messages."""
@@ -149,10 +150,11 @@ class Reader(sharegpt.Reader):
         if calls and content == "":
             extras[str(self.fields.content_tag)] = ""  # beside calls it is null; what is not is kept for the way back
         get = source.get
-        weight, reasoning = message_weight(source), get("reasoning_content") or None
+        weight, reasoning = message_weight(source), message_thought(source)
         beside = (extras,) if extras else ()
         return _NEW(
-            Message, (role, text, at, calls or (), weight, reasoning, get("name"), get("tool_call_id"), beside, False)
+            Message,
+            (role, text, at, calls or (), weight, reasoning, get("name"), get("tool_call_id"), beside, False, ()),
         )
 
     def answer(self, record: dict[str, Any], key: str | None, notes: list[Note]) -> Message | None:
@@ -194,6 +196,7 @@ def _joined(first: Message, second: Message) -> Message:
         content=first.content + RESULT_BORDER + second.content,
         call_id="\n".join(ids) if ids else None,
         extras=_extras_of(first) + _extras_of(second) if first.extras or second.extras else (),
+        results=(*(first.results or (first,)), second),
     )
 
 

@@ -15,11 +15,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from registry.datasets.types import Fields
+from stages.core.conversation import THOUGHT_KEYS
 from stages.core.findings import Note
 
 from .messages import ANSWERS
 
 _CACHE_SEQUENCES = 4096
+_OWN_ORDER = "template.role-order"  # what is an error elsewhere, where the chat template decides
 
 
 class Problem(NamedTuple):
@@ -60,13 +62,15 @@ def tag_roles(fields: Fields) -> dict[str, str]:
 class Turns:
     """Judges sequences of role words.
 
-    base: pointer of the message list. kind: sft | pref | kto | pt | predict.
+    base: pointer of the message list. kind: sft | pref | kto | pt | predict. own_template: the tokenizer's chat
+    template writes the turns, and says itself which order it takes; set it before the first judgement.
     """
 
     def __init__(self, role_of: Mapping[str, str], base: str, kind: str) -> None:
         self.role_of = role_of
         self.base = base
         self.kind = kind
+        self.own_template = False
         self._known: dict[tuple[str, ...], Order] = {}
 
     def order(self, words: tuple[str, ...]) -> Order:
@@ -89,6 +93,7 @@ class Turns:
             role = roles[index]
             if role == "system":
                 problems.append(Problem("role.system-not-first", index, "a system message may only come first"))
+                before = role if self.own_template else before
                 continue
             problem = self._step(before, role, index, words[index])
             if problem:
@@ -101,6 +106,9 @@ class Turns:
                 text = "a tool call that no tool result answers"
                 remarks.append(Problem("tools.call-without-result", index - 1, text))
             before = role
+        if self.own_template:
+            remarks = [Problem(_OWN_ORDER, place, text) for _, place, text in problems] + remarks
+            problems = []
         last = len(roles) - 1
         if last < start:
             text = "there is no turn besides the system message" if start else "the list is empty"
@@ -125,7 +133,7 @@ class Turns:
     @staticmethod
     def _step(before: str | None, role: str, index: int, word: str) -> Problem | None:
         answer = role in ANSWERS
-        if before is None:
+        if before is None or before == "system":
             text = f'the conversation starts with an answer ("{word}"); a user turn must come first'
             return Problem("role.first-not-user", index, text) if answer else None
         if answer != (before in ANSWERS):
@@ -143,3 +151,12 @@ class Turns:
         for rule, index, message in problems:
             where = self.base if index < 0 else f"{self.base}/{index if places is None else places[index]}"
             notes.append(Note(rule, where, message))
+
+
+def message_thought(raw: Mapping[str, object]) -> str | None:
+    """The thought that a message states under one of THOUGHT_KEYS, None when there is none."""
+    for key in THOUGHT_KEYS:
+        value = raw.get(key)
+        if isinstance(value, str) and value:
+            return value
+    return None

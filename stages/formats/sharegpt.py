@@ -12,6 +12,7 @@ beside role and text, so they can stay.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from registry.datasets.types import Fields
@@ -23,7 +24,7 @@ from . import chat_writer
 from .chat_writer import beside, key_loss
 from .losses import Loss, loss
 from .messages import ANSWERS, RESULT_BORDER, key_pointer, message_weight, plain_message, plain_messages, weight_notes
-from .roles import Order, Turns, tag_roles
+from .roles import Order, Turns, message_thought, tag_roles
 from .tool_calls import USUAL_WORDS, read_calls
 
 
@@ -74,7 +75,8 @@ class Reader:
             self.plain = False
             self._with_extras(messages, raw[order.start :], notes)
             weight_notes(messages, self.kind, notes)
-        return self.finish(record, messages, system, system_at, notes)
+        found = self.finish(record, messages, system, system_at, notes)
+        return self.with_system_keys(found, raw[0], notes) if found and order.start and len(raw[0]) > 2 else found
 
     def finish(
         self, record: dict[str, Any], messages: list[Message], system: str | None, system_at: str, notes: list[Note]
@@ -99,6 +101,21 @@ class Reader:
         return Conversation(
             tuple(messages), system, system_at, tools, self.tools_at if tools else "", chosen, rejected, label, extra
         )
+
+    def with_system_keys(self, found: Conversation, source: dict[str, Any], notes: list[Note]) -> Conversation:
+        """The conversation with what stands beside the text of its system message; tools there are the record's."""
+        taken = (self.fields.role_tag, self.fields.content_tag)
+        keys = {key: value for key, value in source.items() if key not in taken}
+        tools, at = keys.get("tools"), f"{self.base}/0/tools"
+        if not tools or not isinstance(tools, (list, dict, str)):
+            return found._replace(system_keys=keys)
+        text = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False)
+        if found.tools is None:
+            return found._replace(system_keys=keys, tools=text, tools_at=at)
+        if text != found.tools:
+            message = "the record's tools are used, those of the system message are not"
+            notes.append(Note("shape.unmapped-text", at, message, shown(text)))
+        return found._replace(system_keys=keys)
 
     def tools(self, record: dict[str, Any]) -> str | None:
         """The tool list as JSON text, None when there is none."""
@@ -166,7 +183,7 @@ class Reader:
             if len(source) > 2:
                 message = messages[position]
                 extras = {key: value for key, value in source.items() if key not in beside}
-                weight, reasoning = message_weight(source), source.get("reasoning_content") or None
+                weight, reasoning = message_weight(source), message_thought(source)
                 messages[position] = message._replace(weight=weight, reasoning=reasoning, extras=(extras,))
                 if source.get("tool_calls"):
                     text = "tool_calls is not read in this format: the call is not trained"

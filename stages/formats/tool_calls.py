@@ -43,11 +43,12 @@ _ANY_THOUGHT = re.compile(r"<think>.*?</think>\s*", re.DOTALL)
 
 class CallWords(NamedTuple):
     """How a template writes calls: the words before and after a thought, and before and after a call; tools: what a
-    record's tools may be (see stages.validate.tools.parse_tools)."""
+    record's tools may be (see stages.validate.tools.parse_tools); own_template: the template is the tokenizer's own."""
 
     thought: tuple[str, str] = ("<think>\n", "\n</think>\n\n")
     call: tuple[str, str] = ("<tool_call>", "</tool_call>")
     tools: str = "list"
+    own_template: bool = False
 
 
 USUAL_WORDS = CallWords()

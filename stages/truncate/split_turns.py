@@ -13,8 +13,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.core.conversation import Conversation
 from stages.core.findings import Note
 from stages.core.segments import Kept, Rendering
+from stages.formats.messages import ANSWERS
 from stages.tokenize.backends import Encoder
 from stages.tokenize.batch import Encoded, encode
 
@@ -74,7 +76,7 @@ def split_overlong(
 def _parts(entry: Kept, lengths: list[int], renderer: Rendering, encoder: Encoder, options: CutOptions) -> list[Kept]:
     record, conversation, _ = entry
     limit = options.limit_tokens - options.reserved_tokens
-    if conversation is None or sum(lengths) <= limit or len(lengths) <= 2:
+    if conversation is None or sum(lengths) <= limit or len(lengths) <= 2 or not _in_pairs(conversation):
         return [entry]
     notes: list[Note] = []
     rest = renderer.render(conversation._replace(messages=conversation.messages[2:]), notes)
@@ -82,6 +84,10 @@ def _parts(entry: Kept, lengths: list[int], renderer: Rendering, encoder: Encode
         return [entry]
     opening = int(encode([rest], encoder).segments[0]) - lengths[2]
     turns = [source + target for source, target in zip(lengths[::2], lengths[1::2], strict=True)]
+    pairs = len(conversation.messages) // 2
+    if len(turns) < pairs:
+        return [entry]  # answers that are not trained stand in their prompts: lengths of single turns are unknown
+    turns = [*turns[: pairs - 1], sum(turns[pairs - 1 :])]  # what follows the last answer ends its turn
     turns[0] -= opening
     parts: list[Kept] = []
     for start, end in group_turns(turns, opening, limit):
@@ -91,3 +97,9 @@ def _parts(entry: Kept, lengths: list[int], renderer: Rendering, encoder: Encode
             return [entry]
         parts.append((record, part, rendered))
     return parts
+
+
+def _in_pairs(conversation: Conversation) -> bool:
+    """Whether question and answer alternate, as they need not with the tokenizer's own chat template."""
+    roles = [message.role for message in conversation.messages]
+    return len(roles) % 2 == 0 and not ANSWERS & set(roles[::2]) and ANSWERS.issuperset(roles[1::2])

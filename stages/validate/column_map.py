@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from registry.datasets.types import Fields
 from stages.core.display import pointer, shown
 from stages.core.findings import Note
+from stages.formats.message_keys import DOCUMENTS, KWARGS
 from stages.formats.table import FORMATS
 
 
@@ -84,7 +87,43 @@ def unmapped_notes(record: dict[str, Any], mapped: frozenset[str], notes: list[N
         if folded in _TRAINING:
             if not isinstance(value, (str, list, dict)) or (isinstance(value, str) and value.isspace()):
                 continue
+        elif holds_tools(value):
+            message = f'the field "{shown(key, 40)}" holds tool definitions and is mapped to nothing'
+            hint = f'name it in `columns` of dataset_info.json: "tools": "{shown(key, 40)}"'
+            notes.append(Note("shape.unmapped-text", pointer(key), message, shown(value), hint))
+            continue
         elif not isinstance(value, str) or value.isspace() or folded in _METADATA or folded.endswith(("_id", "id")):
             continue
         message = f'the field "{shown(key, 40)}" holds text and is mapped to nothing'
         notes.append(Note("shape.unmapped-text", pointer(key), message, shown(value)))
+
+
+def holds_tools(value: object) -> bool:
+    """Whether a value is a list of tool definitions, or the JSON text of one."""
+    if isinstance(value, str):
+        if not value.startswith(("[{", "[ {", "[\n")) or '"name"' not in value or len(value) > _TOOLS_CHARS:
+            return False
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return False
+    return isinstance(value, list) and bool(value) and all(map(_is_definition, value))
+
+
+_TOOLS_CHARS = 1 << 20
+
+
+def _is_definition(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    function = value.get("function", value)
+    return isinstance(function, dict) and isinstance(function.get("name"), str) and "parameters" in function
+
+
+def own_template_notes(record: dict[str, Any], mapped: frozenset[str], notes: list[Note]) -> None:
+    """A note for each key that only the tokenizer's own chat template could use."""
+    for key in (KWARGS, DOCUMENTS):
+        value = record.get(key)
+        if value and key not in mapped and isinstance(value, (dict, list)):
+            message = f'the field "{key}" is for the tokenizer\'s own chat template: only template auto uses it'
+            notes.append(Note("shape.unmapped-text", pointer(key), message, shown(value)))

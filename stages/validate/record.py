@@ -21,11 +21,12 @@ from registry.rules import Policy
 from stages.core.conversation import Conversation, Message
 from stages.core.display import pointer, shown
 from stages.core.findings import Note
+from stages.formats.message_keys import message_keys
 from stages.formats.messages import ANSWERS
 from stages.formats.table import FORMATS
 from stages.formats.tool_calls import USUAL_WORDS, CallWords
 
-from .column_map import mapped_keys, mapping_problems, unmapped_notes
+from .column_map import mapped_keys, mapping_problems, own_template_notes, unmapped_notes
 from .fast_path import fast_path_of, plain_keys
 from .schema import compiled
 from .text import (
@@ -50,14 +51,6 @@ class RecordValidator:
 
     digest: after a `check` that gave a conversation, the 64-bit hash of its texts (system, turns, calls, answers) and
     label, the same for the same conversation in any format.
-
-    Args:
-        format_id: Id of the record format.
-        fields: The column and tag map.
-        stage: A training stage or "predict".
-        policy: Severities of this run.
-        special_tokens: Special strings of the tokenizer, which no text should spell.
-        call_words: The template's words around thoughts and calls that are written as text.
     """
 
     def __init__(
@@ -80,6 +73,9 @@ class RecordValidator:
         self._read = form.read(fields, kind)
         if hasattr(self._read, "words"):  # of formats in which calls are written as text
             self._read.words = call_words
+        self._own_template = call_words.own_template
+        if call_words.own_template and hasattr(self._read, "turns"):
+            self._read.turns.own_template = True
         self._text_at = (
             pointer(fields.content_tag) if form.family in ("sharegpt", "openai") and fields.content_tag else ""
         )
@@ -111,6 +107,12 @@ class RecordValidator:
             return None
         if not record.keys() <= self._mapped:
             unmapped_notes(record, self._mapped, notes)
+            if not self._own_template:
+                own_template_notes(record, self._mapped, notes)
+        if not read.plain and not self._own_template:  # else the chat template may use them, and the renderer tells
+            for key, text, at in message_keys(found):
+                message = f'the key "{shown(key, 40)}" of a message holds text and is read by nothing'
+                notes.append(Note("shape.unmapped-text", at, message, shown(text)))
         if self._label is not None and isinstance(record.get(self._label), bool):
             text = f"the answer is labelled {shown(record[self._label])}, and stage sft trains on good and bad alike"
             notes.append(Note("kto.in-sft", pointer(self._label), text))

@@ -8,23 +8,26 @@ First way, `by_marks`: two renders, with and without marks around every text. If
 characters are whose; the span runs from the end of the header before the answer's first mark to the end of the stop
 after its last.
 
-Second way, `by_prefix`: for an answer that marks cannot show (an empty one, a template that counts
-characters), the conversation up to it must be a prefix of the whole. What neither way proves is a note, never a
+Second way, `stages.render.jinja.prefix_spans`: for an answer that marks cannot show (an empty one, a template that
+counts characters), the conversation up to it must be a prefix of the whole. What neither way proves is a note, never a
 guess.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from stages.core.conversation import Conversation, Message
 from stages.core.display import shown
 from stages.core.findings import Note
 
-from .messages import Piece, Prepared
+from .messages import FIRST_MARK, Piece, Prepared
 from .probe import Traits
 from .probe_texts import Ending
+from .sandbox_env import GENERATION
 from .sandbox_process import Outcome
 
 ANSWERS = ("assistant", "function")
@@ -40,13 +43,15 @@ class Turn(NamedTuple):
 
 class Located(NamedTuple):
     """Answers in order of appearance; given: the places of other marked messages; open: answers still to be found;
-    lost: answers that the template leaves out, of which nothing can be trained."""
+    lost: answers that the template leaves out or mixes with other messages, of which nothing can be trained; blocks:
+    the template's generation blocks."""
 
     answers: list[Turn]
     given: list[Turn]
     open: list[int]
     lost: list[Note]
     notes: list[Note]
+    blocks: tuple[tuple[int, int], ...] = ()
 
 
 def by_marks(record: Conversation, ready: Prepared, outcome: Outcome, traits: Traits) -> Located | None:
@@ -56,7 +61,7 @@ def by_marks(record: Conversation, ready: Prepared, outcome: Outcome, traits: Tr
     places = _places(ready.pieces, outcome.marks)
     if places is None:
         return None
-    located = Located([], [], [], [], [])
+    located = Located([], [], [], [], [], _blocks(outcome.marks))
     by_message: dict[int, list[int]] = {}
     for number, piece in enumerate(ready.pieces):
         by_message.setdefault(piece.message, []).append(number)
@@ -90,7 +95,75 @@ def by_marks(record: Conversation, ready: Prepared, outcome: Outcome, traits: Tr
         else:
             located.answers.append(turn)
             low = turn.end
+    located.lost.extend(_foreign(record, ready.pieces, places, located.answers, outcome.text))
     return located
+
+
+def _blocks(marks: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """[start, end) of the outermost generation blocks."""
+    opening, closing = (ord(mark) - FIRST_MARK for mark in GENERATION)
+    blocks: list[tuple[int, int]] = []
+    open_at: list[int] = []
+    for mark, position in marks:
+        if mark == opening:
+            open_at.append(position)
+        elif mark == closing and open_at:
+            start = open_at.pop()
+            if not open_at:
+                blocks.append((start, position))
+    return tuple(blocks)
+
+
+def _foreign(
+    record: Conversation,
+    pieces: Sequence[Piece],
+    places: Sequence[tuple[int, int] | None],
+    answers: Sequence[Turn],
+    text: str,
+) -> list[Note]:
+    """A note for each answer inside whose span another message's text stands: it would be trained as the answer's.
+
+    Gemma 4 writes a call, its result and only then the text beside the call. What the template puts around the result
+    carries no mark, so such a span cannot be cut to size.
+
+    Args:
+        record: the conversation.
+        pieces: the marked texts.
+        places: where each piece stands, [start, end), None where it was left out.
+        answers: the answers' spans.
+        text: the rendered text.
+    """
+    marked = {piece.message for piece in pieces}
+    unmarked = [
+        (position, core)
+        for position, message in enumerate(record.messages)
+        if position not in marked and message.role not in ANSWERS and (core := message.content.strip())
+    ]
+    standing = sorted((*place, piece.message) for piece, place in zip(pieces, places, strict=True) if place)
+    starts = [start for start, _, _ in standing]
+    notes = []
+    for turn in answers:
+        # pieces do not overlap, so that only the one before those that start inside can reach into the span
+        first, last = bisect_left(starts, turn.start), bisect_left(starts, turn.end)
+        touching = [piece for piece in standing[max(first - 1, 0) : last] if piece[1] > turn.start]
+        own = [(start, end) for start, end, message in touching if message == turn.message]
+        inside = [message for _, _, message in touching if message != turn.message]
+        if not inside and unmarked:
+            between = _between(turn, own, text)
+            inside = [position for position, core in unmarked if any(core in gap for gap in between)]
+        if inside:
+            other = record.messages[inside[0]].role if inside[0] >= 0 else "system"
+            other = {"function": "assistant", "observation": "tool"}.get(other, other)
+            what = f"the chat template writes another message's text (role {other}) inside this answer"
+            message = record.messages[turn.message]
+            notes.append(Note("template.not-prefix-stable", message.at, what, shown(text[turn.start : turn.end])))
+    return notes
+
+
+def _between(turn: Turn, own: Sequence[tuple[int, int]], text: str) -> list[str]:
+    """What stands between the first and the last of an answer's own texts and is none of them."""
+    own = sorted(place for place in own if turn.start <= place[0] and place[1] <= turn.end)
+    return [text[one[1] : other[0]] for one, other in pairwise(own) if one[1] < other[0]]
 
 
 def _places(pieces: Sequence[Piece], marks: list[tuple[int, int]]) -> list[tuple[int, int] | None] | None:
@@ -197,76 +270,3 @@ def _changes(
 
 def _excluded(at: str, what: str, text: str) -> Note:
     return Note("template.drops-context", at, f"the chat template leaves out {what}", shown(text))
-
-
-# --- the second way ---------------------------------------------------------------------------------------------------
-
-
-def by_prefix(
-    text: str, messages: Sequence[Message], position: int, renders: tuple[Outcome, Outcome], traits: Traits
-) -> Turn | str:
-    """One answer, from two more renders: the conversation before it with the generation prompt, and up to its end.
-
-    Returns why not where the whole text does not begin with them.
-    """
-    message = messages[position]
-    requested, ended = renders
-    for outcome in renders:
-        if outcome.error:
-            return f"a part of it is refused: {outcome.message}"
-    start = _start(text, requested.text, traits)
-    if start is None:
-        return "what stands before this answer is written otherwise when the answer follows"
-    expected = endings(traits, calls=bool(message.calls), last=position == len(messages) - 1)
-    alone = endings(traits, calls=bool(message.calls), last=True)
-    end = _prefix_end(text, ended.text, start, (alone, expected), message)
-    if end is None:
-        return "this answer is written otherwise when more follows"
-    span = text[start:end]
-    wanted = [call.name for call in message.calls]
-    answer = message.content.rpartition("</think>")[2].strip()
-    missing = next((part for part in [*wanted, answer] if part not in span), None)
-    if missing is not None:
-        return f"its text is not found where it should stand: {shown(missing, 40)}"
-    return Turn(position, start, end)
-
-
-def _start(text: str, requested: str, traits: Traits) -> int | None:
-    if text.startswith(requested):
-        return len(requested)
-    for header in traits.headers:
-        if requested.endswith(header) and text.startswith(requested[: len(requested) - len(header)]):
-            base = len(requested) - len(header)
-            for other in traits.headers:
-                if text.startswith(other, base):
-                    return base + len(other)
-    return None
-
-
-def _prefix_end(
-    text: str, ended: str, start: int, both: tuple[list[Ending], list[Ending]], message: Message
-) -> int | None:
-    """End of the turn: where `ended`, less its own stop, stops being the whole text, plus the stop standing there.
-
-    both: endings of this answer as the last one, and where it stands. Without any stop the turn ends with its words.
-    """
-    alone, expected = both
-    for ending in alone:
-        found = ended.rfind(ending.stop, start) if ending.stop else -1
-        if found < 0 or not text.startswith(ended[:found]):
-            continue
-        for following in (ending, *expected):
-            if following.stop and text.startswith(following.stop, found):
-                return found + len(following.stop)
-    if any(ending.stop for ending in alone) or not text.startswith(ended):
-        return None
-    if message.calls:
-        return len(ended)
-    core = message.content.strip()
-    words = text.rfind(core, start, len(ended)) + len(core) if core else start
-    kept = message.content[len(message.content.rstrip()) :]
-    words += len(kept) if text.startswith(kept, words) else 0
-    for ending in expected:
-        if ending.stop and text.startswith(ending.before + ending.stop, words):
-            return words + len(ending.before) + len(ending.stop)
-    return words

@@ -24,6 +24,9 @@ from typing import Any, NamedTuple
 from stages.core.conversation import Conversation, Message, ToolCall
 from stages.core.display import shown
 from stages.core.findings import Note
+from stages.formats.message_keys import given_keys, other_keys
+
+from .record_variables import variables_of
 
 FIRST_MARK = 0xF0000
 MAX_PIECES = 30_000  # two marks each, all of them in the plane's 65,534 characters
@@ -38,11 +41,13 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 class Dialect:
     """What a template insists on. null_content: a call without text has content None instead of "".
     text_arguments: arguments as JSON text instead of an object. nine_ids: call ids of nine letters and digits.
+    empty_system: a record without a system prompt has an empty one, so that the template writes none of its own.
     """
 
     null_content: bool = False
     text_arguments: bool = False
     nine_ids: bool = False
+    empty_system: bool = False
 
 
 class Piece(NamedTuple):
@@ -55,12 +60,14 @@ class Piece(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """messages and tools for the template; pieces[k] stands between marks 2k and 2k+1. plain: nothing was marked."""
+    """messages and tools for the template; pieces[k] stands between marks 2k and 2k+1. plain: nothing was marked.
+    starts: index in `messages` of each of the record's messages (joined tool results are several)."""
 
     messages: list[dict[str, Any]]
     tools: list[Any] | None
     pieces: list[Piece]
     plain: bool
+    starts: tuple[int, ...] = ()
 
 
 class _Marker:
@@ -104,6 +111,10 @@ def has_marks(record: Conversation) -> bool:
         texts += (message.content, message.reasoning or "")
         for call in message.calls:
             texts += (call.name, _json(call.arguments))
+        if message.extras:
+            texts += map(_json, message.extras)
+    beside = (record.system_keys, variables_of(record))
+    texts += [_json(keys) for keys in beside if keys]
     return any(not text.isascii() and MARKS.search(text) for text in texts)
 
 
@@ -123,17 +134,26 @@ def prepare(record: Conversation, dialect: Dialect, marking: str = "all") -> Pre
     messages: list[dict[str, Any]] = []
     if record.system:
         messages.append({"role": "system", "content": others.mark(record.system, "system", -1)})
+        messages[0].update(other_keys(record.system_keys or {}))
+    elif dialect.empty_system and not (record.messages and record.messages[0].role == "system"):
+        messages.append({"role": "system", "content": ""})
     ids = _CallIds(record.messages, nine=dialect.nine_ids)
+    starts: list[int] = []
     for position, message in enumerate(record.messages):
+        starts.append(len(messages))
         if message.role == "assistant":
             messages.append(_answer(message, position, answers))
         elif message.role == "function":
             messages.append(_calls(message, position, answers, dialect, ids))
         elif message.role == "observation":
-            messages.append(_result(message, position, others, ids))
+            results = message.results or (message,)
+            call_ids = ids.of_results(position)
+            messages += [_result(one, position, others, key) for one, key in zip(results, call_ids, strict=True)]
         else:
             messages.append({"role": message.role, "content": others.mark(message.content, "text", position)})
-    return Prepared(messages, tools, answers.pieces, marking == "none")
+        if message.role != "observation" and (message.extras or message.name is not None):
+            _beside(messages[-1], message)
+    return Prepared(messages, tools, answers.pieces, marking == "none", tuple(starts))
 
 
 def _tools(text: str) -> list[Any] | None:
@@ -158,6 +178,14 @@ def _answer(message: Message, position: int, marker: _Marker) -> dict[str, Any]:
     _reasoning(turn, message, position, marker)
     turn["content"] = marker.answer(message.content, position)
     return turn
+
+
+def _beside(turn: dict[str, Any], message: Message) -> None:
+    """Adds the name and the keys that no reader takes."""
+    if message.name is not None:
+        turn["name"] = message.name
+    for key, value in given_keys(message).items():
+        turn.setdefault(key, value)
 
 
 def _reasoning(turn: dict[str, Any], message: Message, position: int, marker: _Marker) -> None:
@@ -205,13 +233,11 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _result(message: Message, position: int, marker: _Marker, ids: _CallIds) -> dict[str, Any]:
+def _result(message: Message, position: int, marker: _Marker, call_id: str | None) -> dict[str, Any]:
     turn: dict[str, Any] = {"role": "tool", "content": marker.mark(message.content, "text", position)}
-    if message.name is not None:
-        turn["name"] = message.name
-    call_id = ids.of_result(position)
     if call_id is not None:
         turn["tool_call_id"] = call_id
+    _beside(turn, message)
     return turn
 
 
@@ -222,7 +248,7 @@ class _CallIds:
 
     def __init__(self, messages: tuple[Message, ...], *, nine: bool) -> None:
         self.calls: dict[tuple[int, int], str | None] = {}
-        self.results: dict[int, str | None] = {}
+        self.results: dict[int, list[str | None]] = {}
         made: dict[str, str] = {}
         taken: set[str] = set()
         waiting: list[str | None] = []
@@ -236,23 +262,24 @@ class _CallIds:
                     self.calls[position, number] = key
                     waiting.append(key)
             elif message.role == "observation":
-                given = message.call_id
-                if given is not None:
-                    given = _nine(given, made, taken) if nine else given
-                    self.results[position] = given
-                    if given in waiting:
-                        waiting.remove(given)
-                else:
-                    # results come in the order of their calls
-                    self.results[position] = waiting.pop(0) if waiting else None
-                if self.results[position] is None and nine:
-                    self.results[position] = _nine(f"{position}", made, taken)
+                listed = self.results[position] = []
+                for number, result in enumerate(message.results or (message,)):
+                    given = result.call_id
+                    if given is not None:
+                        given = _nine(given, made, taken) if nine else given
+                        if given in waiting:
+                            waiting.remove(given)
+                    elif waiting:
+                        given = waiting.pop(0)  # results come in the order of their calls
+                    if given is None and nine:
+                        given = _nine(f"{position}.{number}" if number else f"{position}", made, taken)
+                    listed.append(given)
 
     def of_call(self, position: int, number: int) -> str | None:
         return self.calls.get((position, number))
 
-    def of_result(self, position: int) -> str | None:
-        return self.results.get(position)
+    def of_results(self, position: int) -> list[str | None]:
+        return self.results[position]
 
 
 def _nine(call_id: str, made: dict[str, str], taken: set[str]) -> str:

@@ -16,8 +16,9 @@ as long.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.errors import UsageFault
@@ -26,25 +27,32 @@ from stages.core.display import shown
 from stages.core.findings import Note
 
 from .chat_template import AutoTemplate
-from .loss_spans import ANSWERS, Located, Turn, by_marks, by_prefix
+from .findings import traits_seen
+from .loss_spans import ANSWERS, Located, Turn, by_marks
 from .messages import Prepared, has_marks, prepare
+from .prefix_spans import by_prefix, thought_note
 from .probe import Traits, learn
+from .record_variables import settings_of, variables_of
 from .results import Results, pair, refusal
 from .sandbox_env import DEFAULT_DATE
-from .sandbox_process import Item, Limits, Program, Wall
+from .sandbox_process import Item, Limits, Outcome, Program, Wall
 from .shape_cache import MAX_SHAPES, Shape, Skeleton, by_shape, sample_of, shape_of, skeleton_of
 from .token_spans import RenderedText
+
+MAX_TRAITS = 64  # named templates times the settings of records
 
 
 @dataclass(frozen=True)
 class AutoOptions:
-    """What changes the text or the mask. enable_thinking: None leaves it to the template. extra: further variables for
-    the template, as (name, value)."""
+    """What changes the text or the mask. enable_thinking: None leaves it to the template. default_system: the system
+    prompt of records without one, "" for none where the template has its own. extra: further variables for the
+    template, as (name, value)."""
 
     enable_thinking: bool | None = None
     train_on_prompt: bool = False
     mask_history: bool = False
     template_date: str = DEFAULT_DATE
+    default_system: str | None = None
     extra: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
 
 
@@ -60,8 +68,8 @@ class AutoRenderer:
         if self.options.enable_thinking is not None:
             variables["enable_thinking"] = self.options.enable_thinking
         self.wall = Wall(Program(template.sources, variables, self.options.template_date), limits)
-        self._results = Results(self.options.train_on_prompt, self.options.mask_history)
-        self._traits: dict[str, Traits] = {}
+        self._results = Results(template, self.options.train_on_prompt, self.options.mask_history)
+        self._traits: dict[tuple[str, str], Traits] = {}
         self._skeletons: dict[Shape, Skeleton | None] = {}
 
     def __enter__(self) -> AutoRenderer:
@@ -74,12 +82,22 @@ class AutoRenderer:
         """Ends the child process."""
         self.wall.close()
 
-    def traits(self, tools: bool = False) -> Traits:
-        """What the template does around an answer. Raises UsageFault for a template that can write no conversation."""
+    def traits(self, tools: bool = False, settings: dict[str, Any] | None = None) -> Traits:
+        """What the template does around an answer. Raises UsageFault for a template that can write no conversation.
+
+        `settings` are switches that a record sets for itself: what is found may depend on them.
+        """
         name = self.template.name_for(tools)
-        if name not in self._traits:
+        key = name, json.dumps(settings, sort_keys=True) if settings else ""
+        if key not in self._traits:
+            if len(self._traits) >= MAX_TRAITS:
+                self._traits.clear()
+
+            def render(items: Sequence[Item]) -> list[Outcome]:
+                return self.wall.render([item._replace(variables=settings) for item in items])
+
             try:
-                traits = learn(self.template, self.wall.render, name)
+                traits = learn(self.template, render if settings else self.wall.render, name)
             except UsageFault as fault:
                 traits = Traits(refuses=fault.problems[0])
             if traits.refuses:
@@ -87,8 +105,34 @@ class AutoRenderer:
                     f"template: auto: the tokenizer's chat template does not work: {shown(traits.refuses, 300)}",
                     hint="choose one of ours with `template: NAME`; `prep list templates` shows them",
                 )
-            self._traits[name] = traits
-        return self._traits[name]
+            self._traits[key] = self._without_system(traits, name) if self.options.default_system == "" else traits
+        return self._traits[key]
+
+    def _without_system(self, traits: Traits, name: str) -> Traits:
+        """The traits with an empty system message in place of the template's own prompt. Raises UsageFault where that
+        does not remove it."""
+        if not traits.default_system:
+            return traits
+        empty = {"role": "system", "content": ""}
+        outcome = self.wall.render([Item(name, [empty, {"role": "user", "content": "What is two and two?"}])])[0]
+        if outcome.error or traits.default_system in outcome.text:
+            raise UsageFault(
+                f"default_system: the chat template writes {shown(traits.default_system, 60)} of its own, also where"
+                " the system prompt is empty",
+                hint="give a text as default_system, or choose one of our templates with `template: NAME`",
+            )
+        return replace(traits, default_system="", dialect=replace(traits.dialect, empty_system=True))
+
+    def _with_system(self, record: Conversation) -> Conversation:
+        """The record with the run's default_system where it has no system prompt."""
+        default = self.options.default_system
+        if not default or record.system or (record.messages and record.messages[0].role == "system"):
+            return record
+        return record._replace(system=default)
+
+    def _traits_of(self, record: Conversation) -> Traits:
+        variables = variables_of(record)
+        return self.traits(bool(record.tools), settings_of(variables) if variables else None)
 
     # --- rendering ----------------------------------------------------------------------------------------------------
 
@@ -98,6 +142,7 @@ class AutoRenderer:
         Raises UsageFault when the template works for no record at all.
         """
         results: list[RenderedText | Note | None] = [None] * len(records)
+        records = [self._with_system(record) for record in records] if self.options.default_system else records
         pending = self._by_shape(records, results)
         for marking in ("all", "answers", "none"):
             pending = self._pass(records, pending, marking, results)
@@ -110,16 +155,20 @@ class AutoRenderer:
     def plain(self, records: Sequence[Conversation], *, generate: bool = False) -> list[RenderedText | Note]:
         """The rendered texts alone, without looking for spans; `generate` adds the generation prompt."""
         results: list[RenderedText | Note | None] = [None] * len(records)
+        records = [self._with_system(record) for record in records] if self.options.default_system else records
         items, indices = [], []
         for index, record in enumerate(records):
-            ready = prepare(record, self.traits(bool(record.tools)).dialect, "none")
+            ready = prepare(record, self._traits_of(record).dialect, "none")
             if isinstance(ready, Note):
                 results[index] = ready
             else:
-                items.append(Item(self.template.name_for(bool(ready.tools)), ready.messages, ready.tools, generate))
+                name = self.template.name_for(bool(ready.tools))
+                variables = variables_of(record) or None
+                items.append(Item(name, ready.messages, ready.tools, generate, variables=variables))
                 indices.append(index)
         for index, outcome in zip(indices, self.wall.render(items), strict=True):
-            results[index] = refusal(outcome) if outcome.error else RenderedText(outcome.text, ())
+            seen = traits_seen(records[index], self._traits_of(records[index]), outcome.text, ())
+            results[index] = refusal(outcome) if outcome.error else RenderedText(outcome.text, (), (), seen)
         return [result for result in results if result is not None]
 
     def pairs(self, records: Sequence[Conversation]) -> list[tuple[RenderedText, RenderedText] | Note]:
@@ -191,12 +240,13 @@ class AutoRenderer:
             if marking != "none" and has_marks(record):
                 left.append(index)
                 continue
-            ready = prepare(record, self.traits(bool(record.tools)).dialect, marking)
+            ready = prepare(record, self._traits_of(record).dialect, marking)
             if isinstance(ready, Note):
                 results[index] = ready
                 continue
             name = self.template.name_for(bool(ready.tools))
-            items.append(Item(name, ready.messages, ready.tools, False, marking != "none"))
+            variables = variables_of(record) or None
+            items.append(Item(name, ready.messages, ready.tools, False, marking != "none", variables))
             work.append((index, ready))
         located: list[tuple[int, Prepared, str, Located]] = []
         for (index, ready), outcome in zip(work, self.wall.render(items) if items else [], strict=True):
@@ -204,7 +254,7 @@ class AutoRenderer:
             if outcome.error:
                 results[index] = refusal(outcome)
                 continue
-            found = by_marks(record, ready, outcome, self.traits(bool(record.tools)))
+            found = by_marks(record, ready, outcome, self._traits_of(record))
             if found is None and marking != "none":
                 left.append(index)
                 continue
@@ -212,7 +262,10 @@ class AutoRenderer:
                 unknown = [at for at, message in enumerate(record.messages) if message.role in ANSWERS]
                 found = Located([], [], unknown, [], [])
             if found.lost:
-                results[index] = found.lost[0]
+                # a thought alone is no reason to leave a record out, the text behind it is
+                worst = next((note for note in found.lost if note.rule != "template.thought-dropped"), found.lost[0])
+                lost = worst.rule == "template.thought-dropped"
+                results[index] = worst._replace(rule="template.changes-answer") if lost else worst
             else:
                 located.append((index, ready, outcome.text, found))
         self._by_prefix(records, located, results)
@@ -234,28 +287,33 @@ class AutoRenderer:
             if not found.open:
                 continue
             record = records[index]
-            ready = prepare(record, self.traits(bool(record.tools)).dialect, "none")
+            ready = prepare(record, self._traits_of(record).dialect, "none")
             assert isinstance(ready, Prepared)  # it was prepared before
             name = self.template.name_for(bool(ready.tools))
-            shift = len(ready.messages) - len(record.messages)
+            variables = variables_of(record) or None
             for position in found.open:
-                items.append(Item(name, ready.messages[: position + shift], ready.tools, True))
-                items.append(Item(name, ready.messages[: position + shift + 1], ready.tools, False))
+                start = ready.starts[position]
+                items.append(Item(name, ready.messages[:start], ready.tools, True, variables=variables))
+                items.append(Item(name, ready.messages[: start + 1], ready.tools, False, variables=variables))
                 places.append((number, position))
         outcomes = self.wall.render(items) if items else []
         for at, (number, position) in enumerate(places):
             index, _, text, found = located[number]
             record = records[index]
             renders = outcomes[2 * at], outcomes[2 * at + 1]
-            turn = by_prefix(text, record.messages, position, renders, self.traits(bool(record.tools)))
+            turn = by_prefix(text, record.messages, position, renders, self._traits_of(record))
             if isinstance(turn, Turn):
                 found.answers.append(turn)
+                dropped = thought_note(record.messages[position], text[turn.start : turn.end])
+                found.notes.extend([dropped] if dropped is not None else ())
+            elif isinstance(turn, Note):
+                results[index] = results[index] or turn
             elif results[index] is None:
                 message = record.messages[position]
                 results[index] = Note("template.not-prefix-stable", message.at, turn, shown(message.content))
 
     def _finish(self, record: Conversation, ready: Prepared, text: str, found: Located) -> RenderedText | Note:
-        return self._results.finish(record, ready, text, found, self.traits(bool(record.tools)))
+        return self._results.finish(record, ready, text, found, self._traits_of(record))
 
 
 @functools.lru_cache(maxsize=4)

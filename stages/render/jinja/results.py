@@ -10,9 +10,12 @@ from stages.core.conversation import Conversation, Message
 from stages.core.display import shown
 from stages.core.findings import Note
 
+from .chat_template import AutoTemplate
+from .findings import generation_notes, stop_notes, stops_of, traits_seen, within
 from .loss_spans import Located, Turn
 from .messages import Prepared
 from .probe import Traits
+from .record_variables import unused_notes
 from .sandbox_process import Outcome
 from .token_spans import RenderedText
 
@@ -23,6 +26,7 @@ _RULES = {"refused": "template.refuses", "broken": "template.refuses", "limit": 
 class Results:
     """Makes results. train_on_prompt: the whole text is trained. mask_history: of the answers, only the last one."""
 
+    template: AutoTemplate
     train_on_prompt: bool
     mask_history: bool
 
@@ -39,15 +43,16 @@ class Results:
         notes = list(found.notes)
         if ready.tools:
             notes += _tools_left_out(record, ready, text)
-        if not traits.last.stop and answers:
-            what = (
-                "the chat template ends the last answer without a stop token, so the model does not learn to stop there"
-            )
-            notes.append(Note("template.no-stop", record.messages[answers[-1].message].at, what))
-        return RenderedText(text, self._trained(record.messages, answers, found.given, text), tuple(notes))
+        source = self.template.sources[self.template.name_for(bool(ready.tools))]
+        notes += unused_notes(record, source, text)
+        trained = self._trained(record.messages, answers, found, text)
+        if not self.train_on_prompt:
+            notes += generation_notes(record, answers, found.blocks, source)
+        notes += stop_notes(record, answers, trained, text, stops_of(self.template, traits))
+        return RenderedText(text, trained, tuple(notes), traits_seen(record, traits, text, trained))
 
     def _trained(
-        self, messages: Sequence[Message], answers: list[Turn], given: list[Turn], text: str
+        self, messages: Sequence[Message], answers: list[Turn], found: Located, text: str
     ) -> tuple[tuple[int, int], ...]:
         if self.train_on_prompt:
             return ((0, len(text)),) if text else ()
@@ -57,9 +62,9 @@ class Results:
             weight = messages[turn.message].weight
             if weight == 0 or (self.mask_history and turn.message < final):
                 continue
-            spans.append((turn.start, turn.end))
+            spans += within((turn.start, turn.end), found.blocks)
         # a message that is not an answer is trained only where the record says so
-        spans += [(turn.start, turn.end) for turn in given if messages[turn.message].weight]
+        spans += [(turn.start, turn.end) for turn in found.given if messages[turn.message].weight]
         return tuple(sorted(span for span in spans if span[0] < span[1]))
 
 

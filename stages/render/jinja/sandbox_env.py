@@ -44,13 +44,17 @@ FILTERS = frozenset(
     ).split()
 )
 
+# the last two of the marks' characters (see stages.render.jinja.messages), which no text's marks reach
+GENERATION = "\U000ffffc\U000ffffd"
+
 
 class Refusal(TemplateError):
     """The template's own `raise_exception`: it says that this conversation is not one it can write."""
 
 
 class _Generation(Extension):
-    """`{% generation %}...{% endgeneration %}` is let through; spans are found from the text itself."""
+    """`{% generation %}...{% endgeneration %}` is let through; while the environment is `marked`, GENERATION stands
+    around it."""
 
     tags = {"generation"}  # noqa: RUF012  # jinja2's own interface is a plain class attribute
 
@@ -62,7 +66,7 @@ class _Generation(Extension):
 
     def _body(self, caller: Any) -> str:
         text: str = caller()
-        return text
+        return GENERATION[0] + text + GENERATION[1] if getattr(self.environment, "marked", False) else text
 
 
 class _Namespace(Namespace):

@@ -30,6 +30,8 @@ from registry.errors import MachineFault, UsageFault
 
 from .sandbox_env import DEFAULT_DATE
 
+_SILENT = "no answer"  # how a child went that the wall clock stopped
+
 # the parent's own module path, so that the child finds what the parent found, whatever its working directory
 _START = (
     "import json,sys;sys.path[:]=json.loads(sys.argv[1]);from stages.render.jinja.sandbox_worker import main;main()"
@@ -38,13 +40,15 @@ _START = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What one item may use. output_chars is on top of twice the item's own size, so that a long record fits."""
+    """What one item may use. output_chars is on top of twice the item's own size, so that a long record fits.
+    lost_s: what items in a row may take before they are stopped, all together; then the template is given up."""
 
     address_space_bytes: int = 448 << 20
     cpu_s: float = 1.5
     wall_s: float = 20.0
     output_chars: int = 4 << 20
     deaths_in_a_row: int = 10
+    lost_s: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,15 @@ class Program:
 
 
 class Item(NamedTuple):
-    """One render. name: which template. generate: add the generation prompt. marked: render with and without marks."""
+    """One render. name: which template. generate: add the generation prompt. marked: render with and without marks.
+    variables: the record's own, over those of the program."""
 
     name: str
     messages: list[dict[str, Any]]
     tools: list[Any] | None = None
     generate: bool = False
     marked: bool = False
+    variables: dict[str, Any] | None = None
 
 
 class Outcome(NamedTuple):
@@ -88,6 +94,8 @@ class Wall:
         self.owner = 0
         self.ending: weakref.finalize[..., Wall] | None = None
         self.deaths = 0
+        self.lost_s = 0.0
+        self.since = 0.0  # when the child was last heard of
         self.buffer = bytearray()
 
     def __enter__(self) -> Wall:
@@ -133,18 +141,28 @@ class Wall:
                 continue
             outcomes[culprit] = Outcome("", None, "limit", blame or "the render process died")
             waiting = waiting[1:]
-            self.deaths += 1
-            if self.deaths >= self.limits.deaths_in_a_row:
-                raise UsageFault(
-                    f"the chat template used up its limits on {self.deaths} records in a row ({blame})",
-                    hint="`template: NAME` renders with a template of ours instead of the tokenizer's own",
-                )
+            self._stopped(blame)
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def _stopped(self, why: str) -> None:
+        """Counts an item that had to be stopped. Raises UsageFault when there were too many in a row."""
+        self.deaths += 1
+        # on a busy machine the clock runs on while the child waits for its turn
+        longest = self.limits.wall_s if why.startswith(_SILENT) else self.limits.cpu_s
+        self.lost_s += min(time.monotonic() - self.since, longest)
+        if self.deaths >= self.limits.deaths_in_a_row or self.lost_s >= self.limits.lost_s:
+            self.close()
+            raise UsageFault(
+                f"the chat template used up its limits on {self.deaths} records in a row ({why})",
+                hint="`template: NAME` renders with a template of ours instead of the tokenizer's own",
+            )
 
     def _line(self, item: Item) -> bytes | Outcome:
         fields: dict[str, Any] = {**item._asdict(), "cap_chars": self.limits.output_chars}
         if item.tools is None:
             del fields["tools"]  # see _dumps
+        if not item.variables:
+            del fields["variables"]
         try:
             line = _dumps(fields)
             if len(line) > self.limits.output_chars // 2:
@@ -159,17 +177,21 @@ class Wall:
         child = self._start() if self.child is None or self.owner != os.getpid() else self.child
         try:
             self._send(child, b"\n".join(lines[index] for index in waiting))
+            self.since = time.monotonic()
             for index in waiting:
                 reply = self._receive(child)
+                if reply.get("error") == "limit":
+                    self._stopped(reply["message"])
+                self.since = time.monotonic()
                 if "error" in reply:
                     outcomes[index] = Outcome("", None, reply["error"], reply["message"])
                 else:
                     self.deaths = 0
+                    self.lost_s = 0.0
                     marks = reply["marks"]
                     marks = marks and [(mark, place) for mark, place in marks]
                     outcomes[index] = Outcome(reply["text"], marks)
                 if reply.get("leaving"):
-                    self.deaths += 1
                     self.close()
                     return None
         except _Gone as gone:
@@ -234,7 +256,7 @@ class Wall:
             with selectors.DefaultSelector() as selector:
                 selector.register(pipe, selectors.EVENT_READ)
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise _Gone(f"no answer within {self.limits.wall_s:g} s")
+                    raise _Gone(f"{_SILENT} within {self.limits.wall_s:g} s")
             data = os.read(pipe, 1 << 20)
             if not data:
                 raise _Gone(_cause(child))

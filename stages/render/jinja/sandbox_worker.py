@@ -4,12 +4,13 @@ Started by `stages.render.jinja.sandbox_process`; not meant to be imported elsew
 digits, the number of bytes that follow, and that many bytes of JSON lines. The first frame is the setup; each later one
 is a batch, read whole before the first answer is written, so that neither side can block the other.
 
-    in    {"name", "messages", "tools", "generate", "marked", "cap_chars"}        one line an item
+    in    {"name", "messages", "tools", "generate", "marked", "variables", "cap_chars"}   one line an item
     out   {"text", "marks"} | {"error", "message"[, "leaving"]}                   one frame an item
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -25,10 +26,16 @@ from jinja2 import Environment, Template
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
 
 from .messages import FIRST_MARK, MARKS
-from .sandbox_env import OutputTooLong, Refusal, make_environment, render
+from .sandbox_env import FILTERS, OutputTooLong, Refusal, make_environment, render
 
 # in JSON bytes, so that one pass makes the plain item out of the marked one
 _MARK_BYTES = re.compile(b"\xf3[\xb0-\xbf][\x80-\xbf][\x80-\xbf]")
+
+# those of texts that a template may name; `'x'.encode` of another is told as an unknown one
+_CODECS = (  # noqa: SIM905  # one name a line would be fifteen lines
+    "ascii cp1252 idna latin-1 punycode raw_unicode_escape unicode_escape utf-7 utf-8 utf-8-sig utf-16 utf-16-be"
+    " utf-16-le utf-32 no-such-codec"
+).split()
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _WARM_UP = "{% macro m(x) %}{{ x | tojson(indent=1) | trim | title }}{% endmacro %}{% for x in ['\\n\\u00e9'] %}" + (
@@ -57,6 +64,18 @@ def cut_marks(marked: str) -> tuple[str, list[tuple[int, int]]]:
     for gone, found in enumerate(MARKS.finditer(marked)):
         places.append((ord(found.group()) - FIRST_MARK, found.start() - gone))
     return MARKS.sub("", marked), places
+
+
+def warm_up(environment: Environment) -> None:
+    """Runs every filter once and looks up the codecs: some import a module at their first use, and no file can be
+    opened after the limits."""
+    for name in sorted(FILTERS):
+        for value in ("a", ["a"], {"a": 1}):
+            with contextlib.suppress(Exception):  # not every filter takes every value
+                environment.call_filter(name, value)
+    for codec in _CODECS:
+        with contextlib.suppress(LookupError, ValueError):
+            "a".encode(codec).decode(codec)
 
 
 def limit(address_space_bytes: int) -> None:
@@ -132,10 +151,13 @@ class _Work:
         if not item["marked"]:
             return {"text": self._text(item), "marks": None}
         plain = self._text(loads(_MARK_BYTES.sub(b"", line)))
+        self.environment.marked = True  # type: ignore[attr-defined]  # read by the generation blocks
         try:
             text, marks = cut_marks(self._text(item))
         except Exception:  # the marks themselves were in the way; the plain text stands
             return {"text": plain, "marks": None}
+        finally:
+            self.environment.marked = False  # type: ignore[attr-defined]
         return {"text": plain, "marks": marks if text == plain else None}
 
     def _text(self, item: dict[str, Any]) -> str:
@@ -145,9 +167,10 @@ class _Work:
             template = self.compiled[name] = self.environment.from_string(self.sources[name])
         variables = {
             **self.variables,
+            "documents": None,
+            **(item.get("variables") or {}),
             "messages": item["messages"],
             "tools": item.get("tools"),
-            "documents": None,
             "add_generation_prompt": item["generate"],
         }
         return render(template, variables, item["cap_chars"])
@@ -163,6 +186,7 @@ def main() -> None:
     work = _Work(settings)
     # one render before the limits, so that nothing is imported after them: not even the codec of "\\n"
     work.environment.from_string(_WARM_UP).render()
+    warm_up(work.environment)
     orjson.dumps({"ready": ["é"]})
     limit(settings["address_space_bytes"])
     sink.write(frame(b'{"ready":true}'))

@@ -49,6 +49,7 @@ class Segmenter:
         lm = spec.kind == "lm"
         options = spec.options if lm else replace(spec.options, train_on_prompt=False, mask_history=False)
         self.renderer = AutoRenderer(spec.template, options)
+        self._seen: dict[str, None] = {}  # traits of the record at hand, in order
 
     def __enter__(self) -> Segmenter:
         return self
@@ -65,6 +66,7 @@ class Segmenter:
     def render(self, record: Conversation, notes: list[Note]) -> Rendered | None:
         """Segments of one record, as ids; None after a note that says why there are none."""
         kind = self.spec.kind
+        self._seen.clear()
         if kind == "pt":
             return Rendered([[record.messages[0].content + self.spec.pt_eos_text]], [1])
         result = {"lm": self._lm, "pref": self._pref, "unpaired": self._unpaired, "prompt": self._prompt}[kind](
@@ -73,7 +75,7 @@ class Segmenter:
         if isinstance(result, Note):
             notes.append(result)
             return None
-        return result
+        return result._replace(traits=tuple(self._seen)) if self._seen else result
 
     # --- kinds --------------------------------------------------------------------------------------------------------
 
@@ -126,6 +128,7 @@ class Segmenter:
 
     def _noted(self, text: RenderedText, notes: list[Note]) -> None:
         notes.extend(text.notes)
+        self._seen.update(dict.fromkeys(text.traits))
         bos = bos_note(text.text, self.spec.template)
         if bos is not None:
             notes.append(bos)

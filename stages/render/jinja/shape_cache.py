@@ -15,9 +15,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from stages.core.conversation import Conversation, Message
+from stages.formats.message_keys import given_keys
 
 from .loss_spans import ANSWERS, Located, Turn
-from .messages import Prepared, has_marks
+from .messages import MAX_PIECES, Prepared, has_marks
+from .record_variables import variables_of
 from .sandbox_process import Outcome
 
 Shape = tuple[bool, tuple[str, ...]]
@@ -27,19 +29,24 @@ MAX_TURNS = 64  # longer conversations are too rare to have a second of their sh
 
 class Skeleton(NamedTuple):
     """literals: what stands before, between and after the texts. answers: (text's number, characters of the span before
-    its text, and after it)."""
+    its text, and after it). blocks: the answers stand whole in generation blocks."""
 
     literals: tuple[str, ...]
     answers: tuple[tuple[int, int, int], ...]
+    blocks: bool = False
 
 
 def shape_of(record: Conversation) -> Shape | None:
     """The shape of a conversation of plain texts; None when it holds what a template may treat in its own way."""
-    if record.tools or len(record.messages) > MAX_TURNS:
+    if record.tools or record.system_keys or len(record.messages) > MAX_TURNS or variables_of(record):
         return None
     for message in record.messages:
         text = message.content
         if not text or message.calls or message.reasoning is not None or message.name is not None or "think>" in text:
+            return None
+        if message.results:
+            return None
+        if message.extras and given_keys(message):
             return None
     if has_marks(record):
         return None
@@ -63,7 +70,9 @@ def skeleton_of(record: Conversation, ready: Prepared, outcome: Outcome, located
     texts = _texts(record)
     if located.open or located.lost or located.notes or [piece.text for piece in ready.pieces] != texts:
         return None
-    marks = outcome.marks or []
+    if located.blocks and not all(_covered(turn, located.blocks) for turn in located.answers):
+        return None  # the template trains less than whole answers
+    marks = [(mark, place) for mark, place in outcome.marks or () if mark < 2 * MAX_PIECES]  # not those of blocks
     if [mark for mark, _ in marks] != list(range(2 * len(texts))):
         return None  # not each text once and in order
     places = [place for _, place in marks]
@@ -74,7 +83,11 @@ def skeleton_of(record: Conversation, ready: Prepared, outcome: Outcome, located
     for message, start, end in located.answers:
         number = message + shift
         answers.append((number, places[2 * number] - start, end - places[2 * number + 1]))
-    return Skeleton(literals, tuple(answers))
+    return Skeleton(literals, tuple(answers), bool(located.blocks))
+
+
+def _covered(turn: Turn, blocks: tuple[tuple[int, int], ...]) -> bool:
+    return any(start <= turn.start and turn.end <= end for start, end in blocks)
 
 
 def by_shape(record: Conversation, skeleton: Skeleton, text: str) -> Located | None:
@@ -99,4 +112,6 @@ def by_shape(record: Conversation, skeleton: Skeleton, text: str) -> Located | N
         if message.weight and message.role not in ANSWERS:
             start = starts[position + shift]
             located.given.append(Turn(position, start, start + len(message.content)))
+    if skeleton.blocks:
+        return located._replace(blocks=tuple([(turn.start, turn.end) for turn in located.answers]))
     return located

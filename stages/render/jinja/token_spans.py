@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 class RenderedText(NamedTuple):
     """text: the whole conversation. spans: [start, end) characters that are trained, sorted and disjoint. notes: what
-    the template did that the user should know."""
+    the template did that the user should know. traits: what it added, as in `stages.core.segments.TRAITS`."""
 
     text: str
     spans: tuple[tuple[int, int], ...]
     notes: tuple[Note, ...] = ()
+    traits: tuple[str, ...] = ()
 
 
 class Encoded(NamedTuple):

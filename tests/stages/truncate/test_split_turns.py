@@ -69,11 +69,14 @@ class Writer:
         return Rendered(segments, [0, 1] * (len(texts) // 2))
 
 
-def split(limit: int, *talks: list[str], fast: bool = False) -> tuple[list[list[str]], list[int]]:
+def split(
+    limit: int, *talks: list[str], fast: bool = False, unordered: bool = False
+) -> tuple[list[list[str]], list[int]]:
     """The texts of each example, and how many examples each record became."""
     kept: list[Kept] = []
     for number, texts in enumerate(talks):
-        talk = Conversation(tuple(Message("user", text) for text in texts), system="sys")
+        roles = ("user", "user") if unordered else ("user", "assistant")
+        talk = Conversation(tuple(Message(roles[at % 2], text) for at, text in enumerate(texts)), system="sys")
         segments: list[list[str | int]] = [["sys", texts[0]], *([text] for text in texts[1:])]
         plain = Rendered(segments, [0, 1] * (len(texts) // 2))
         kept.append((Record(b"", number + 1, number, 0), None if fast else talk, plain))
@@ -99,3 +102,8 @@ def test_what_the_template_refuses_to_write_in_parts_stays_whole() -> None:
 
 def test_a_record_of_the_fast_path_has_no_turns_to_split() -> None:
     assert split(6, ["uu", "aa", "uu", "aa"], fast=True) == ([["sysuu", "aa", "uu", "aa"]], [1])
+
+
+def test_turns_that_do_not_alternate_stay_together() -> None:
+    """The tokenizer's own chat template may take them in any order."""
+    assert split(6, ["uu", "aa", "uu", "aa"], unordered=True) == ([["sysuu", "aa", "uu", "aa"]], [1])

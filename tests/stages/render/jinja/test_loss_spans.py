@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from stages.core.conversation import Conversation, Message
-from stages.render.jinja.loss_spans import Turn, by_marks, by_prefix
+from stages.render.jinja.loss_spans import Turn, by_marks
 from stages.render.jinja.messages import Dialect, Prepared, prepare
+from stages.render.jinja.prefix_spans import by_prefix
 from stages.render.jinja.probe import Traits
 from stages.render.jinja.probe_texts import Ending
 from stages.render.jinja.sandbox_process import Outcome

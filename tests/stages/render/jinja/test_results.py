@@ -6,6 +6,7 @@ import pytest
 
 from stages.core.conversation import Conversation, Message
 from stages.core.findings import Note
+from stages.render.jinja.chat_template import AutoTemplate
 from stages.render.jinja.loss_spans import Located, Turn
 from stages.render.jinja.messages import Prepared
 from stages.render.jinja.probe import Traits
@@ -14,7 +15,9 @@ from stages.render.jinja.results import Results, pair, refusal
 from stages.render.jinja.sandbox_process import Outcome
 from stages.render.jinja.token_spans import RenderedText
 
-TRAITS = Traits(last=Ending("<e>"))
+TEMPLATE = AutoTemplate({"default": "{{ messages }}"}, {})
+TRAITS = Traits(inner=Ending("e"), last=Ending("e"))
+TEXT = "xxxexxxxxexx"  # both answers end with the stop
 RECORD = Conversation(
     (Message("user", "q"), Message("assistant", "a"), Message("user", "r"), Message("assistant", "b"))
 )
@@ -25,29 +28,29 @@ FOUND = Located([Turn(3, 8, 10), Turn(1, 2, 4)], [Turn(0, 0, 1)], [], [], [])
 @pytest.mark.parametrize(
     ("results", "spans"),
     [
-        (Results(False, False), ((2, 4), (8, 10))),
-        (Results(False, True), ((8, 10),)),
-        (Results(True, False), ((0, 12),)),
+        (Results(TEMPLATE, False, False), ((2, 4), (8, 10))),
+        (Results(TEMPLATE, False, True), ((8, 10),)),
+        (Results(TEMPLATE, True, False), ((0, 12),)),
     ],
 )
 def test_what_is_trained(results: Results, spans: tuple[tuple[int, int], ...]) -> None:
     """Every answer, the last one, or all of the text."""
-    assert results.finish(RECORD, READY, "x" * 12, FOUND, TRAITS) == RenderedText("x" * 12, spans)
+    assert results.finish(RECORD, READY, TEXT, FOUND, TRAITS) == RenderedText(TEXT, spans)
 
 
 def test_answers_that_overlap_prove_nothing() -> None:
     """Two answers cannot be the same characters."""
     found = FOUND._replace(answers=[Turn(1, 2, 6), Turn(3, 5, 8)])
-    result = Results(False, False).finish(RECORD, READY, "x" * 12, found, TRAITS)
+    result = Results(TEMPLATE, False, False).finish(RECORD, READY, TEXT, found, TRAITS)
     assert isinstance(result, Note)
     assert result.rule == "template.not-prefix-stable"
 
 
 def test_an_answer_without_a_stop_is_stated() -> None:
-    """The text stands, with a note."""
-    result = Results(False, False).finish(RECORD, READY, "x" * 12, FOUND, Traits())
+    """The text stands, with a note on an inner answer and one on the last."""
+    result = Results(TEMPLATE, False, False).finish(RECORD, READY, "x" * 12, FOUND, Traits())
     assert isinstance(result, RenderedText)
-    assert [note.rule for note in result.notes] == ["template.no-stop"]
+    assert [note.rule for note in result.notes] == ["template.no-stop", "template.no-stop"]
 
 
 def test_a_pair_needs_one_prompt() -> None:

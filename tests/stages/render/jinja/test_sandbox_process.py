@@ -188,3 +188,22 @@ def test_what_json_cannot_hold_is_an_outcome_and_not_a_crash() -> None:
         segment, good = wall.render([Item("good", [{"role": "user", "content": "\ud800"}]), Item("good", MESSAGES)])
     assert segment.error == "broken"
     assert good.text == "user: hi"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [("{{ '<b>a</b> &amp; c' | striptags }}", "a & c"), ("{{ 'x'.encode('idna').decode('idna') }}", "x")],
+)
+def test_a_legal_filter_needs_no_file(source: str, text: str) -> None:
+    with Wall(Program({"default": source})) as wall:
+        assert wall.render([Item("default", [])])[0].text == text
+
+
+def test_templates_that_never_end_are_given_up_within_five_seconds() -> None:
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    doubling = "{% set n = namespace(t='ab') %}{% for a in range(99) %}{% set n.t = n.t ~ n.t %}{% endfor %}"
+    for source in (loops, doubling):
+        began = time.monotonic()
+        with Wall(Program({"default": source})) as wall, pytest.raises(UsageFault, match="in a row"):
+            wall.render([Item("default", [])] * 20)
+        assert time.monotonic() - began < 10  # twice the budget, for a busy machine
