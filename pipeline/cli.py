@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from pipeline.commands.usage_errors import as_fault, plain_words
-from registry.errors import NO_PERMISSION, Fault, MachineFault, did_you_mean
+from registry.errors import NO_PERMISSION, Fault, MachineFault, UsageFault, did_you_mean
 
 from .installation import missing_package, prep_version
 
@@ -38,6 +38,24 @@ COMMANDS = {  # command -> (module, one line for the help page)
     "doctor": ("doctor", "Versions, extras, devices, name clashes, disk."),
 }
 
+_OF_LLAMA_FACTORY = {  # commands of LLaMA-Factory that are not here -> what does the same
+    "chat": "answers of a trained model for a file of prompts: prep predict CONFIG; "
+    "to talk to it, serve what `prep export` saved with vllm, ollama or transformers",
+    "api": "`prep export CONFIG` saves the model; vllm, SGLang or `transformers serve` offer it over HTTP",
+    "webui": "every setting is a key of one YAML: prep train CONFIG.yaml; `prep report OUT` makes a page to look at",
+    "eval": "the loss on held-out data: prep train CONFIG do_train=false do_eval=true; answers: prep predict CONFIG",
+}
+ELSEWHERE = {
+    **_OF_LLAMA_FACTORY,
+    "webchat": _OF_LLAMA_FACTORY["chat"],
+    "serve": _OF_LLAMA_FACTORY["api"],
+    "webdemo": _OF_LLAMA_FACTORY["webui"],
+    "ui": _OF_LLAMA_FACTORY["webui"],
+    "evaluate": _OF_LLAMA_FACTORY["eval"],
+    "tokenize": "prep pack CONFIG renders, tokenizes and packs",
+    "merge": "prep export CONFIG merges an adapter into its model",
+}
+
 
 class LazyGroup(click.Group):
     """Commands by name; the module is imported when the command runs."""
@@ -55,6 +73,8 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0] if args else ""
         if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            if name in ELSEWHERE:
+                raise UsageFault(f"there is no command {name!r}", hint=ELSEWHERE[name])
             guess = did_you_mean(name, self.list_commands(ctx))
             raise click.UsageError(f"there is no command {name!r}{guess}", ctx)
         found, command, words = super().resolve_command(ctx, args)

@@ -93,7 +93,7 @@ def check_records(
     tally = Tally(task.path, checker.spec.policy)
     validator = checker.validator(task.source)
     check = validator.check
-    setstate = SetState(task.path, checker.spec.sources[task.source].format)
+    setstate = SetState(task.path, checker.spec.sources[task.source].format, checker.spec.stage)
     look, keep, keep_row = setstate.add, setstate.keep, setstate.rows.append
     decode = orjson.loads
     fast_path = validator.fast_path if render is None or plain is not None else None

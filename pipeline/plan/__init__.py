@@ -25,7 +25,8 @@ from .types import Plan, Source
 def make_plan(
     config: Config, *, needs_tokens: bool, limits: Limits | None = None, sources: Sequence[Source] | None = None
 ) -> Plan:
-    """Plans a run. needs_tokens: a template and tokenizer must be there (pack); otherwise they are used when given.
+    """Plans a run. needs_tokens: a tokenizer must be there (pack); otherwise it is used when given. Without a
+    template it is the tokenizer's own (auto), in either case.
     sources: when they are known already; else they are those of the configuration.
 
     Raises UsageFault with every mistake of one kind at once.
@@ -39,7 +40,7 @@ def make_plan(
     )
     plan = Plan(config, stage, config.kind, tuple(found), policy, notes=tuple(notes), limits=limits)
     model = config.model.model_name_or_path
-    if model is None or (not needs_tokens and config.encode.template is None):
+    if model is None:
         if needs_tokens:
             raise UsageFault("model_name_or_path: not given", hint="name the folder that holds tokenizer.json")
         return plan

@@ -18,11 +18,12 @@ from registry.kinds import STAGES
 from stages.core.records import Chunk, Limits
 from stages.core.urls import public
 from stages.formats.detect import Detection, Detector
-from stages.formats.table import FORMATS
+from stages.formats.table import FORMATS, format_in_stage
 from stages.readers.discover import discover
 from stages.readers.scan import records, scan
+from stages.validate.suggest import suggestion
 
-from .hub_datasets import fetch
+from .hub_datasets import fetch, whole_and_part
 from .types import Source
 
 if TYPE_CHECKING:
@@ -53,16 +54,26 @@ def resolve_sources(config: Config, stage: str, limits: Limits, *, lenient: bool
             record_format=config.data.format,
         ):
             notes += dataset.notes
-            dataset = fetch(dataset)
             try:
-                files = tuple(path for spec in dataset.files for path in discover(spec, notes=notes))
+                dataset, files = _files(dataset, notes)
                 where = f"validation_{dataset.name}" if split != "train" and config.mix.eval_on_each_dataset else split
-                sources.append(_source(dataset, files, where, limits, lenient=lenient))
+                sources.append(_source(dataset, files, where, stage, limits, lenient=lenient))
             except (UsageFault, DataFault) as fault:
                 wrong.append(fault)
     raise_together(wrong)
     notes += format_remarks((source.files, source.detection) for source in sources)
     return sources, notes
+
+
+def _files(dataset: Dataset, notes: list[str]) -> tuple[Dataset, tuple[str, ...]]:
+    """The files of a data set's split, and the data set with the part of them that is taken, in terms of `train`."""
+    if dataset.hub:
+        dataset = fetch(dataset)
+        return dataset, tuple(path for spec in dataset.files for path in discover(spec, notes=notes))
+    names = {part.partition("[")[0].strip() for part in dataset.split.split("+")}
+    name, part = ("train", dataset.split) if names == {"train"} else whole_and_part(dataset)
+    found = tuple(path for spec in dataset.files for path in discover(spec, notes=notes, split=name))
+    return dataclasses.replace(dataset, split=part), found
 
 
 def raise_together(faults: Sequence[Fault]) -> None:
@@ -95,7 +106,9 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(map(public, names[:_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
-def _source(dataset: Dataset, files: tuple[str, ...], split: str, limits: Limits, *, lenient: bool) -> Source:
+def _source(
+    dataset: Dataset, files: tuple[str, ...], split: str, stage: str, limits: Limits, *, lenient: bool
+) -> Source:
     form = dataset.format
     detection = None
     if form == AUTO:
@@ -106,13 +119,15 @@ def _source(dataset: Dataset, files: tuple[str, ...], split: str, limits: Limits
         if not lenient and detection.format is None and detection.unknown:
             raise DataFault(
                 f"{public(files[0])}: {detection.reason}",
-                hint="say it with format=ID (`prep list formats`), or map columns in dataset_info.json",
+                hint=suggestion(detection.sample, STAGES[stage].data_stage)
+                or "say it with format=ID (`prep list formats`), or map columns in dataset_info.json",
             )
     if form not in FORMATS:
         raise UsageFault(f"{dataset.name}: there is no record format {form!r}")
     known = FORMATS[form]
     fields = dataset.fields or (detection.fields if detection else None) or known.default_fields
-    return Source(dataset, SourceSpec(dataset.name, form, fields), files, split, detection)
+    spec = SourceSpec(dataset.name, format_in_stage(form, stage), fields)
+    return Source(dataset, spec, files, split, detection)
 
 
 def likely_format(detection: Detection) -> str:

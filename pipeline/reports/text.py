@@ -53,10 +53,12 @@ def worst_first(report: ValidationReport) -> list[str]:
 
 
 def place(finding: Finding) -> str:
-    """`path:line`, or what is known of it."""
+    """`path:line`, or what is known of it; with record and byte where the lines hold several records each."""
     path = clean(finding.path)
     if finding.line >= 0:
-        return f"{path}:{finding.line}"
+        several = finding.record >= finding.line  # more records before this one than lines
+        beside = f" record {finding.record}, byte {finding.byte_offset}" if several else ""
+        return f"{path}:{finding.line}{beside}"
     return path if finding.record < 0 else f"{path} record {finding.record}"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from registry.datasets.entry import check_once
 from registry.datasets.types import Fields
 from registry.errors import UsageFault, did_you_mean
 from stages.core.conversation import Conversation
@@ -49,8 +50,10 @@ class Converter:
         for form, fields in ((source, from_fields), (target, to_fields)):
             for note in mapping_problems(form.id, fields, form.kind):
                 problems.append(f"{form.id}: {note.message}")
+            named = {name: key for name, key in vars(fields).items() if not name.endswith("_tag") or name == "kto_tag"}
+            check_once(named, f"{form.id}: the map", problems)
         if problems:
-            raise UsageFault(problems, hint="name the missing fields with --from-columns or --columns")
+            raise UsageFault(problems, hint="give each field a key of its own with --from-columns or --columns")
         self.source, self.target = source, target
         self.from_fields, self.to_fields = from_fields, to_fields
         self._checker = compiled(from_id, from_fields, source.kind)

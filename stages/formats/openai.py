@@ -5,9 +5,9 @@
 
 Results that follow one another become one observation turn, joined by "\n</tool_response>\n<tool_response>\n"
 (LLaMA-Factory's rule, right for templates of qwen's kind); its `call_id` holds the ids, one a line. Results at the very
-end answer nothing and are left out, with a note. `developer` is read as system and the older role `function` as a
-result. Unlike LLaMA-Factory's reader, nothing is added to the system prompt, and arguments are decoded, not encoded
-twice.
+end of what is trained answer nothing and are left out, with a note. `developer` is read as system and the older role
+`function` as a result. Unlike LLaMA-Factory's reader, nothing is added to the system prompt, and arguments are decoded,
+not encoded twice.
 
 OpenAI records out: `messages` of `{role, content}`, real `tool_calls` with ids, one message a tool result.
 
@@ -18,6 +18,7 @@ bare. The system prompt is always the leading message.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import operator
 from typing import Any
@@ -52,13 +53,18 @@ class Reader(sharegpt.Reader):
         special = {word for word, role in self.role_of.items() if role in ("observation", "function")}
         self._special = frozenset(special)
         self._word = operator.itemgetter(fields.role_tag)
+        self._text_key = itertools.repeat(fields.content_tag)
         self._ats = [f"{self.base}/{index}" for index in range(_USUAL_MESSAGES)]
 
     def __call__(self, record: dict[str, Any], notes: list[Note]) -> Conversation | None:
         """The record as a `Conversation`; None after a note that says why there is none."""
         raw: list[dict[str, Any]] = record[self.fields.messages]  # type: ignore[index]  # checked by fields_problems
-        # a call or a result has more keys than role and content, or a role word of its own
-        if max(map(len, raw)) > 2 or not self._special.isdisjoint(map(self._word, raw)):
+        # a call or a result has more keys than role and content, a role word of its own, or no content at all
+        if (
+            max(map(len, raw)) > 2
+            or not self._special.isdisjoint(map(self._word, raw))
+            or not all(map(operator.contains, raw, self._text_key))
+        ):
             return self._with_tools(record, raw, notes)
         return super().__call__(record, notes)
 
@@ -93,7 +99,8 @@ class Reader(sharegpt.Reader):
             turns.append(message)
         if broken:
             return None
-        if turns and turns[-1].role == "observation" and self.kind != "predict":
+        # a prompt, of a pair or to predict from, may end with what the model is to answer
+        if turns and turns[-1].role == "observation" and self.kind not in ("predict", "pref"):
             text = "tool results at the end of the conversation, with no answer after them, are left out"
             notes.append(Note("tools.trailing-result", turns[-1].at, text, shown(turns[-1].content)))
             del words[-1], places[-1], turns[-1]

@@ -19,10 +19,12 @@ import orjson
 from registry.errors import MachineFault, UsageFault
 from registry.templates import Template, load_template
 
+from .declared_tokens import declared_tokens
 from .hub_cache import looks_like_hub_name, model_folder
 
 FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json",
+    "added_tokens.json",
 )  # fmt: skip
 
 
@@ -104,11 +106,13 @@ def load_tokenizer_files(folder: str) -> TokenizerFiles:
         raw = orjson.loads(contents["tokenizer.json"])
         config = orjson.loads(contents.get("tokenizer_config.json", b"{}"))
         special_map = orjson.loads(contents.get("special_tokens_map.json", b"{}"))
+        added = orjson.loads(contents.get("added_tokens.json", b"{}"))
     except orjson.JSONDecodeError as error:
         raise UsageFault(f"{folder}: a tokenizer file is not valid JSON: {error}") from error
     if not _looks_right(raw):
         raise UsageFault(f"{path}: not a tokenizer.json (it needs `model` with `vocab`, and a list `added_tokens`)")
-    for name, value in (("tokenizer_config.json", config), ("special_tokens_map.json", special_map)):
+    described = {"tokenizer_config.json": config, "special_tokens_map.json": special_map, "added_tokens.json": added}
+    for name, value in described.items():
         if not isinstance(value, dict):
             raise UsageFault(f"{root / name}: not a JSON object")
     special = {}
@@ -117,7 +121,40 @@ def load_tokenizer_files(folder: str) -> TokenizerFiles:
         text = value.get("content") if isinstance(value, dict) else value
         if isinstance(text, str) and text:
             special[kind] = text
-    return TokenizerFiles(os.fspath(root), digest.hexdigest(), special, raw, config)
+    try:
+        declared = declared_tokens(config, special_map, added)
+    except ValueError as error:
+        raise UsageFault(f"{folder}: {error}") from None
+    return TokenizerFiles(os.fspath(root), digest.hexdigest(), special, _with_declared(raw, declared, folder), config)
+
+
+def _with_declared(
+    raw: dict[str, Any], declared: tuple[list[dict[str, Any]], list[dict[str, Any]]], folder: str
+) -> dict[str, Any]:
+    """tokenizer.json with the tokens that only files beside it declare, as transformers adds them on loading.
+
+    Raises UsageFault when a new one meets a vocabulary whose ids have holes: there is no telling its id.
+    """
+    entries = {token["content"]: token for token in raw.get("added_tokens") or ()}
+    decoded, others = declared
+    flags = {token["content"]: token for token in decoded}
+    lacking = {token["content"]: token for token in reversed([*decoded, *others]) if token["content"] not in entries}
+    changed = any(not entries[text].items() >= flags[text].items() for text in entries.keys() & flags.keys())
+    if not lacking and not changed:
+        return raw
+    numbering = _Ids(raw)
+    # in the order of the library, each where it is named first
+    new = list(dict.fromkeys(token["content"] for token in [*decoded, *others] if token["content"] in lacking))
+    for text in new:
+        if text not in numbering.table and numbering.has_holes():
+            raise UsageFault(
+                f"{folder}: the token {text!r} is declared beside tokenizer.json only, and the ids of its "
+                "vocabulary have holes, so there is no telling which id it would get",
+                hint="save the tokenizer afresh: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+            )
+        numbering.add(text)
+    kept = [token | flags.get(text, {}) for text, token in entries.items()]
+    return raw | {"added_tokens": [*kept, *(lacking[text] | {"id": numbering.table[text]} for text in new)]}
 
 
 def _looks_right(raw: object) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from registry.datasets.types import Fields
+from registry.kinds import STAGES
 from stages.core.display import pointer, shown
 from stages.core.findings import Note
 from stages.formats.message_keys import DOCUMENTS, KWARGS
@@ -34,10 +35,18 @@ def mapping_problems(format_id: str, fields: Fields, kind: str) -> list[Note]:
     notes = []
     for block, names in (("columns", columns), ("tags", tags)):
         if names:
-            text = f"`{block}` leaves out {', '.join(names)}, without which no record can be read"
-            hint = f"once `{block}` is given, every name left out of it is unmapped: add {', '.join(names)}"
+            text = f"{', '.join(names)}: nothing in `{block}` or found out says it, and no record can be read without"
+            hint = f"name it in `{block}` of dataset_info.json; once that is given, what it leaves out is unmapped"
             notes.append(Note("mapping.incomplete", "", text, "", hint))
     return notes
+
+
+def stage_problems(family: str, stage: str) -> list[Note]:
+    """Why no record of this family can be used in a stage, whatever the map says."""
+    if family == "pretrain" and STAGES[stage].records not in ("pt", "predict"):
+        text = f"the record is a text without prompt and answer, and stage {stage} trains on answers"
+        return [Note("pretrain.wrong-stage", "", text)]
+    return []
 
 
 def _needed(family: str, kind: str) -> tuple[str, ...]:

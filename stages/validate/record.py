@@ -21,18 +21,20 @@ from registry.rules import Policy
 from stages.core.conversation import Conversation, Message
 from stages.core.display import pointer, shown
 from stages.core.findings import Note
+from stages.formats.detect import is_label
 from stages.formats.message_keys import message_keys
 from stages.formats.messages import ANSWERS
 from stages.formats.table import FORMATS
 from stages.formats.tool_calls import USUAL_WORDS, CallWords
 
-from .column_map import mapped_keys, mapping_problems, own_template_notes, unmapped_notes
+from .column_map import mapped_keys, mapping_problems, own_template_notes, stage_problems, unmapped_notes
 from .fast_path import fast_path_of, plain_keys
 from .schema import compiled
 from .text import (
     MARKS,
     MEDIA_MARK,
     marks_test,
+    placeholder_notes,
     special_notes,
     special_search,
     special_words,
@@ -43,6 +45,7 @@ from .text import (
 from .tools import tool_notes
 
 _ISSPACE = str.isspace
+_LABELS = frozenset({"kto_tag", "label"})  # where labels of answers usually stand
 _SPEAKERS = frozenset({"user", "assistant"})  # whose text must not be empty; beside calls there need be none
 
 
@@ -67,7 +70,7 @@ class RecordValidator:
         self.policy = policy
         self.digest = 0
         self._tools_written_as = call_words.tools
-        self._problems = mapping_problems(format_id, fields, kind)
+        self._problems = mapping_problems(format_id, fields, kind) or stage_problems(form.family, stage)
         self._checker = compiled(format_id, fields, kind)
         self._valid = self._checker.is_valid
         self._read = form.read(fields, kind)
@@ -88,7 +91,8 @@ class RecordValidator:
         self.fast_path = None if self._problems else fast_path_of(form.family, fields, kind, turns, self._has_marks)
         self._media = frozenset(key for key in (fields.images, fields.videos, fields.audios) if key is not None)
         self._mapped = mapped_keys(fields)
-        self._label = fields.kto_tag if stage == "sft" and form.kind == "sft" else None
+        self._label = fields.kto_tag if stage == "sft" and form.kind in ("sft", "kto") else None
+        self._unmapped_labels = _LABELS - {fields.kto_tag} if stage == "sft" and form.kind != "pt" else frozenset()
         self._prompt_keys = tuple(key for key in (fields.prompt, fields.query) if key is not None)
         self._lists = tuple(key for key in (fields.chosen, fields.rejected) if key is not None)
 
@@ -109,11 +113,15 @@ class RecordValidator:
             unmapped_notes(record, self._mapped, notes)
             if not self._own_template:
                 own_template_notes(record, self._mapped, notes)
+            for key in sorted(self._unmapped_labels & (record.keys() - self._mapped)):
+                if isinstance(record[key], bool):
+                    text = f'"{key}" is mapped to nothing: an answer labelled {shown(record[key])} is trained like any'
+                    notes.append(Note("kto.unmapped-label", pointer(key), text))
         if not read.plain and not self._own_template:  # else the chat template may use them, and the renderer tells
             for key, text, at in message_keys(found):
                 message = f'the key "{shown(key, 40)}" of a message holds text and is read by nothing'
                 notes.append(Note("shape.unmapped-text", at, message, shown(text)))
-        if self._label is not None and isinstance(record.get(self._label), bool):
+        if self._label is not None and is_label(record.get(self._label)):
             text = f"the answer is labelled {shown(record[self._label])}, and stage sft trains on good and bad alike"
             notes.append(Note("kto.in-sft", pointer(self._label), text))
         if self._media and not self._media.isdisjoint(record) and not self._check_media(record, found, notes):
@@ -161,7 +169,9 @@ class RecordValidator:
         if self.kind == "pt":
             notes.append(Note("pretrain.empty-text", self._place(messages[0]), "the text is empty"))
             return
-        for message in messages:
+        # a prompt to predict from needs no answer; one that is given is only compared with
+        requested = messages[:-1] if self.kind == "predict" and messages[-1].role == "assistant" else messages
+        for message in requested:
             text = message.content
             if text and not text.isspace():
                 continue
@@ -201,6 +211,7 @@ class RecordValidator:
                 if answer.calls:  # what follows the thought is the call
                     continue
                 thought_notes(answer.content, self._place(answer), notes)
+        placeholder_notes(self._placed(record, found), notes)
         if self._media.isdisjoint(record) or not any(record.get(key) for key in self._media):
             for text, at in self._placed(record, found):
                 mark = MEDIA_MARK.search(text)

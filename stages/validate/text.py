@@ -160,10 +160,19 @@ def special_notes(search: Search, texts: Sequence[tuple[str, str]], notes: list[
 
 # --- thoughts and media marks -----------------------------------------------------------------------------------------
 
-MARKS = re.compile(r"</?think>|<(?:image|video|audio)>")
+MARKS = re.compile(r"</?think>|<(?:image|video|audio)>|\{\{(?:name|author)\}\}")
 _THOUGHT_TAG = re.compile(r"</?think>")
 _EMPTY_THOUGHT = re.compile(r"<think>\s*</think>")
 MEDIA_MARK = re.compile(r"<(image|video|audio)>")
+_PLACEHOLDER = re.compile(r"\{\{(?:name|author)\}\}")
+
+
+def placeholder_notes(texts: Sequence[tuple[str, str]], notes: list[Note]) -> None:
+    """A note for each (text, pointer) that holds a blank of LLaMA-Factory's identity data."""
+    for text, at in texts:
+        found = _PLACEHOLDER.search(text)
+        if found:
+            notes.append(Note("text.placeholder", at, f"the blank {found[0]} is not filled in", _around(text, found)))
 
 
 def thought_notes(text: str, at: str, notes: list[Note]) -> None:

@@ -147,6 +147,7 @@ def _dataset(spec: str, dataset_dir: str, remarks: list[str], tables: list[str])
         if info is not None and spec in info.entries:
             (data,) = resolve([spec], dataset_dir)
             tables.append(info.path)
+            remarks += map(clean, data.notes)
             remarks.append(f"{clean(spec)}: read with its map in {clean(info.path)}")
             return data
         return Dataset(spec, (spec,))

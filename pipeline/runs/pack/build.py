@@ -38,7 +38,7 @@ from . import disk_space
 from .cache_key import input_digest, run_key
 from .example_table import Table, make_table
 from .make_manifest import Written, make_manifest, run_block, source_names
-from .order import Arranged, arrange, excluded
+from .order import Arranged, arrange, excluded, remedy_of_empty
 from .rows import make_rows
 from .template_check import Proof, note_proof
 from .write_splits import check_split, write_splits
@@ -146,7 +146,7 @@ def build_output(
     if not any(len(order) for order in arranged.splits.values()):
         raise DataFault(
             "no record is left to train on: " + why_empty(arranged.ledgers, collected),
-            hint="`prep validate CONFIG` shows what is wrong with each record",
+            hint=remedy_of_empty(arranged.ledgers, collected),
         )
     splits_rows = {name: make_rows(plan, table, order) for name, order in arranged.splits.items()}
     elapsed["arrange, pack"] = time.perf_counter() - mark

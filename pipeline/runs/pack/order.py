@@ -9,14 +9,16 @@ The result is a function of the input and the options, never of workers.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.output.ledger import SourceLedger, ledgers
+from pipeline.output.ledger import SourceLedger, ledgers, total
 from pipeline.plan.types import Plan
 from pipeline.runs.collect import Collected
 from registry.datasets.entry import split_parts
+from registry.rules import rules
 from stages.core.arrays import Index
 from stages.mix import SPLIT_OFF, MixOptions
 from stages.mix.interleave import mix
@@ -153,3 +155,16 @@ def excluded(table: Table, arranged: Arranged) -> Excluded:
         segment_start=table.segment_start[index],
         segments=table.segments[index],
     )
+
+
+def remedy_of_empty(ledgers: Sequence[SourceLedger], collected: Collected) -> str:
+    """What to do when no record is left: the map that reads them, or the remedy of the rule that rejected them all."""
+    show = "`prep validate CONFIG` shows what is wrong with each record"
+    hints = [found.hint for found in collected.found.findings if found.rule == "set.all-rejected" and found.hint]
+    if hints:
+        return hints[0]
+    summed = total(ledgers)
+    if len(summed.rejected) != 1 or summed.dropped:
+        return show
+    (rule_id,) = summed.rejected
+    return f"{rules()[rule_id].hint}; {show}" if rule_id in rules() else show

@@ -31,7 +31,7 @@ from registry.kinds import usual_stage
 from stages.core.display import clean
 from stages.core.records import Limits
 from stages.formats.detect import Detection
-from stages.formats.table import FORMATS
+from stages.formats.table import FORMATS, format_in_stage
 from stages.readers.discover import discover
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
         known = FORMATS[name]
         stage = config.method if "stage" in config.given else usual_stage(known.kind)
         data = Dataset(path, (path,), format=name, fields=fields)
-        source = Source(data, SourceSpec(path, name, fields or known.default_fields), (path,), detection=detection)
+        reads = SourceSpec(path, format_in_stage(name, stage), fields or known.default_fields)
+        source = Source(data, reads, (path,), detection=detection)
         detections.append(([path], detection))
         groups.setdefault(stage, []).append(source)
     if not groups:

@@ -302,3 +302,21 @@ def test_memory_stays_bounded(ending: str, tmp_path: Path) -> None:
         time.sleep(0.02)
     assert process.returncode == 0
     assert peak < 400e6
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--from-columns", "history=instruction", "prompt and history"),
+        ("--from-columns", "system=instruction", "prompt and system"),
+        ("--columns", "system=messages", "messages and system"),
+    ],
+)
+def test_one_key_cannot_be_mapped_twice(
+    option: str, value: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.jsonl", [{"instruction": "Q", "input": "", "output": "A"}])
+    words = ["convert", "alpaca→openai", str(path), "-o", str(tmp_path / "b.jsonl"), option, value]
+    assert run(words) == 2
+    assert f"maps {named} to one key" in capsys.readouterr().err
+    assert not (tmp_path / "b.jsonl").exists()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import load_config
-from pipeline.plan.hub_datasets import _whole_and_part
+from pipeline.plan.hub_datasets import whole_and_part
 from pipeline.runs.pack.run import prepare
 from registry.datasets.types import Dataset
 from registry.errors import MachineFault, UsageFault
@@ -51,10 +51,10 @@ def test_parts_of_one_split_of_the_hub_are_joined_and_of_two_refused() -> None:
     def entry(split: str) -> Dataset:
         return Dataset("mine", (), hub="hf:me/data", split=split)
 
-    assert _whole_and_part(entry("test[:2] + test[-1:]")) == ("test", "train[:2]+train[-1:]")
-    assert _whole_and_part(entry("train+test")) == ("train+test", "train")
+    assert whole_and_part(entry("test[:2] + test[-1:]")) == ("test", "train[:2]+train[-1:]")
+    assert whole_and_part(entry("train+test")) == ("train+test", "train")
     with pytest.raises(UsageFault, match="different splits"):
-        _whole_and_part(entry("train[:2]+test"))
+        whole_and_part(entry("train[:2]+test"))
 
 
 def test_an_unreachable_hub_is_the_machines(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -442,3 +442,22 @@ def test_the_next_step_keeps_the_settings(tmp_path: Path, capsys: pytest.Capture
     step = capsys.readouterr().out.splitlines()[-1].split()
     assert step[:5] == ["prep", "train", str(DEMO), "cutoff_len=256", "packing=true"]
     assert f"tokenized_path='{out}'" in " ".join(step) and "s3cret" not in step
+
+
+def test_a_folder_as_the_hub_lays_it_out_trains_on_its_train_split(chats: Path, tmp_path: Path) -> None:
+    """Test files beside the train files are not trained on, and a data set of their own reads them."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    lines = chats.read_bytes().splitlines(keepends=True)
+    (folder / "train-00000-of-00001.jsonl").write_bytes(b"".join(lines[:300]))
+    (folder / "test-00000-of-00001.jsonl").write_bytes(b"".join(lines[300:]))
+    whole = pack(folder, tmp_path / "out")
+    assert whole.manifest["ledger"]["read"] == 300
+    info = {
+        name: {"file_name": "set", "formatting": "sharegpt", "split": split}
+        for name, split in {"held": "test", "part": "test[:10]", "both": "train+test", "one": "train"}.items()
+    }
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    for name, count in {"held": 100, "part": 10, "both": 400, "one": 300}.items():
+        ledger = pack(name, tmp_path / f"out-{name}", f"dataset_dir={tmp_path}").manifest["ledger"]
+        assert ledger["examples"] == count

@@ -223,3 +223,18 @@ def test_a_prediction_that_fails_leaves_no_file(
     with pytest.raises(MachineFault):
         predict_with(trained, prompts, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_without_answers_to_compare_with_there_are_no_measures() -> None:
+    """Not zeros, which would read as a bad model; of a mixed set only what has an answer is measured."""
+    from stages.train.generate.run import _measures
+
+    said: list[str] = []
+    assert _measures([{"predict": "a", "label": ""}, {"predict": "b", "label": " "}], said.append) == {}
+    assert "no answers to compare with" in said[0]
+    pytest.importorskip("jieba")
+    pytest.importorskip("nltk")
+    pytest.importorskip("rouge_score")
+    found = _measures([{"predict": "one two", "label": "one two"}, {"predict": "b", "label": ""}], said.append)
+    assert found["predict_rouge-1"] == 100.0
+    assert "1 of 2 answers" in said[-1]
