@@ -43,18 +43,11 @@ _loads = orjson.loads
 
 
 def parse(data: bytes, notes: list[Note], decoded: object = UNPARSED) -> object:
-    """The object that a record's bytes hold.
+    """The object in `data`, or UNPARSED when a note now says why there is none.
 
-    A key given twice and an integer beyond 64 bits are noted but do not hide the value: the last one of the key's
-    values counts, and the nearest float.
-
-    Args:
-        data: Bytes of one record.
-        notes: The record's findings so far; new ones are appended. A record whose bytes the reader cut is not parsed.
-        decoded: What orjson makes of `data`, where the caller has it.
-
-    Returns:
-        The object, or UNPARSED when a note says why there is none.
+    `notes`: the record's findings so far; new ones are appended. decoded: what orjson makes of `data`, when the caller
+    has it. A record whose bytes were cut by the reader is not looked at. A key given twice and an integer beyond 64
+    bits are noted but do not hide the value: the last one of the key's values, the nearest float.
     """
     if notes and any(note.rule in _CUT for note in notes):
         return UNPARSED

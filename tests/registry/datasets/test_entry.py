@@ -66,7 +66,8 @@ def test_pairs_are_refused_where_a_stage_compares_and_there_are_none(stage: str)
 
 def test_a_part_of_a_hub_data_set_is_the_hubs_to_judge() -> None:
     assert made({"hf_hub_url": "me/set", "split": "test[:3]"})[1] == []
-    assert made({"file_name": "a.json", "split": "test[:3]"})[1] != []
+    assert made({"hf_hub_url": "me/set", "split": "train[a:b]"})[1] == []
+    assert made({"file_name": "a.json", "split": "train[a:b]"})[1] != []
 
 
 @pytest.mark.parametrize(("value", "count"), [(1, 1), (None, None), (0, None), (True, None), (1.5, None), ("3", None)])
