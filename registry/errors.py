@@ -68,7 +68,7 @@ class UsageFault(Fault):
 
 
 class MachineFault(Fault):
-    """The machine said no."""
+    """The machine refuses: disk full, no permission, a missing extra."""
 
     exit_code = 3
 

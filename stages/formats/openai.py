@@ -35,7 +35,8 @@ from .chat_writer import beside, key_loss
 from .losses import Loss, loss
 from .messages import ANSWERS, RESULT_BORDER, key_pointer, message_weight, plain_message, weight_notes
 from .roles import Turns, message_thought, tag_roles
-from .tool_calls import calls_list, json_text, openai_call, openai_calls
+from .tool_calls import calls_list, openai_call, openai_calls
+from .tool_list import tools_list
 
 _CALLS = "assistant with tool_calls"  # stands for the role word of such a turn
 _NEW = tuple.__new__  # see `plain_messages`
@@ -272,47 +273,3 @@ def _split(message: Message, count: int) -> list[dict[str, Any]]:
     if all(len(values) == count for values in lines.values()):
         return [{key: values[index] for key, values in lines.items()} for index in range(count)]
     return [dict(joined), *({} for _ in range(count - 1))]
-
-
-def tools_list(text: str) -> object:
-    """A tool list from its JSON text; bare definitions are wrapped. Text that is no JSON list stays text, and so does a
-    list that a record cannot hold: with NaN, an integer over 64 bits, half a surrogate pair or nesting without end."""
-    tools = _decoded(text)
-    if tools is None or not _survives(tools):
-        return text
-    if all(isinstance(tool, dict) and "name" in tool and "function" not in tool for tool in tools):
-        return [{"type": "function", "function": tool} for tool in tools]
-    return tools
-
-
-def _survives(tools: list[Any]) -> bool:
-    try:
-        return bool(orjson.loads(orjson.dumps(tools)) == tools)
-    except (orjson.JSONEncodeError, orjson.JSONDecodeError):
-        return False
-
-
-def tools_unwrapped(text: str) -> str:
-    """The JSON text of a tool list, without the wrapping that `tools_list` adds; other text as it is."""
-    tools = _decoded(text)
-    return json_text([tool["function"] for tool in tools]) if tools and all(map(_wrapped, tools)) else text
-
-
-def _decoded(text: str) -> list[Any] | None:
-    """The list that a text holds, None when it holds none."""
-    try:
-        tools = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return tools if isinstance(tools, list) else None
-
-
-def _wrapped(tool: Any) -> bool:
-    return (
-        isinstance(tool, dict)
-        and tool.keys() == {"type", "function"}
-        and tool["type"] == "function"
-        and isinstance(tool["function"], dict)
-        and "name" in tool["function"]
-        and "function" not in tool["function"]
-    )

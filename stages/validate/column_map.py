@@ -15,10 +15,18 @@ from stages.formats.table import FORMATS
 
 
 def mapping_problems(format_id: str, fields: Fields, kind: str) -> list[Note]:
-    """Why no record of this format can be read under this map; empty when records can be.
+    """Why no record of this format can be read under this map.
 
-    A missing prompt of an alpaca data set is no such reason: LLaMA-Factory trains it with empty prompts, so it is told
-    by what the records then show (prompt.empty, mapping.empty-field).
+    A missing prompt of an alpaca data set is no such reason: LLaMA-Factory trains it with empty prompts, so the records
+    themselves report it (prompt.empty, mapping.empty-field).
+
+    Args:
+        format_id: Id of a record format.
+        fields: The column and tag map.
+        kind: sft | pref | kto | pt | predict.
+
+    Returns:
+        Notes; none when records can be read.
     """
     needed = _needed(FORMATS[format_id].family, kind)
     missing = [name for name in needed if getattr(fields, name) is None]
@@ -74,7 +82,13 @@ _TRAINING = frozenset(_TRAINING_WORDS.split())
 
 
 def unmapped_notes(record: dict[str, Any], mapped: frozenset[str], notes: list[Note]) -> None:
-    """A note for each unmapped key whose text may be meant for training; names and dates of records are not."""
+    """A note for each unmapped key whose text may be meant for training; names and dates of records are not.
+
+    Args:
+        record: The decoded record.
+        mapped: Its keys that the map names.
+        notes: New notes are appended.
+    """
     for key, value in record.items():
         if key in mapped or not value or not isinstance(key, str):
             continue

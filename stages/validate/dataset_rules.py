@@ -1,8 +1,8 @@
 """What only the whole set shows: copies, leaks, a wrong mapping, mixed formats, one-sided labels.
 
-A `SetState` is fed record by record inside a chunk (about a microsecond each), travels as plain data, and is merged in
-the order of the input; `set_findings` then speaks about all data sets together. It keeps 32 bytes a kept record: the
-64-bit digest of its texts, its line, its number and where it begins in the file.
+A `SetState` sees a chunk record by record (about a microsecond each), travels as plain data, and is merged in the order
+of the input; `set_findings` then judges all data sets together. It keeps 32 bytes a kept record: the 64-bit digest of
+its texts, its line, its number and where it begins in the file.
 """
 
 from __future__ import annotations
@@ -24,12 +24,9 @@ _BIAS_PAIRS, _BIAS_SHARE = 50, 0.9
 _LABELS, _LABEL_RATIO = 50, 10
 
 
-# --- what the whole says ----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class SetView:
-    """One data set for `set_findings`. declared: its map was given by the user, so that an absent key is told."""
+    """One data set for `set_findings`. declared: its map was given by the user, so that an absent key is reported."""
 
     name: str
     format_id: str
@@ -49,7 +46,7 @@ class _Speaker:
 
 
 def set_findings(views: Sequence[SetView], policy: Policy) -> FindingCollector:
-    """Findings about the sets as wholes."""
+    """Findings about the data sets as wholes, in the order of the sets; copies come last."""
     speaker = _Speaker(policy)
     for view in views:
         _about_one(view, speaker)

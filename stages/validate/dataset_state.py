@@ -53,7 +53,14 @@ class SetState:
     # --- fed in a chunk -----------------------------------------------------------------------------------------------
 
     def add(self, value: object, notes: Sequence[Note], line: int, record: int) -> None:
-        """Looks at a record that was read. `notes`: everything said about it; `value`: what was parsed, or anything."""
+        """Looks at a record that was read.
+
+        Args:
+            value: What was parsed; anything where it is no object.
+            notes: Every note on the record.
+            line: 1-based line.
+            record: 0-based number.
+        """
         self.read += 1
         if isinstance(value, dict):
             shape = tuple(value)
@@ -67,7 +74,15 @@ class SetState:
             self._troubled(value, notes, line, record)
 
     def keep(self, found: Conversation, digest: int, line: int, record: int, byte_offset: int = -1) -> None:
-        """Remembers a record that was kept. `digest`: RecordValidator.digest of it."""
+        """Remembers a record that was kept.
+
+        Args:
+            found: Its conversation.
+            digest: `RecordValidator.digest` of it, 64 bits.
+            line: 1-based line.
+            record: 0-based number.
+            byte_offset: Where its bytes start in the file, -1 where that is unknown.
+        """
         self.rows.append((digest, line, record, byte_offset))
         if found.label is not None:
             self.labels[found.label] += 1

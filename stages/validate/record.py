@@ -27,6 +27,7 @@ from stages.formats.messages import ANSWERS
 from stages.formats.table import FORMATS
 from stages.formats.tool_calls import USUAL_WORDS, CallWords
 
+from .call_texts import call_texts, texts_of_calls
 from .column_map import mapped_keys, mapping_problems, own_template_notes, stage_problems, unmapped_notes
 from .fast_path import fast_path_of, plain_keys
 from .schema import compiled
@@ -147,7 +148,7 @@ class RecordValidator:
         if found.chosen is not None and found.rejected is not None:
             texts += [found.chosen.content, found.rejected.content]
         if not self._read.plain:
-            texts += _call_texts(found)
+            texts += call_texts(found)
         joined = "\n".join(texts)
         try:
             data = joined.encode()
@@ -267,43 +268,5 @@ class RecordValidator:
                 placed += [(record[key], pointer(key)) for key in self._prompt_keys if record.get(key)]
             elif message.content:
                 placed.append((message.content, at))
-            placed += [(text, at) for text in _texts_of_calls(message)]
+            placed += [(text, at) for text in texts_of_calls(message)]
         return placed
-
-
-def _call_texts(found: Conversation) -> list[str]:
-    texts: list[str] = []
-    for message in found.messages:
-        if message[3] or message[5]:
-            texts += _texts_of_calls(message)
-    for answer in (found.chosen, found.rejected):
-        if answer is not None:
-            texts += _texts_of_calls(answer)
-    return texts
-
-
-_ONLY_TEXTS = frozenset({str})
-
-
-def _texts_of_calls(message: Message) -> list[str]:
-    """The texts inside a message's calls and thought: names and every string of the arguments."""
-    texts = [message.reasoning] if message.reasoning else []
-    for name, arguments, _ in message.calls:
-        texts.append(name)
-        if type(arguments) is dict and _ONLY_TEXTS.issuperset(map(type, arguments.values())):
-            texts += arguments
-            texts += arguments.values()
-            continue
-        stack: list[object] = [arguments]
-        while stack:
-            node = stack.pop()
-            if isinstance(node, str):
-                texts.append(node)
-            elif isinstance(node, dict):
-                stack.extend(reversed(list(node.values())))
-                stack.extend(reversed(list(node)))
-            elif isinstance(node, list):
-                stack.extend(reversed(node))
-            else:
-                texts.append(repr(node))
-    return texts

@@ -157,17 +157,28 @@ def _at(record: object, path: Sequence[str | int]) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def compiled(format_id: str, fields: Fields, kind: str = "sft") -> Checker:
-    """The checker of one format under one column and tag map.
+    """The checker of one format under one column and tag map; kept for the next call.
 
-    kind: sft | pref | kto | pt | predict; it decides which fields may be missing. Raises KeyError for a format that has
-    no schema.
+    Args:
+        format_id: Id of a record format.
+        fields: The column and tag map.
+        kind: sft | pref | kto | pt | predict; it decides which fields may be missing.
+
+    Raises:
+        KeyError: The format has no schema.
     """
     tags = {name: word for name, word in vars(fields).items() if name.endswith("_tag") and name != "kto_tag"}
     return Checker(mapped(schemas.load(format_id), fields, kind), tags)
 
 
 def mapped(schema: dict[str, Any], fields: Fields, kind: str) -> dict[str, Any]:
-    """A copy of a record schema in the user's names. A field that is not mapped is neither checked nor required."""
+    """A copy of a record schema in the user's names. A field that is not mapped is neither checked nor required.
+
+    Args:
+        schema: The published schema, which stays as it is.
+        fields: The column and tag map.
+        kind: sft | pref | kto | pt | predict; it decides which fields may be missing.
+    """
     result: dict[str, Any] = _mapped(schema, fields, kind)
     # the published identity is that of the unmapped schema
     result.pop("$id", None)

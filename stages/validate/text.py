@@ -98,7 +98,13 @@ def suspicious_beside_marks(joined: str, data: bytes) -> bool:
 
 
 def text_notes(text: str, at: str, notes: list[Note]) -> None:
-    """Notes about the characters of one text, one for each rule."""
+    """Notes about the characters of one text, one for each rule.
+
+    Args:
+        text: Any text of a record.
+        at: Its pointer.
+        notes: New notes are appended.
+    """
     if _SUSPECT.search(text) is None and _MOJIBAKE.search(text) is None:
         return
     without_flags = _FLAG.sub("", text)
@@ -138,7 +144,13 @@ def marks_test(words: Sequence[str]) -> Test:
 
 
 def special_notes(search: Search, texts: Sequence[tuple[str, str]], notes: list[Note]) -> None:
-    """A note for each (text, pointer) that spells a special token."""
+    """A note for each text that spells a special token.
+
+    Args:
+        search: A search for the tokenizer's special strings.
+        texts: (text, pointer) of each text.
+        notes: New notes are appended.
+    """
     for text, at in texts:
         found = search(text)
         if found:
@@ -164,7 +176,13 @@ def placeholder_notes(texts: Sequence[tuple[str, str]], notes: list[Note]) -> No
 
 
 def thought_notes(text: str, at: str, notes: list[Note]) -> None:
-    """Notes about the <think> tags of one answer."""
+    """Notes about the <think> tags of one answer.
+
+    Args:
+        text: The answer.
+        at: Its pointer.
+        notes: New notes are appended.
+    """
     tags = _THOUGHT_TAG.findall(text)
     if not tags:
         return

@@ -105,11 +105,11 @@ class ProfileChecker:
         if not self.profile.content:
             return
         text = message.get(str(self.fields.content_tag))
-        said = isinstance(text, str) and bool(text.strip())
+        has_text = isinstance(text, str) and bool(text.strip())
         calls = any(message.get(key) for key in _CALL_KEYS)
-        if not said and not calls:
+        if not has_text and not calls:
             yield Note("profile.content", at, "an answer needs a text or tool calls")
-        elif said and calls and self.profile.content == "one":
+        elif has_text and calls and self.profile.content == "one":
             yield Note("profile.content", at, "an answer has either a text or tool calls, not both", shown(text))
 
     def _calls(self, message: dict[str, Any], at: str) -> Iterator[Note]:
@@ -216,7 +216,13 @@ class FileState:
     columns: dict[str, Column] = field(default_factory=dict)
 
     def add(self, record: dict[str, Any], number: int, byte_offset: int) -> None:
-        """Looks at one record."""
+        """Looks at one record.
+
+        Args:
+            record: The decoded record.
+            number: 0-based number in the file.
+            byte_offset: Where its bytes start.
+        """
         self.records += 1
         for key, value in record.items():
             if value is None:
@@ -242,7 +248,15 @@ class FileState:
 
 
 def file_notes(profile: Profile, format_id: str, path: str, info: FileInfo, state: FileState) -> list[Note]:
-    """What the vendor would refuse about a file as a whole. format_id: what `shape_of` gives."""
+    """What the vendor would refuse about a file as a whole.
+
+    Args:
+        profile: The vendor's demands.
+        format_id: The format that the vendor sees, from `shape_of`.
+        path: The file's path, for its ending.
+        info: Size, records and container of the file.
+        state: What is remembered of its records.
+    """
     found = []
     if not takes(profile, format_id, state.columns):
         found.append(_format_note(profile, format_id, state.columns))

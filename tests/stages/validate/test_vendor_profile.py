@@ -29,7 +29,7 @@ FILES = sorted(FIXTURES.glob("*/*.jsonl"))
 
 
 def notes_of(profile: Profile, path: Path) -> list[tuple[int, Note]]:
-    """(line, note) of a file; -1 for what is said of the whole."""
+    """(line, note) of a file; -1 for what is reported of the whole."""
     items = list(scan(str(path)))
     listed = [record for item in items if isinstance(item, Chunk) for record in records(item)]
     values: list[Any] = [parse(record.data, []) for record in listed]
