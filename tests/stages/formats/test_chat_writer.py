@@ -72,9 +72,7 @@ def test_a_system_prompt_is_a_leading_message_or_a_field_and_never_both(
 ) -> None:
     losses: list[Loss] = []
     fields = replace(FIELDS, system=column)
-    made = write_chat(
-        TALK._replace(system="S"), fields, "sft", Turns(fields, losses), leading=leading, tools=None
-    )
+    made = write_chat(TALK._replace(system="S"), fields, "sft", Turns(fields, losses), leading=leading, tools=None)
     first = made["conversations"][0]
     assert (first == {"from": "system", "value": "S"}, made.get("system") == "S") == (
         where == "message",

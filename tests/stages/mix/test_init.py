@@ -39,6 +39,7 @@ def test_right_options_have_no_problems() -> None:
     assert problems(MixOptions("interleave_under", (0.5, 0.5, 0.0), max_samples=1, val_size=0.1), 3) == []
     assert problems(MixOptions("interleave_over", (1 / 3, 1 / 3, 1 / 3)), 3) == []
 
+
 def test_shares_may_miss_1_by_no_more_than_numpy_forgives() -> None:
     assert problems(MixOptions("interleave_under", (0.5, 0.5 + 1e-9)), 2) == []
     assert problems(MixOptions("interleave_under", (0.5, 0.5 + 1e-7)), 2)

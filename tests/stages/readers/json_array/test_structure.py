@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.readers.json_structure import RecordStarts, is_whole, structure
+from stages.readers.json_array.structure import RecordStarts, is_whole, structure
 
 TEXT = st.text(max_size=6) | st.text(alphabet='"\\[]{},:\n', max_size=8)
 OBJECTS = st.dictionaries(
