@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +10,12 @@ from typing import Any
 import pytest
 
 from registry.errors import UsageFault
+from tests.support.training import losses, unset_fields
 
 pytestmark = pytest.mark.train
 pytest.importorskip("trl")
 
 Run = Callable[..., tuple[dict[str, Any], list[str]]]
-
-
-def losses(output: Path) -> list[float]:
-    return [e["loss"] for e in map(json.loads, (output / "trainer_log.jsonl").read_text().splitlines()) if "loss" in e]
 
 
 @pytest.fixture(scope="module")
@@ -191,14 +187,8 @@ def test_each_validation_set_is_measured_by_name(run_job: Run, tmp_path: Path, m
 
 
 def test_every_field_of_trls_configuration_is_set_by_us() -> None:
-    """TRL's defaults change what is trained and change between releases."""
-    import inspect
-
     from trl import SFTConfig
 
     from stages.train.methods import sft
-    from stages.train.trainer_args import transformers_defaults
 
-    source = inspect.getsource(sft.config)
-    own = {f.name for f in dataclasses.fields(SFTConfig) if f.init} - set(transformers_defaults())
-    assert [name for name in sorted(own) if f"{name}=" not in source] == []
+    assert unset_fields(sft.config, SFTConfig) == []
