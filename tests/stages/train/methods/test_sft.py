@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from registry.errors import UsageFault
 from tests.support.training import losses, unset_fields
 
 pytestmark = pytest.mark.train
@@ -96,16 +95,6 @@ def test_pretraining_rows_train_like_any(run_job: Run, tmp_path: Path, make: Any
     run_job(out, tmp_path / "o", stage="pt", max_steps=10)
     seen = losses(tmp_path / "o")
     assert sum(seen[-3:]) < 0.9 * sum(seen[:3])
-
-
-def test_a_config_without_weights_needs_to_be_asked_for(
-    plain: Path, run_job: Run, tmp_path: Path, tiny_config: Path
-) -> None:
-    with pytest.raises(UsageFault, match="no weights") as caught:
-        run_job(plain, tmp_path, model_name_or_path=str(tiny_config))
-    assert "train_from_scratch" in caught.value.hint
-    run_job(plain, tmp_path, model_name_or_path=str(tiny_config), train_from_scratch=True, max_steps=1)
-    assert (tmp_path / "model.safetensors").exists()
 
 
 def test_every_field_of_trls_configuration_is_set_by_us() -> None:

@@ -110,19 +110,3 @@ def test_other_ids_are_refused(tiny_config: Path) -> None:
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageFault, match="no tokenizer"):
         load(tmp_path, {})
-
-
-def test_embeddings_grow_only_when_they_may(tmp_path: Path, tiny_config: Path) -> None:
-    from stages.train.model.load import Loading, fit_vocabulary, load_model
-
-    config = json.loads((tiny_config / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 1026}))
-    model = load_model(ModelSpec(str(tmp_path), from_scratch=True), Loading())
-    fit_vocabulary(model, 1026, False, [])
-    with pytest.raises(UsageFault, match="embeddings for 1,026") as caught:
-        fit_vocabulary(model, 1030, False, [])
-    assert "resize_vocab" in caught.value.hint
-    notes: list[str] = []
-    fit_vocabulary(model, 1030, True, notes)
-    assert model.get_input_embeddings().num_embeddings >= 1030
-    assert notes == ["embeddings grown from 1,026 to 1,088 rows"]
