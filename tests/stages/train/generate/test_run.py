@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, make: Any, run_job: Run) -
     """A model that has learned the rule of the rows: each id is followed by the next."""
     root = tmp_path_factory.mktemp("trained")
     out = make.out(root / "out", "lm", {"train": make.lm(200)})
-    run_job(out, root / "model", max_steps=150, learning_rate=1e-2, per_device_train_batch_size=16, logging_steps=50)
+    run_job(out, root / "model", max_steps=60, learning_rate=1e-2, per_device_train_batch_size=16, logging_steps=50)
     return root / "model"
 
 
