@@ -20,8 +20,8 @@ def test_measures_are_100_for_equal_texts_and_0_for_nothing() -> None:
     equal = score(["今天天气很好", "a b c d e"], ["今天天气很好", "a b c d e"])
     assert equal == {"bleu-4": 100.0, "rouge-1": 100.0, "rouge-2": 100.0, "rouge-l": 100.0}
     assert set(score(["", "x"], ["x", " "]).values()) == {0.0}
-    segment = score(["我们今天去公园散步"], ["我们今天去公园吃饭"])
-    assert 0 < segment["rouge-2"] < segment["rouge-1"] < 100
+    close = score(["我们今天去公园散步"], ["我们今天去公园吃饭"])
+    assert 0 < close["rouge-2"] < close["rouge-1"] < 100
 
 
 @pytest.mark.parametrize(

@@ -63,12 +63,12 @@ def test_kl_answers_are_never_a_rows_own_and_each_is_used_once(rows: int) -> Non
 
 
 @given(st.integers(1, 12), st.integers(1, 4))
-def test_two_half_batches_exchange_as_one_does(segment_pairs: int, processes: int) -> None:
+def test_two_half_batches_exchange_as_one_does(pairs: int, processes: int) -> None:
     from stages.train.methods.kto import exchanged
 
-    segment = 2 * segment_pairs
-    joined = [process * segment + partner for process in range(processes) for partner in exchanged(segment)]
-    assert joined == exchanged(segment * processes)
+    half = 2 * pairs
+    joined = [process * half + partner for process in range(processes) for partner in exchanged(half)]
+    assert joined == exchanged(half * processes)
 
 
 def test_kto_adds_the_supervised_loss_of_good_answers() -> None:
