@@ -1,6 +1,6 @@
 """One training run in this process: check, load, build, prove, train, save.
 
-    train(job) -> metrics        every process of a run calls it; only the first writes files and speaks
+    train(job) -> metrics        every process of a run calls it; only the first writes files and logs
 
 Raises a Fault for whatever is not our own bug; `Stopped` after a SIGTERM, when the checkpoint is complete.
 """

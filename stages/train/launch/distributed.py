@@ -176,7 +176,7 @@ def process_number() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process writes the files and speaks."""
+    """Whether this process writes the files and logs."""
     return process_number() == 0
 
 

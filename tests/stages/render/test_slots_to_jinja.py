@@ -134,7 +134,7 @@ def test_settings_of_the_run_are_in_the_export() -> None:
     assert not settled.source.startswith("{%- macro")
 
 
-def test_an_unknown_role_is_refused_and_not_left_out(wall: Wall) -> None:
+def test_an_unknown_role_is_refused_and_not_omitted(wall: Wall) -> None:
     outcome = wall.render([Item("qwen", [{"role": "critic", "content": "no"}])])[0]
     assert outcome.error == "refused"
 

@@ -52,7 +52,7 @@ def test_an_output_with_checkpoints_is_resumed_as_in_llama_factory(tmp_path: Pat
     assert starting_point(job(tmp_path, overwrite=True), NOW, None, []) is None
 
 
-def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path) -> None:
+def test_a_finished_model_is_overwritten_only_on_request(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(UsageFault, match="finished model"):
         starting_point(job(tmp_path), NOW, None, [])

@@ -19,7 +19,7 @@ def job(**keys: object) -> TrainJob:
     return train_job({"model_name_or_path": "m", "output_dir": "o", **keys}, Path("d"))
 
 
-def test_half_precision_is_off_on_a_cpu_and_told() -> None:
+def test_half_precision_is_off_on_a_cpu_and_reported() -> None:
     notes: list[str] = []
     numbers = machine.precision(job(bf16=True), CPU, notes)
     assert (numbers.bf16, numbers.fp16, numbers.weights) == (False, False, "float32")

@@ -46,7 +46,7 @@ def test_a_run_leaves_what_llama_factorys_users_look_for(plain: Path, run_job: R
     } <= set(entry)
     results = json.loads((tmp_path / "all_results.json").read_text())
     assert results["perplexity"] == pytest.approx(metrics["perplexity"])
-    assert any("bf16" in text and "off" in text for text in said), "a setting that was turned off is told"
+    assert any("bf16" in text and "off" in text for text in said), "a setting that was turned off is reported"
     assert any(text.startswith("step 1/4") for text in said)
     assert (tmp_path / "training_loss.png").read_bytes()[:4] == b"\x89PNG"
 

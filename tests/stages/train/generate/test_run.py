@@ -116,7 +116,7 @@ def test_an_adapter_answers_as_its_merged_model(
     assert answers(tmp_path / "adapter") == answers(tmp_path / "plain")
 
 
-def test_missing_measure_libraries_are_told_and_the_answers_written(
+def test_missing_measure_libraries_are_reported_and_the_answers_written(
     trained: Path, prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stages.train.generate import metrics
@@ -160,7 +160,7 @@ def test_training_shards_are_no_prompts(trained: Path, tmp_path: Path, make: Any
         predict_with(trained, out, tmp_path / "o")
 
 
-def test_vllm_is_asked_for_by_name(trained: Path, prompts: Path, tmp_path: Path) -> None:
+def test_vllm_is_requested_by_name(trained: Path, prompts: Path, tmp_path: Path) -> None:
     import importlib.util
 
     if importlib.util.find_spec("vllm"):

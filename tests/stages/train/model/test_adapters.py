@@ -157,7 +157,7 @@ def test_a_missing_quantization_library_is_the_machines_fault(data: Path, run_jo
         ({"finetuning_type": "lora", "adapter_name_or_path": "nowhere"}, "adapter_name_or_path"),
     ],
 )
-def test_names_that_the_model_does_not_have_are_told(
+def test_names_that_the_model_does_not_have_are_reported(
     keys: dict[str, Any], word: str, data: Path, run_job: Run, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageFault) as caught:

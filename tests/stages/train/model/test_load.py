@@ -32,7 +32,7 @@ def test_embeddings_grow_only_when_they_may(tmp_path: Path, tiny_config: Path) -
     assert notes == ["embeddings grown from 1,026 to 1,088 rows"]
 
 
-def test_a_config_without_weights_needs_to_be_asked_for(
+def test_a_config_without_weights_trains_only_on_request(
     make: Any, run_job: Callable[..., Any], tmp_path: Path, tiny_config: Path
 ) -> None:
     plain = make.out(tmp_path / "out", "lm", {"train": make.lm(4)})

@@ -1,4 +1,4 @@
-"""The saved tokenizer is the one that wrote the shards, to the id; another one is refused or told."""
+"""The saved tokenizer is the one that wrote the shards, to the id; another one is refused or reported."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_ids_are_those_of_the_file_whatever_class_the_folder_names(tiny_config: 
     assert tokenizer(text, add_special_tokens=False)["input_ids"] == raw.encode(text, add_special_tokens=False).ids
 
 
-def test_another_tokenizer_of_the_same_shape_is_told(tiny_config: Path, tmp_path: Path) -> None:
+def test_another_tokenizer_of_the_same_shape_is_reported(tiny_config: Path, tmp_path: Path) -> None:
     of = manifest(tiny_config)
     shutil.copytree(tiny_config, tmp_path / "m")
     (tmp_path / "m" / "tokenizer.json").write_text((tiny_config / "tokenizer.json").read_text() + "\n")
@@ -101,10 +101,10 @@ def test_other_ids_are_refused(tiny_config: Path) -> None:
     of["tokenizer"]["added"] = [{**added, "id": added["id"] + 1} for added in of["tokenizer"]["added"]]
     with pytest.raises(UsageFault) as caught:
         load(tiny_config, of)
-    told = "\n".join(caught.value.problems)
-    assert "eos_id" in told
-    assert "<point>" in told
-    assert "ids, the one that wrote" in told
+    found = "\n".join(caught.value.problems)
+    assert "eos_id" in found
+    assert "<point>" in found
+    assert "ids, the one that wrote" in found
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:

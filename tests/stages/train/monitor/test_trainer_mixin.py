@@ -82,7 +82,7 @@ def test_counts_are_summed_over_processes_and_logged_with_the_loss_alone() -> No
     assert made.logged[1]["tokens_per_second"] > 0
 
 
-def test_a_jump_is_said_with_its_rows() -> None:
+def test_a_jump_is_reported_with_its_rows() -> None:
     said: list[str] = []
     made = trainer(said)
     for step, loss in enumerate([2.0] * 10 + [50.0]):
