@@ -35,8 +35,11 @@ class Parts(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Examples as they were read. ids: uncut, end to end (tokens,). segments, kept, trained: length before and after the
-    cut, and 1 with a loss (segments,). counts, labels, changed: segments, verdict and whether it was cut (examples,)."""
+    """Examples as they were read.
+
+    ids: token ids, uncut, end to end (tokens,). segments, kept, trained: length before and after the cut, and 1 with a
+    loss (segments,). counts, labels, changed: segments, verdict and whether it was cut (examples,).
+    """
 
     ids: NDArray[np.int32]
     segments: NDArray[np.int32]
