@@ -38,7 +38,7 @@ def assembled(given: list[list[Segment]], options: CutOptions = LM) -> tuple[Row
     return assemble_lm(ids, before, kept, trained, int32([len(e) for e in given]), options), ids
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(examples)
 def test_every_segment_keeps_its_beginning_and_only_trained_ones_their_labels(given: list[list[Segment]]) -> None:
     rows, ids = assembled(given)
@@ -54,7 +54,7 @@ def test_every_segment_keeps_its_beginning_and_only_trained_ones_their_labels(gi
     assert rows.borders[-1] == at == len(rows.ids) == len(rows.labels)
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(examples.map(lambda many: [[*each, Segment(0, 0, 1)] if len(each) % 2 else each for each in many]))
 def test_an_appended_eos_ends_each_example_and_moves_no_other_token(given: list[list[Segment]]) -> None:
     plain, _ = assembled(given)

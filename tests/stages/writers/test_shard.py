@@ -90,7 +90,7 @@ turns = st.lists(st.tuples(segments, segments), min_size=1, max_size=3)
 examples = turns.map(lambda pairs: Example(tuple(s for pair in pairs for s in pair), (0, 1) * len(pairs)))
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(st.lists(examples, min_size=1, max_size=4), min_size=1, max_size=3), st.integers(1, 3))
 def test_how_rows_are_grouped_changes_no_byte(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[list[Example]], each: int
