@@ -50,7 +50,13 @@ def test_the_jinja_of_a_format_lists_the_tools(name: str) -> None:
         assert listed == FORMATS[name].prompt(definitions[:count], DATE)
 
 
-@pytest.mark.parametrize("write", [lambda calls: "nothing of the calls", lambda calls: str(len(calls))])
+def drifting(calls: Sequence[ToolCall]) -> str:
+    """JSON whose third call is joined in another way than the second."""
+    bodies = [f"{call.name}{json.dumps(call.arguments)}" for call in calls]
+    return bodies[0] + "".join("," * number + body for number, body in enumerate(bodies[1:], 1))
+
+
+@pytest.mark.parametrize("write", [lambda calls: "nothing of the calls", lambda calls: str(len(calls)), drifting])
 def test_calls_without_a_regular_shape_are_not_converted(write: object) -> None:
     assert tool_calls(ToolFormat(lambda tools, date: "", write)) is None  # type: ignore[arg-type]
 
