@@ -1,8 +1,8 @@
 """Render: a `Conversation` becomes segments of pieces, ready to tokenize.
 
-    messages   user            assistant        user            assistant
-    segments     [piece ...]     [piece ...]      [piece ...]     [piece ...]
-               source          target           source          target
+    messages   user            assistant       user            assistant
+    segments   [piece ...]     [piece ...]     [piece ...]     [piece ...]
+               source          target          source          target
     piece      a text, tokenized on its own, or a token id that is inserted as it is
 
 The borders between pieces are part of the result: neighbouring texts are never joined before they are tokenized

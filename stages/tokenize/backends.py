@@ -154,7 +154,13 @@ def family(raw: dict[str, Any]) -> str:
 
 
 def choose(raw: dict[str, Any], input_bytes: int, *, split_special_tokens: bool = False) -> str:
-    """The back end to try first for an input of this size."""
+    """The back end to try first for an input of this size.
+
+    Args:
+        raw: The decoded tokenizer.json.
+        input_bytes: Text to encode; for little of it a fast back end takes longer to load than it saves.
+        split_special_tokens: Whether special tokens in the text are encoded as plain text.
+    """
     kind = family(raw)
     if kind == "other" or input_bytes < SMALL_BYTES:
         return "tokenizers"
@@ -183,8 +189,18 @@ NASTY = (
 
 
 def differences(name: str, texts: Sequence[str], ids: Ids, offsets: Offsets, reference: Encoder) -> str:
-    """Compares what a back end made of the texts with what the reference makes of them, id by id and border by border:
-    an empty text, or what is not the same."""
+    """Compares what a back end made of the texts with what the reference makes of them, id by id, border by border.
+
+    Args:
+        name: The back end's, for the message.
+        texts: What was encoded.
+        ids: The back end's ids, all texts end to end (int32, [tokens]).
+        offsets: Where each text's ids begin, and the end (int64, [texts + 1]).
+        reference: The back end that is right.
+
+    Returns:
+        What differs, in words; "" when nothing does.
+    """
     want, want_offsets = reference.encode(texts)
     if len(offsets) != len(want_offsets):
         return f"{name} gives {len(offsets) - 1} results for {len(texts)} texts"

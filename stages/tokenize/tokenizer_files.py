@@ -31,7 +31,7 @@ FILES = (
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """What the folder holds. `special` maps bos/eos/pad/unk to their text, absent ones left out."""
+    """What the folder holds. `special` maps bos/eos/pad/unk to their text, without absent ones."""
 
     folder: str
     sha256: str
@@ -211,7 +211,7 @@ class _AddedTokens:
         self.growth: list[Growth] = []
 
     def add(self, token: str, special: bool, requested_by: str) -> None:
-        """Lists a token that is not there yet. Raises UsageFault where its id could not be told."""
+        """Lists a token that is not there yet. Raises UsageFault where its id cannot be foreseen."""
         if token in self._listed:
             return
         new = token not in self.vocabulary
@@ -284,7 +284,14 @@ def fit(
 def fitted_tokenizer(
     folder: str, template: str, compat: str, extra_tokens: tuple[tuple[str, bool], ...]
 ) -> tuple[TokenizerFiles, FittedTokenizer]:
-    """A tokenizer folder and what a template makes of it; kept, since the plan and the engine both need it."""
+    """A tokenizer folder and what a template makes of it; kept, since the plan and the engine both need it.
+
+    Args:
+        folder: Where tokenizer.json lies.
+        template: The template's name.
+        compat: The version of LLaMA-Factory whose template it is.
+        extra_tokens: Tokens to append: (text, whether it is special).
+    """
     files = load_tokenizer_files(folder)
     return files, fit(files, None if template == "auto" else load_template(template, compat), extra_tokens)
 

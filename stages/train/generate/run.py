@@ -124,7 +124,13 @@ def load_for_answers(job: TrainJob, prepared: data.Prepared, here: hardware.Mach
 
 
 def generation_config(wanted: Generation, stops: Sequence[int], pad: int) -> Any:
-    """transformers' GenerationConfig for the settings."""
+    """transformers' GenerationConfig for the settings.
+
+    Args:
+        wanted: How answers are drawn.
+        stops: Ids that end an answer.
+        pad: Id that fills a batch.
+    """
     import transformers
 
     limits = (

@@ -99,7 +99,7 @@ def test_the_library_itself_agrees_on_one_text(name: str) -> None:
     assert lists(ENCODERS[name], [text]) == [want]
 
 
-def test_special_text_is_one_token_or_many_as_asked() -> None:
+def test_special_text_is_one_token_or_many_as_requested() -> None:
     assert len(lists(ENCODERS["tokenizers"], ["<|im_end|>"])[0]) == 1
     assert len(lists(SPLITTING["tokenizers"], ["<|im_end|>"])[0]) > 1
 
@@ -109,27 +109,27 @@ def test_special_text_is_one_token_or_many_as_asked() -> None:
 Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def told(change: Change, some: Sequence[str] = ("one text", "another text")) -> str:
+def found(change: Change, some: Sequence[str] = ("one text", "another text")) -> str:
     """What is said of a back end that gives the reference's ids, changed."""
     ids, offsets = change(*ENCODERS["tokenizers"].encode(some))
     return differences("fake", some, ids, offsets, ENCODERS["tokenizers"])
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_nothing_is_said_of_a_back_end_that_agrees(name: str) -> None:
+def test_nothing_is_reported_of_a_back_end_that_agrees(name: str) -> None:
     assert differences(name, NASTY, *ENCODERS[name].encode(NASTY), ENCODERS["tokenizers"]) == ""
 
 
-def test_one_wrong_id_is_told() -> None:
+def test_one_wrong_id_is_reported() -> None:
     def change(ids: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         wrong = ids.copy()
         wrong[-1] += 1
         return wrong, offsets
 
-    assert told(change) == "fake gives other ids for 1 of 2 texts"
+    assert found(change) == "fake gives other ids for 1 of 2 texts"
 
 
-def test_a_moved_border_is_told() -> None:
+def test_a_moved_border_is_reported() -> None:
     """The same ids in a row, but cut between other texts, are other ids."""
 
     def change(ids: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,11 +137,11 @@ def test_a_moved_border_is_told() -> None:
         moved[-2] -= 1
         return ids, moved
 
-    assert told(change) == "fake gives other ids for 2 of 2 texts"
+    assert found(change) == "fake gives other ids for 2 of 2 texts"
 
 
-def test_too_few_results_are_told() -> None:
-    assert told(lambda ids, offsets: (ids, offsets[:-1])) == "fake gives 1 results for 2 texts"
+def test_too_few_results_are_reported() -> None:
+    assert found(lambda ids, offsets: (ids, offsets[:-1])) == "fake gives 1 results for 2 texts"
 
 
 def test_gigatoken_cannot_split() -> None:
@@ -158,7 +158,7 @@ def test_a_tokenizer_that_the_reference_cannot_read_is_explained(json_text: str)
 # --- choose -----------------------------------------------------------------------------------------------------------
 
 
-def test_families_are_told_apart() -> None:
+def test_families_are_distinguished() -> None:
     assert family(json.loads(JSON)) == family(BYTE_LEVEL) == "byte-level"
     assert family(SENTENCEPIECE) == "sentencepiece"
     assert family(WORDS) == family({}) == family({"model": {"type": "Unigram", "vocab": []}}) == "other"

@@ -91,7 +91,7 @@ def test_pieces_side_by_side_are_not_joined() -> None:
 
 
 class Counting:
-    """An encoder that remembers what it was asked."""
+    """An encoder that remembers what it encoded."""
 
     name = "counting"
 

@@ -70,7 +70,7 @@ def test_a_missing_folder_is_named() -> None:
     assert "folder that holds tokenizer.json" in caught.value.hint
 
 
-def test_a_hub_name_is_told_from_a_path() -> None:
+def test_a_hub_name_is_distinguished_from_a_path() -> None:
     with pytest.raises(UsageFault) as caught:
         load_tokenizer_files("Qwen/Qwen3-8B")
     assert "hf download Qwen/Qwen3-8B" in caught.value.hint
