@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.conversation import ToolCall
-from stages.render.jinja.sandbox_env import make_environment
+from stages.render.jinja.sandbox.environment import make_environment
 from stages.render.tool_formats import FORMATS
 from stages.render.tool_formats.base import ToolFormat
 from stages.render.tools_to_jinja import quoted, tool_calls, tool_prompt

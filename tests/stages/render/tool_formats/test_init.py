@@ -132,6 +132,7 @@ def test_a_named_defect_is_one(name: str, excluded: str) -> None:
 
 # --- any call ---------------------------------------------------------------------------------------------------------
 
+
 @given(tool_calls, st.sampled_from(sorted(FORMATS)))
 def test_any_call_can_be_written_and_always_the_same_way(written: list[ToolCall], name: str) -> None:
     form = FORMATS[name]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.render.jinja.messages import FIRST_MARK
-from stages.render.jinja.sandbox_worker import cut_marks, frame, read_frame
+from stages.render.jinja.sandbox.worker import cut_marks, frame, read_frame
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5))
