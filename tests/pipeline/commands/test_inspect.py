@@ -10,17 +10,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.cli import prep
 from pipeline.cli import run as main
 from pipeline.config import load_config
 from pipeline.inspect.open_target import open_shards
-from pipeline.inspect.row_text import STOP_TRAINED, Look, cells, legend, view_lines
-from pipeline.inspect.row_view import Example, Stretch, View, Viewer
-from pipeline.inspect.select_rows import find_text, worst
-from pipeline.output.shards import Shards
+from pipeline.inspect.row_text import cells
 from pipeline.runs.pack.run import prepare
 from stages.tokenize.decode import TokenTexts
 from stages.tokenize.tokenizer_files import load_tokenizer_files
