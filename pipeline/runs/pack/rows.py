@@ -64,6 +64,8 @@ def _stream(table: Table, order: Index, block_tokens: int) -> Rows:
     """Pretraining: the documents as one stream, cut into blocks; only the last block is shorter. Nothing is lost."""
     ends = np.cumsum(table.ids[order].astype(np.int64))
     total_tokens = int(ends[-1]) if len(ends) else 0
+    if not total_tokens:  # every document was rejected
+        return Rows(_parts(table, order[:0]), np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64))
     cuts = np.union1d(ends, np.arange(block_tokens, total_tokens, block_tokens, dtype=np.int64))
     cuts = cuts[cuts > 0]
     starts = np.concatenate([[0], cuts[:-1]]).astype(np.int64)
@@ -77,6 +79,5 @@ def _stream(table: Table, order: Index, block_tokens: int) -> Rows:
         segments=np.ones(len(cuts), dtype=np.int32),
     )
     row = starts // block_tokens
-    sizes = np.bincount(row).astype(np.int32) if len(row) else np.empty(0, dtype=np.int32)
-    tokens = np.bincount(row, weights=(cuts - starts)).astype(np.int64) if len(row) else np.empty(0, dtype=np.int64)
-    return Rows(parts, sizes, tokens)
+    tokens = np.bincount(row, weights=cuts - starts).astype(np.int64)
+    return Rows(parts, np.bincount(row).astype(np.int32), tokens)

@@ -120,21 +120,6 @@ def test_an_open_ledger_is_seen() -> None:
     assert len(ledger.problems()) == 2
 
 
-def test_unpacked_rows_keep_the_order(chats: Path, tmp_path: Path) -> None:
-    """One example a row, in input order, and each row is what it is in the packed shards."""
-    pack(chats, tmp_path / "plain", "cutoff_len=1024")
-    pack(chats, tmp_path / "packed", "packing=true", "cutoff_len=1024")
-    plain = [(row["input_ids"], row["labels"]) for row in rows(tmp_path / "plain")]
-    assert len(plain) == 400
-    split = []
-    for row in rows(tmp_path / "packed"):
-        at = 0
-        for length in row["seq_lengths"]:
-            split.append((row["input_ids"][at : at + length], row["labels"][at : at + length]))
-            at += length
-    assert sorted(split) == sorted(plain)
-
-
 def test_same_bytes_for_any_worker_count(chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker or three, small chunks, another hash seed: the same bytes in every published file."""
     from pipeline import plan
@@ -286,19 +271,6 @@ def test_datasets_loads_it(chats: Path, tmp_path: Path) -> None:
     assert loaded["train"][0]["input_ids"] == rows(out)[0]["input_ids"]
 
 
-def test_pretraining_is_one_stream(tmp_path: Path) -> None:
-    """Packed pretraining rows joined are the documents joined: nothing is lost, every row but the last is full."""
-    path = tmp_path / "text.jsonl"
-    path.write_text("".join(json.dumps({"text": f"Tide {n} rises. " * (n + 1)}) + "\n" for n in range(60)))
-    plain = pack(path, tmp_path / "plain", "stage=pt", "packing=false", "cutoff_len=100000").out
-    packed = pack(path, tmp_path / "packed", "stage=pt", "packing=true", "cutoff_len=128").out
-    joined = [token for row in rows(plain) for token in row["input_ids"]]
-    blocks = rows(packed)
-    assert [token for row in blocks for token in row["input_ids"]] == joined
-    assert {len(row["input_ids"]) for row in blocks[:-1]} == {128}
-    assert all(row["input_ids"] == row["labels"] for row in blocks)
-
-
 def test_lineage_leads_back(chats: Path, tmp_path: Path) -> None:
     """Every example of a shard names its source line, its place in the row, its lengths before and after the cut."""
     out = pack(chats, tmp_path / "out", "packing=true", "cutoff_len=64").out
@@ -343,43 +315,6 @@ def test_json_is_the_manifest(chats: Path, tmp_path: Path, capsysbinary: pytest.
     words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default", "--json"]
     assert run(["pack", *words, "-o", str(tmp_path / "out")]) == 0
     assert json.loads(capsysbinary.readouterr().out) == read_manifest(tmp_path / "out")
-
-
-def lines_of(made: Any) -> list[int]:
-    """The source lines of the training split's first shard, in order."""
-    with pa.memory_map(str(made.out / made.manifest["splits"]["train"]["shards"][0]["lineage"]["file"])) as source:
-        lines: list[int] = pa.ipc.open_file(source).read_all()["line"].to_pylist()
-    return lines
-
-
-def test_sampling_is_in_the_ledger(chats: Path, tmp_path: Path) -> None:
-    """max_samples takes the head, `split: train[...]` a part, num_samples draws with repeats: all is accounted for."""
-    info = {
-        "head": {"file_name": chats.name, "formatting": "sharegpt"},
-        "part": {"file_name": chats.name, "formatting": "sharegpt", "split": "train[100:150]"},
-        "more": {"file_name": chats.name, "formatting": "sharegpt", "num_samples": 500},
-        "ends": {"file_name": chats.name, "formatting": "sharegpt", "split": "train[95%:]+train[:3]+train[-1:]"},
-        "drawn": {"file_name": chats.name, "formatting": "sharegpt", "split": "train[:1]+train[9:]", "num_samples": 9},
-    }
-    (chats.parent / "dataset_info.json").write_text(json.dumps(info))
-    folder = f"dataset_dir={chats.parent}"
-    head = pack("head", tmp_path / "head", folder, "max_samples=30").manifest["ledger"]
-    assert (head["read"], head["examples"], head["not_sampled"]) == (400, 30, 370)
-    part = pack("part", tmp_path / "part", folder)
-    ledger = part.manifest["ledger"]
-    assert (ledger["examples"], ledger["not_sampled"]) == (50, 350)
-    assert lines_of(part) == list(range(101, 151))
-    ends = pack("ends", tmp_path / "ends", folder)  # parts in the order given, the last record twice
-    ledger = ends.manifest["ledger"]
-    assert (ledger["examples"], ledger["repeated"], ledger["not_sampled"]) == (24, 1, 377)
-    assert lines_of(ends) == [*range(381, 401), 1, 2, 3, 400]
-    drawn = pack("drawn", tmp_path / "drawn", folder)
-    assert (drawn.manifest["ledger"]["examples"], drawn.manifest["ledger"]["not_sampled"]) == (9, 391)
-    assert not set(lines_of(drawn)) & set(range(2, 10))
-    more = pack("more", tmp_path / "more", folder).manifest["ledger"]
-    assert (more["examples"], more["repeated"], more["not_sampled"]) == (500, 100, 0)
-    both = pack("more", tmp_path / "both", folder, "max_samples=40").manifest["ledger"]
-    assert (both["read"], both["examples"]) == (400, 40)
 
 
 def test_mixing_is_in_the_manifest(chats: Path, tmp_path: Path) -> None:
