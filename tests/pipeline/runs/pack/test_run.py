@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline import plan
 from pipeline.cli import run
 from pipeline.config import load_config
 from pipeline.output.ledger import SourceLedger
@@ -24,9 +23,6 @@ from pipeline.output.publish import locked, open_output
 from pipeline.output.verify import HINT, problems
 from pipeline.runs.pack.build import Outcome
 from pipeline.runs.pack.run import prepare
-from stages.core.records import Limits
-from stages.tokenize.token_cache import TokenCache
-from stages.writers import shard as write
 
 ROOT = Path(__file__).parents[4]
 DEMO = ROOT / "fixtures" / "demo" / "sft.yaml"
@@ -259,18 +255,6 @@ def test_a_changed_manifest_is_found(chats: Path, tmp_path: Path) -> None:
     assert problems(open_files(out))
 
 
-def test_datasets_loads_it(chats: Path, tmp_path: Path) -> None:
-    """`datasets.load_from_disk(OUT)` gives the rows of every split."""
-    datasets = pytest.importorskip("datasets")
-    out = pack(chats, tmp_path / "out", "packing=true", "val_size=0.1").out
-    loaded = datasets.load_from_disk(str(out))
-    manifest = read_manifest(out)
-    assert {name: len(split) for name, split in loaded.items()} == {
-        name: split["rows"] for name, split in manifest["splits"].items()
-    }
-    assert loaded["train"][0]["input_ids"] == rows(out)[0]["input_ids"]
-
-
 def test_lineage_leads_back(chats: Path, tmp_path: Path) -> None:
     """Every example of a shard names its source line, its place in the row, its lengths before and after the cut."""
     out = pack(chats, tmp_path / "out", "packing=true", "cutoff_len=64").out
@@ -317,19 +301,6 @@ def test_json_is_the_manifest(chats: Path, tmp_path: Path, capsysbinary: pytest.
     assert json.loads(capsysbinary.readouterr().out) == read_manifest(tmp_path / "out")
 
 
-def test_mixing_is_in_the_manifest(chats: Path, tmp_path: Path) -> None:
-    """What was requested stands beside what became of it, in examples and in trained tokens."""
-    short = tmp_path / "short.jsonl"
-    short.write_text("".join(json.dumps(record) + "\n" for record in CHATS[:40]))
-    words = ["mix_strategy=interleave_under", "interleave_probs=0.5,0.5"]
-    manifest = pack(f"{chats},{short}", tmp_path / "out", *words).manifest
-    shares = manifest["mixture"]
-    assert [entry["asked"] for entry in shares.values()] == [0.5, 0.5]
-    assert sum(entry["examples"] for entry in shares.values()) == manifest["splits"]["train"]["rows"]
-    assert abs(sum(entry["trained_tokens_share"] for entry in shares.values()) - 1) < 1e-5
-    assert manifest["ledger"]["not_sampled"] > 0
-
-
 def test_a_split_conversation_is_whole_in_its_pieces(tmp_path: Path) -> None:
     """overlong: split cuts between turns; every piece begins with the system prompt, and no answer loses a token."""
     turns = [{"from": who, "value": f"{who} {n} " * 12} for n in range(6) for who in ("human", "gpt")]
@@ -345,29 +316,6 @@ def test_a_split_conversation_is_whole_in_its_pieces(tmp_path: Path) -> None:
     opening = one["input_ids"][:12]
     assert all(row["input_ids"][:12] == opening for row in pieces)
     assert sum(split.manifest["ledger"]["trained_tokens_lost"].values()) == 0
-
-
-@pytest.mark.parametrize("stage", ["sft", "pt"])
-def test_more_chunks_than_files_that_may_be_open(
-    chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
-) -> None:
-    """Rows take their parts from all over a large set: the bytes are the same, and never more files are open."""
-    monkeypatch.setattr(plan, "Limits", lambda: Limits(chunk_bytes=4 << 10))
-    whole = pack(chats, tmp_path / "whole", "packing=true", f"stage={stage}")
-    assert len(whole.collected.chunks if whole.collected else ()) > 20
-    monkeypatch.setattr(write, "OPEN_CACHES", 3)
-    most = 0
-
-    def counted(self: TokenCache, name: str, start: int, out: Any, real: Any = TokenCache.read_into) -> None:
-        nonlocal most
-        real(self, name, start, out)
-        held = [os.readlink(fd.path) for fd in os.scandir("/proc/self/fd") if os.path.islink(fd.path)]
-        most = max(most, sum(path.endswith(".cache") for path in held))
-
-    monkeypatch.setattr(TokenCache, "read_into", counted)
-    pack(chats, tmp_path / "few", "packing=true", f"stage={stage}")
-    assert tree(tmp_path / "few") == tree(tmp_path / "whole")
-    assert 0 < most <= 4
 
 
 def test_the_next_step_keeps_the_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
