@@ -73,7 +73,7 @@ def borders(made: Outcome) -> list[int]:
 
 
 def test_smaller_shards_hold_the_same_rows_in_order(few: Path, tmp_path: Path) -> None:
-    """shard_size cuts the rows into more files, none of them empty, even where a row alone is larger; what they hold does not change."""
+    """shard_size cuts the rows into more files, none of them empty, also where one row alone is larger."""
     one = pack(few, tmp_path / "one")
     many = pack(few, tmp_path / "many", "shard_size=1024")
     assert len(borders(one)) == 1 < len(borders(many))
