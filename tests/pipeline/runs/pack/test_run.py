@@ -17,7 +17,6 @@ import pytest
 from pipeline.cli import run
 from pipeline.config import load_config
 from pipeline.output.ledger import SourceLedger
-from pipeline.output.manifest import listed_files
 from pipeline.output.open import open_files, read_manifest
 from pipeline.output.publish import locked, open_output
 from pipeline.output.verify import HINT, problems
@@ -78,16 +77,6 @@ def rows(out: Path, split: str = "train") -> list[dict[str, Any]]:
         with pa.memory_map(str(out / shard["file"])) as source:
             found += pa.ipc.open_stream(source).read_all().to_pylist()
     return found
-
-
-def test_demo_packs_and_verifies(tmp_path: Path) -> None:
-    """The demo packs without a rejected record, and every file is as the manifest says."""
-    out = tmp_path / "out"
-    assert run(["pack", str(DEMO), "-o", str(out), "--quiet"]) == 0
-    manifest = read_manifest(out)
-    assert manifest["ledger"]["read"] == manifest["ledger"]["examples"] == 26
-    assert problems(open_files(out)) == []
-    assert run(["verify", str(out), "--quiet"]) == 0
 
 
 def test_ledger_closes(chats: Path, tmp_path: Path) -> None:
@@ -222,18 +211,6 @@ def test_one_changed_file_of_eight_is_read_again(tmp_path: Path) -> None:
     assert again.collected.reused == 7
 
 
-@pytest.mark.parametrize("kind", ["train", "lineage", "report.json"])
-def test_one_flipped_byte_is_found(chats: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Verify names the file in which a byte was flipped, and exits 1."""
-    out = pack(chats, tmp_path / "out").out
-    name = next(name for name in listed_files(read_manifest(out)) if name.startswith(kind))
-    data = bytearray((out / name).read_bytes())
-    data[len(data) // 2] ^= 1
-    (out / name).write_bytes(data)
-    assert run(["verify", str(out)]) == 1
-    assert name in capsys.readouterr().err
-
-
 def test_a_missing_an_extra_and_a_cut_shard_are_found(chats: Path, tmp_path: Path) -> None:
     out = pack(chats, tmp_path / "out", "shard_size=20000").out
     shards = [shard["file"] for shard in read_manifest(out)["splits"]["train"]["shards"]]
@@ -282,23 +259,10 @@ def test_a_second_run_waits_its_turn(chats: Path, tmp_path: Path, capsys: pytest
     assert not (out / "manifest.json").exists()
 
 
-def test_no_cache_leaves_none(chats: Path, tmp_path: Path) -> None:
-    words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default", "--no-cache"]
-    assert run(["pack", *words, "-o", str(tmp_path / "out"), "--quiet"]) == 0
-    assert not (tmp_path / "out" / ".cache").exists()
-    assert problems(open_files(tmp_path / "out")) == []
-
-
 def test_the_input_is_never_touched(chats: Path, tmp_path: Path) -> None:
     before = (chats.read_bytes(), chats.stat().st_mtime_ns)
     pack(chats, tmp_path / "out")
     assert (chats.read_bytes(), chats.stat().st_mtime_ns) == before
-
-
-def test_json_is_the_manifest(chats: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default", "--json"]
-    assert run(["pack", *words, "-o", str(tmp_path / "out")]) == 0
-    assert json.loads(capsysbinary.readouterr().out) == read_manifest(tmp_path / "out")
 
 
 def test_a_split_conversation_is_whole_in_its_pieces(tmp_path: Path) -> None:
@@ -316,12 +280,3 @@ def test_a_split_conversation_is_whole_in_its_pieces(tmp_path: Path) -> None:
     opening = one["input_ids"][:12]
     assert all(row["input_ids"][:12] == opening for row in pieces)
     assert sum(split.manifest["ledger"]["trained_tokens_lost"].values()) == 0
-
-
-def test_the_next_step_keeps_the_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What was said beside the configuration is said again, and names with blanks are quoted."""
-    out = tmp_path / "o ut"
-    assert run(["pack", str(DEMO), "cutoff_len=256", "--packing", "true", "hf_hub_token=s3cret", "-o", str(out)]) == 0
-    step = capsys.readouterr().out.splitlines()[-1].split()
-    assert step[:5] == ["prep", "train", str(DEMO), "cutoff_len=256", "packing=true"]
-    assert f"tokenized_path='{out}'" in " ".join(step) and "s3cret" not in step
