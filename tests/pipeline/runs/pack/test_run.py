@@ -2,82 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from pipeline.cli import run
-from pipeline.config import load_config
 from pipeline.output.ledger import SourceLedger
 from pipeline.output.open import open_files, read_manifest
 from pipeline.output.publish import locked, open_output
 from pipeline.output.verify import HINT, problems
-from pipeline.runs.pack.build import Outcome
-from pipeline.runs.pack.run import prepare
-
-ROOT = Path(__file__).parents[4]
-DEMO = ROOT / "fixtures" / "demo" / "sft.yaml"
-
-CHATS = [
-    {
-        "conversations": [
-            {"from": "human", "value": f"Question {n}? " * (n % 17 + 1)},
-            {"from": "gpt", "value": f"Answer {n}. " * (n % 23 + 1)},
-        ]
-    }
-    for n in range(400)
-]
+from tests.support.packed_outputs import CHATS, DEMO, ROOT, TINY, pack, rows, tree, write_records
 
 
 @pytest.fixture
 def chats(tmp_path: Path) -> Path:
-    path = tmp_path / "chats.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in CHATS), encoding="utf-8")
-    return path
-
-
-def pack(data: Path | str, out: Path, *settings: str) -> Outcome:
-    words = [
-        f"dataset={data}",
-        f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}",
-        "template=qwen3",
-        "cutoff_len=256",
-        *settings,
-    ]
-    config = load_config(None, words, for_command="pack")
-    return prepare(config, out, lambda line: None)
-
-
-def tree(out: Path) -> dict[str, str]:
-    """Relative path -> digest of every published file; the manifest without its `run` block."""
-    found = {}
-    for path in sorted(out.rglob("*")):
-        name = path.relative_to(out).as_posix()
-        if path.is_file() and not name.startswith(".cache"):
-            data = path.read_bytes()
-            if name == "manifest.json":
-                document = json.loads(data)
-                document.pop("run")
-                data = json.dumps(document, sort_keys=True).encode()
-            found[name] = hashlib.sha256(data).hexdigest()
-    return found
-
-
-def rows(out: Path, split: str = "train") -> list[dict[str, Any]]:
-    found = []
-    for shard in read_manifest(out)["splits"][split]["shards"]:
-        with pa.memory_map(str(out / shard["file"])) as source:
-            found += pa.ipc.open_stream(source).read_all().to_pylist()
-    return found
-
+    return write_records(tmp_path / "chats.jsonl", CHATS)
 
 def test_ledger_closes(chats: Path, tmp_path: Path) -> None:
     """read - rejected = examples + dropped, tokens in - lost = tokens out, and the shards hold exactly that many."""
@@ -124,7 +69,7 @@ def test_same_bytes_from_anywhere(tmp_path: Path) -> None:
     for seed, zone, folder in (("0", "UTC", ROOT), ("7", "Pacific/Kiritimati", tmp_path)):
         out = tmp_path / f"out{seed}"
         environment = {**os.environ, "PYTHONHASHSEED": seed, "TZ": zone}
-        command = [sys.executable, "-m", "pipeline", "pack", str(DEMO), "-o", str(out), "--quiet"]
+        command = [sys.executable, "-m", "pipeline", "pack", str(DEMO / "sft.yaml"), "-o", str(out), "--quiet"]
         subprocess.run(command, check=True, cwd=folder, env={**environment, "PYTHONPATH": str(ROOT)})
         found = tree(out)
         found.pop("manifest.json")  # names the inputs as the user's working directory sees them
@@ -253,7 +198,7 @@ def test_a_second_run_waits_its_turn(chats: Path, tmp_path: Path, capsys: pytest
     out = tmp_path / "out"
     open_output(out)
     with locked(out):
-        words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default"]
+        words = [f"dataset={chats}", f"model_name_or_path={TINY}", "template=default"]
         assert run(["pack", *words, "-o", str(out)]) == 75
     assert "another run" in capsys.readouterr().err
     assert not (out / "manifest.json").exists()
