@@ -13,6 +13,7 @@ from stages.pack import PACKERS, pack
 from stages.writers.lineage import Parts
 
 from .example_table import Table
+from .order import Arranged
 
 
 @dataclass
@@ -22,6 +23,15 @@ class Rows:
     parts: Parts
     sizes: NDArray[np.int32]
     tokens: Index  # tokens of each row
+
+
+@dataclass(frozen=True)
+class RowsOfSplits:
+    """What is to be written: the examples, their order and account, and the rows of each split."""
+
+    table: Table
+    arranged: Arranged
+    rows: dict[str, Rows]
 
 
 def make_rows(plan: Plan, table: Table, order: Index) -> Rows:

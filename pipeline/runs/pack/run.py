@@ -24,8 +24,9 @@ from pipeline.plan.types import Plan
 from pipeline.progress import Progress
 from registry.errors import BusyFault, DataFault, MachineFault
 
-from .build import Identity, Log, Outcome, build_output
+from .build import Outcome, Request, build_output
 from .cache_key import NEW_OUTPUT, digest_inputs, reasons_to_build, run_key
+from .read_chunks import Identity, Log
 
 if TYPE_CHECKING:
     from pipeline.output.remote_publish import RemoteOutput
@@ -146,4 +147,4 @@ def _made(
         if line != NEW_OUTPUT:  # the usual case needs no word
             log(line)
     with ExitStack() as engines:
-        return build_output(plan, out, identity, log, started, reasons, progress, engines)
+        return build_output(Request(plan, out, identity, log, started, reasons, progress), engines)
