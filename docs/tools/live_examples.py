@@ -95,7 +95,7 @@ def settled(output: str, folder: Path) -> str:
     """Output without what differs from run to run and machine to machine: times, the temporary folder, cores, ports."""
     output = output.replace(f"{folder}{os.sep}", "").replace(sys.executable, "python")
     output = re.sub(r"^\d+\.\d s\n?", "", output, flags=re.MULTILINE)  # a line that only slow machines print
-    output = re.sub(r"; slowest: [a-z, ]+|, \d+\.\d MB/s", "", output)  # said only of runs above a second
+    output = re.sub(r"; slowest: [a-z, ]+|, \d+\.\d MB/s", "", output)  # printed only for runs above a second
     output = re.sub(r"\b\d+\.\d s\b", "0.3 s", output)
     output = re.sub(r"OMP_NUM_THREADS=\d+", "OMP_NUM_THREADS=8", output)
     output = re.sub(r"--master_port \d+", "--master_port 29500", output)

@@ -90,7 +90,7 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
         config = load_config(None, values, for_command="validate", options=settings, option_names=names)
         plans, remarks = [make_plan(config, needs_tokens=False)], []
     else:
-        load_config(None, values, options=settings, option_names=names)  # a mistyped word is told first
+        load_config(None, values, options=settings, option_names=names)  # a mistyped word is reported first
         raise UsageFault(
             "name files, folders or globs to check, or a configuration file", hint="prep validate chats.jsonl"
         )

@@ -157,7 +157,7 @@ def _rule(rule: str, count: int, listed: Sequence[Figures], rejected: int) -> di
 
 
 def lengths(stats: Figures) -> dict[str, Any]:
-    """Histograms, and percentiles by source and half."""
+    """Histograms, and percentiles by source and segment."""
     return {
         "columns": [f"#{name}" for name in stats["all"]["tokens_of_an_example"]],
         "histograms": [

@@ -135,7 +135,7 @@ def build_output(request: Request, engines: ExitStack) -> Outcome:
 
 
 def _team(request: Request) -> int:
-    """How many workers there are; says so when memory allows fewer than were requested."""
+    """How many workers there are; logs a line when memory allows fewer than were requested."""
     config = request.plan.config
     workers = team_size(config)
     if workers < worker_count(config):
@@ -207,8 +207,8 @@ def why_empty(ledgers: Sequence[SourceLedger], collected: Collected) -> str:
     """Why no record is left: what the files lack, or where the records went."""
     infos = [item.info for item in collected.files if item.info]
     if not any(info.records for info in infos):
-        told = [f"{info.path}: {', '.join(note.message for note in info.notes) or 'no record'}" for info in infos]
-        return "; ".join(told[:5]) + (f"; and {len(told) - 5} more files without a record" if len(told) > 5 else "")
+        named = [f"{info.path}: {', '.join(note.message for note in info.notes) or 'no record'}" for info in infos]
+        return "; ".join(named[:5]) + (f"; and {len(named) - 5} more files without a record" if len(named) > 5 else "")
     summed = total(ledgers)
     parts = [f"{count} rejected by {rule}" for rule, count in summed.rejected.most_common(3)]
     parts += [f"{count} {reason}" for reason, count in summed.dropped.most_common(2)]

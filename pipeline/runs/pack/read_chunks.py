@@ -59,7 +59,7 @@ class ChunkReader:
             plan: What is to be read, with an encoding.
             cache: Folder of the chunks' cache files.
             engines: Closes the engine that is open in the end.
-            log: Takes the line that says that a back end differs.
+            log: Takes a line when a back end differs.
         """
         self.plan = plan
         self.cache = cache

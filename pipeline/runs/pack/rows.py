@@ -35,7 +35,16 @@ class RowsOfSplits:
 
 
 def make_rows(plan: Plan, table: Table, order: Index) -> Rows:
-    """Packs a split's examples into rows, or gives each a row of its own."""
+    """Packs a split's examples into rows, or gives each a row of its own.
+
+    Args:
+        plan: Kind of rows, cutoff, packing strategy and seed.
+        table: All examples of the run.
+        order: Indices into `table` (int64, [examples of the split]); an example may occur more than once.
+
+    Returns:
+        The rows in the order in which they are written, none with more tokens than `cutoff_len`.
+    """
     config = plan.config
     cutoff = config.encode.cutoff_len
     if not plan.packed:

@@ -27,9 +27,20 @@ from .rows import RowsOfSplits
 
 
 def write_documents(read: Read, made: RowsOfSplits, splits: dict[str, dict[str, Any]], build: Path) -> dict[str, Any]:
-    """Writes the report, what is excluded and the data card; returns the manifest but for its `run`.
+    """Writes the report, what is excluded and the data card.
 
-    Raises AssertionError when the shards hold other tokens than the ledger says.
+    Args:
+        read: What was read and found.
+        made: The examples in their order, with the account.
+        splits: The manifest's entries for the shards; each gets the number of its examples.
+        build: The folder that is published at the end.
+
+    Returns:
+        The manifest but for its `run`, with a digest of itself.
+
+    Raises:
+        AssertionError: When the shards hold other tokens than the ledger accounts for.
+        MachineFault: When the disk says no.
     """
     plan, collected, arranged = read.plan, read.collected, made.arranged
     assert plan.encode is not None
@@ -60,7 +71,16 @@ def _compare(splits: dict[str, dict[str, Any]], whole: SourceLedger) -> None:
 
 
 def example_lengths(table: Table, arranged: Arranged, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """For each source, the spread of its examples' tokens before the cut, as often as they stand in the rows."""
+    """The spread of each source's examples in tokens before the cut.
+
+    Args:
+        table: All examples of the run.
+        arranged: Which of them stand in the rows; each counts as often as it stands there.
+        names: One a source, in the order of `table.source`.
+
+    Returns:
+        Percentiles by name.
+    """
     orders = list(arranged.splits.values())
     used = np.concatenate(orders) if orders else np.empty(0, dtype=np.int64)
     return {name: spread(table.tokens_in[used[table.source[used] == number]]) for number, name in enumerate(names)}

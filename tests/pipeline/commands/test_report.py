@@ -27,9 +27,7 @@ def test_a_page_is_written_beside_the_output_by_its_name(
     assert (out.parent / "out.html").read_text(encoding="utf-8").endswith("</html>\n")
 
 
-def test_the_json_document_says_what_was_written(
-    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_json_document_says_what_was_written(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "sub" / "page.html"
     assert run(["report", str(out), "-o", str(target), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -34,9 +34,7 @@ def test_a_ledger_that_does_not_close_shows_two_sums(manifest: dict[str, Any]) -
 
 def test_the_funnels_bars_end_in_what_the_rows_hold(manifest: dict[str, Any]) -> None:
     """The longest bar is what came in, and what was repeated, and is no part of what was lost."""
-    for funnel, key in zip(
-        sections.ledger(manifest)["funnels"], ("examples", "tokens", "trained_tokens"), strict=True
-    ):
+    for funnel, key in zip(sections.ledger(manifest)["funnels"], ("examples", "tokens", "trained_tokens"), strict=True):
         assert funnel.steps[-1].amount == manifest["ledger"][key]
         assert funnel.whole == max(step.amount for step in funnel.steps if step.kind != "lost")
 

@@ -24,6 +24,7 @@ from tests.support.packed_outputs import CHATS, DEMO, ROOT, TINY, pack, rows, tr
 def chats(tmp_path: Path) -> Path:
     return write_records(tmp_path / "chats.jsonl", CHATS)
 
+
 def test_ledger_closes(chats: Path, tmp_path: Path) -> None:
     """read - rejected = examples + dropped, tokens in - lost = tokens out, and the shards hold exactly that many."""
     chats.write_bytes(chats.read_bytes() + b'{"conversations": []}\n{"broken\n')
