@@ -1,5 +1,5 @@
 """Sections: the values that each part of the page shows; its template of the same name marks them up. All figures come
-from the manifest, report.json and `pipeline.lengths.statistics`; nothing is counted twice."""
+from the manifest, report.json and pipeline.inspect.statistics; nothing is counted twice."""
 
 from __future__ import annotations
 

@@ -87,6 +87,7 @@ def test_steps_and_hours_follow_from_the_speed(batch_rows: int, epochs: float) -
     assert slow["tokens"] == int(40 * epochs)
     assert slow["hours"] == pytest.approx(40 * epochs / 0.01 / 3600, abs=1e-4)
     assert (slow["hours"], slow["gpu_hours"]) == pytest.approx((2 * fast["hours"], fast["gpu_hours"]), abs=2e-4)
+    assert slow["gpu_hours"] == slow["hours"]
 
 
 def test_without_a_cutoff_table_the_estimate_is_of_the_output_as_it_is() -> None:

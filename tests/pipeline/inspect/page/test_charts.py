@@ -13,10 +13,10 @@ CUTOFFS = st.lists(st.integers(1, 1 << 20), min_size=2, max_size=12, unique=True
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))
 def test_what_is_there_has_a_bar(part: int, rest: int) -> None:
-    """Between 0 and 100 percent, and empty only for nothing."""
+    """Between 0 and 100 percent, empty only for nothing, and never too thin to be seen."""
     width = bar_width(part, part + rest)
     assert 0 <= width <= 100
-    assert (width > 0) == (part > 0)
+    assert (width >= 0.4) == (part > 0)
 
 
 @settings(max_examples=40)

@@ -30,6 +30,10 @@ def test_a_ledger_that_does_not_close_shows_two_sums(manifest: dict[str, Any]) -
     records, tokens, trained = sections.ledger(manifest)["funnels"]
     assert records.left == records.right + 1
     assert (tokens.left, trained.left) == (tokens.right, trained.right)
+    manifest["ledger"]["repeated"] += 1  # one more example than records: the sum is two too many
+    again = sections.ledger(manifest)["funnels"][0]
+    assert again.left == again.right + 2
+    assert ("repeated", 1) in [(step.name, step.amount) for step in again.steps]
 
 
 def test_the_funnels_bars_end_in_what_the_rows_hold(manifest: dict[str, Any]) -> None:
