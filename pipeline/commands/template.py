@@ -132,9 +132,9 @@ def _check_auto(renderer: AutoRenderer, as_json: bool) -> int:
     for case, result in zip(CASES, results, strict=True):
         notes = list(result.notes) if isinstance(result, RenderedText) else [result]
         spans = [result.text[start:end] for start, end in result.spans] if isinstance(result, RenderedText) else []
-        said = [{"rule": note.rule, "message": note.message} for note in notes]
+        noted = [{"rule": note.rule, "message": note.message} for note in notes]
         row: dict[str, Any] = {"case": case.name, "proven": isinstance(result, RenderedText)}
-        rows.append(row | {"trained": spans, "notes": said})
+        rows.append(row | {"trained": spans, "notes": noted})
     if as_json:
         click.echo(json.dumps({"template": "auto", "cases": rows}, ensure_ascii=False))
         return 0

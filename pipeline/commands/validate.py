@@ -91,7 +91,7 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
         plans = [make_plan(config, needs_tokens=False)]
         remarks = [f"note: {note}" for note in plans[0].notes]
     else:
-        load_config(None, values, options=settings, option_names=names)  # a mistyped word is told first
+        load_config(None, values, options=settings, option_names=names)  # a mistyped word is reported first
         raise UsageFault(
             "name files, folders or globs to check, or a configuration file", hint="prep validate chats.jsonl"
         )

@@ -40,7 +40,16 @@ class Arranged:
 
 
 def arrange(plan: Plan, collected: Collected, table: Table) -> Arranged:
-    """Samples, mixes and splits. Every example that leaves is counted here."""
+    """Samples, mixes and splits. Every example that leaves is counted here.
+
+    Args:
+        plan: Sources, and the options of sampling, mixing, splitting and shuffling.
+        collected: Records read and rejected, by file.
+        table: All examples in input order.
+
+    Returns:
+        The order of each split, and a closed account of each source.
+    """
     config = plan.config
     seed = config.mix.seed
     orders: dict[str, Index] = {}
@@ -70,7 +79,17 @@ def arrange(plan: Plan, collected: Collected, table: Table) -> Arranged:
 
 
 def shuffled(order: Index, split_name: str, shuffle: bool, seed: int) -> Index:
-    """The order in which a split's examples reach the packer."""
+    """The order in which a split's examples reach the packer.
+
+    Args:
+        order: Indices of examples (int64, [n]).
+        split_name: Only `train` is ever shuffled.
+        shuffle: Whether it is.
+        seed: Of the permutation.
+
+    Returns:
+        `order` itself, or a permutation of it (int64, [n]).
+    """
     return np.random.default_rng(seed).permutation(order) if shuffle and split_name == "train" else order
 
 

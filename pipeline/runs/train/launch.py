@@ -1,4 +1,4 @@
-"""Starting a training or prediction run: the job file, the workers, and what is said of them."""
+"""Starting a training or prediction run: the job file, the workers, and what a dry run prints."""
 
 from __future__ import annotations
 
@@ -26,8 +26,19 @@ Say = Callable[[str], None]
 
 
 def train_with(config: Config, say: Say, *, as_json: bool = False) -> int:
-    """Prepare the data, launch the run and see it to its end; returns the exit code. as_json: a dry run is told as
-    JSON. Raises a Fault."""
+    """Prepares the data, launches the run and sees it to its end.
+
+    Args:
+        config: As loaded for `train`.
+        say: Takes what a user should see, a line at a time.
+        as_json: Whether a dry run prints JSON.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Fault: When the run cannot start; found before the data is packed where that is possible.
+    """
     from stages.train.model.load import check_start
 
     # what can be wrong with the job is found before hours of packing
@@ -41,8 +52,20 @@ def train_with(config: Config, say: Say, *, as_json: bool = False) -> int:
 
 
 def predict_with(config: Config, say: Say, *, trained: bool = False, as_json: bool = False) -> int:
-    """Prepare the prompts, generate, measure; returns the exit code. `trained`: with the model that this run has just
-    trained. Raises a Fault."""
+    """Prepares the prompts, generates and measures.
+
+    Args:
+        config: As loaded for `predict`, or for `train` when `trained`.
+        say: Takes what a user should see, a line at a time.
+        trained: Whether to predict with the model that this run has just trained.
+        as_json: Whether the measures, or the plan of a dry run, are printed as JSON.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Fault: When the run cannot start; found before the data is packed where that is possible.
+    """
     from stages.train.model.load import check_start
 
     config = _for_prediction(config, trained=trained)
@@ -77,8 +100,18 @@ def _for_prediction(config: Config, *, trained: bool) -> Config:
 def launch_job(
     draft: TrainJob, config: Config, say: Say, ready: Callable[[], TrainJob], *, as_json: bool = False
 ) -> int:
-    """Run a job here or through torchrun; returns the exit code. `draft` is enough to plan the launch, `ready` prepares
-    the data and gives the job itself. as_json: a dry run is told as JSON."""
+    """Runs a job in this process or through torchrun.
+
+    Args:
+        draft: The job without its data, which is enough to plan the launch.
+        config: As loaded for the command.
+        say: Takes what a user should see, a line at a time.
+        ready: Prepares the data and returns the job itself; not called in a dry run.
+        as_json: Whether a dry run prints JSON.
+
+    Returns:
+        The exit code.
+    """
     from stages.train.launch.torchrun import plan_launch
 
     launch = plan_launch(draft, os.environ)
@@ -134,16 +167,16 @@ def _prepare(config: Config, say: Say) -> Path:
     """On several nodes one packs and the others wait for it."""
     from pipeline.runs.pack.run import ensure_prepared
 
-    told = False
+    announced = False
     while True:
         try:
             return ensure_prepared(config, say)
         except BusyFault:
             if int(os.environ.get("NNODES", "1") or 1) < 2:
                 raise
-            if not told:
+            if not announced:
                 say("another node packs the data; waiting")
-            told = True
+            announced = True
             time.sleep(2)
 
 

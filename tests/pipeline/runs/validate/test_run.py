@@ -72,26 +72,6 @@ def test_read_is_kept_and_rejected(tmp_path: Path, capsysbinary: Any) -> None:
     assert totals["kept"] == 2
 
 
-@pytest.mark.parametrize("how", ["text", "json", "jsonl", "sarif", "junit", "html"])
-def test_every_report_format(tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode(), b"{"])
-    assert run(["validate", str(path), "--output-format", how]) == 1
-    assert "json." in capsys.readouterr().out
-
-
-def test_severities_are_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--error, --warn, --off and --strict decide; a rule without which nothing can be encoded stays an error."""
-    empty = write(tmp_path / "a.jsonl", [json.dumps(GOOD | {"output": ""}).encode(), json.dumps(GOOD).encode()])
-    assert run(["validate", str(empty), "--quiet"]) == 1
-    assert run(["validate", str(empty), "--quiet", "--warn", "answer.empty"]) == 0
-    assert run(["validate", str(empty), "--quiet", "--warn", "answer.empty", "--strict"]) == 1
-    assert run(["validate", str(empty), "--quiet", "--off", "answer.empty"]) == 0
-    capsys.readouterr()
-    assert run(["validate", str(empty), "--off", "json.syntax"]) == 2
-    assert run(["validate", str(empty), "--off", "answer.emtpy"]) == 2
-    assert '"answer.empty"' in capsys.readouterr().err
-
-
 def test_rejects_can_be_fed_in_again(tmp_path: Path, capsysbinary: Any) -> None:
     """--rejects holds the raw bytes of each rejected record, line for line with its findings."""
     bad = b'{"instruction": "x",   "output": ""}'
@@ -330,37 +310,6 @@ def test_a_folder_with_a_file_of_each_format_is_told_as_that(
     assert "make files of each format a data set of their own" in capsys.readouterr().err
 
 
-def test_all_files_that_are_missing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["validate", str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl")]) == 2
-    error = capsys.readouterr().err
-    assert "one.jsonl: no such file" in error and "two.jsonl: no such file" in error
-
-
-def test_settings_that_need_tokens_are_told_when_there_are_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`cutoff_len=5` on its own checks nothing; with a model it does, and --quiet says nothing of it."""
-    path = str(write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode()]))
-    for words in ([], ["template=default"]):
-        assert run(["validate", path, "cutoff_len=5", *words]) == 0
-        assert "no effect without model_name_or_path," in capsys.readouterr().err
-    assert run(["validate", path, "cutoff_len=500", "template=default", f"model_name_or_path={TINY}"]) == 0
-    assert run(["validate", path, "stage=sft", "max_samples=5"]) == 0
-    assert run(["validate", path, "cutoff_len=5", "--quiet"]) == 0
-    assert "no effect" not in capsys.readouterr().err
-
-
-def test_quiet_prints_errors_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither warnings nor remarks; nothing at all when there is no error. The exit code is the same."""
-    good, bad = json.dumps(GOOD).encode(), json.dumps(GOOD | {"output": 5}).encode()
-    assert run(["validate", str(write(tmp_path / "a.jsonl", [good, good])), "--quiet"]) == 0
-    assert capsys.readouterr() == ("", "")
-    assert run(["validate", str(write(tmp_path / "a.jsonl", [good, good, bad])), "--quiet"]) == 1
-    said = capsys.readouterr()
-    assert "a.jsonl:3 /output" in said.out and "1 error: " in said.out and said.err == ""
-    assert "warning" not in said.out and "duplicate" not in said.out and "alpaca" not in said.out
-
-
 def test_a_program_is_told_the_path_itself_and_a_person_a_clean_one(tmp_path: Path, capfdbinary: Any) -> None:
     """A file can be opened by the path of the JSON document, whatever its name is; pack's report and rejects agree."""
     path = write(
@@ -418,14 +367,6 @@ def test_a_folder_of_rejects_can_be_fed_in_again(tmp_path: Path, capsys: pytest.
     said = capsys.readouterr()
     assert "1 records read, 1 kept" in said.out.replace("1 record read", "1 records read")
     assert "left out" in " ".join((said.out + said.err).split())
-
-
-def test_rules_of_the_command_line_add_up(tmp_path: Path) -> None:
-    """--error beside `rules.x=off` does not put the other one out of force."""
-    good = json.dumps(GOOD).encode()
-    path = str(write(tmp_path / "a.jsonl", [good, good]))
-    assert run(["validate", path, "--error", "set.duplicate"]) == 1
-    assert run(["validate", path, "rules.set.duplicate=error", "--off", "text.special-token"]) == 1
 
 
 _LABELLED = {
