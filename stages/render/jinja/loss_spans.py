@@ -28,7 +28,7 @@ from .messages import FIRST_MARK, Piece, Prepared
 from .probe import Traits
 from .probe_texts import Ending
 from .sandbox.environment import GENERATION
-from .sandbox.process import Outcome
+from .sandbox.requests import Outcome
 
 ANSWERS = ("assistant", "function")
 

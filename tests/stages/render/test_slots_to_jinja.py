@@ -11,7 +11,8 @@ from stages.core.conversation import Conversation, Message, ToolCall
 from stages.core.findings import Note
 from stages.core.segments import Rendered
 from stages.render.jinja.messages import Dialect, Prepared, prepare
-from stages.render.jinja.sandbox.process import Item, Outcome, Program, Wall
+from stages.render.jinja.sandbox.process import Wall
+from stages.render.jinja.sandbox.requests import Item, Outcome, Program
 from stages.render.parity import CASES
 from stages.render.slot_renderer import Renderer, RenderOptions
 from stages.render.slots_to_jinja import to_jinja

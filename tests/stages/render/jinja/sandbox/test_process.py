@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from registry.errors import UsageFault
-from stages.render.jinja.sandbox.process import Item, Limits, Outcome, Program, Wall
+from stages.render.jinja.sandbox.process import Wall
+from stages.render.jinja.sandbox.requests import Item, Limits, Outcome, Program
 
 FIXTURES = Path(__file__).parents[5] / "fixtures" / "jinja"
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -69,7 +70,8 @@ def test_a_bomb_ends_within_its_limits_and_the_next_row_is_served(path: Path) ->
 
 _ALL_BOMBS = """
 import json, resource, sys
-from stages.render.jinja.sandbox.process import Item, Limits, Program, Wall
+from stages.render.jinja.sandbox.process import Wall
+from stages.render.jinja.sandbox.requests import Item, Limits, Program
 for source in json.load(sys.stdin):
     with Wall(Program({"bad": source}), Limits(cpu_s=0.3)) as wall:
         wall.render([Item("bad", [{"role": "user", "content": "hi"}])])
