@@ -13,6 +13,7 @@ from registry.kinds import ROW_KINDS
 from registry.rules import Policy
 from stages.core.fingerprint import code_digest
 from stages.core.records import Limits
+from stages.core.token_texts import TokenTexts
 from stages.formats.detect import Detection
 
 if TYPE_CHECKING:
@@ -61,13 +62,19 @@ class Plan:
         """Bytes on disk over all sources."""
         return sum(source.bytes for source in self.sources)
 
+    @property
+    def control(self) -> TokenTexts:
+        """Texts that would become control tokens; none where `split_special_tokens` writes them as ordinary text."""
+        split = self.config.encode.split_special_tokens
+        return self.fitted.control if self.fitted and not split else TokenTexts()
+
     def batch_spec(self, cache_folder: str | None) -> BatchSpec:
         """What the batch path needs."""
         return BatchSpec(
             sources=tuple(source.spec for source in self.sources),
             stage=self.stage,
             policy=self.policy,
-            specials=self.fitted.specials if self.fitted else (),
+            control=self.control,
             encode=self.encode,
             cache_folder=cache_folder,
             limits=self.limits,

@@ -18,6 +18,7 @@ import orjson
 
 from registry.errors import MachineFault, UsageFault
 from registry.templates import Template, load_template
+from stages.core.token_texts import TokenTexts, token_texts
 
 from .hub_cache import looks_like_hub_name, model_folder
 
@@ -145,7 +146,7 @@ class FittedTokenizer:
     """A tokenizer with a template's needs applied. `json_text` is what every back end loads.
 
     size: ids run from 0 to size - 1. pad: id of the padding token (the EOS where the folder names none).
-    specials: every added token marked special, longest first.
+    control: texts that become tokens of their own, but for those that `add_tokens` names: it asks for them.
     """
 
     json_text: str = field(repr=False)
@@ -155,7 +156,7 @@ class FittedTokenizer:
     growth: tuple[Growth, ...]
     missing_tokens: tuple[str, ...]
     missing_marks: tuple[str, ...]
-    specials: tuple[str, ...]
+    control: TokenTexts
 
 
 class _AddedTokens:
@@ -191,10 +192,9 @@ class _AddedTokens:
             | {"normalized": not special, "special": special}
         )
 
-    def specials(self) -> tuple[str, ...]:
-        """Every token marked special, longest first."""
-        found = (token["content"] for token in self.entries if token["special"])
-        return tuple(sorted(found, key=lambda text: (-len(text), text)))
+    def control(self, normalizer: object, meant: frozenset[str]) -> TokenTexts:
+        """What the tokenizer looks for in a text. meant: tokens that are added for what texts hold."""
+        return token_texts((token for token in self.entries if token["content"] not in meant), normalizer)
 
     def json_text(self, raw: dict[str, Any]) -> str:
         """tokenizer.json with these tokens; stored limits of the folder must not cut or pad what we encode."""
@@ -237,7 +237,9 @@ def fit(
         growth=tuple(added.growth),
         missing_tokens=tuple(token for token in tokens if token not in vocabulary),
         missing_marks=missing_marks,
-        specials=added.specials(),
+        control=added.control(
+            files.raw.get("normalizer"), frozenset(token for token, special in extra_tokens if not special)
+        ),
     )
 
 
