@@ -1,7 +1,7 @@
 """Where the texts of a record stand: each with its JSON Pointer, in the record's own keys.
 
-texts        what the rules about characters look at: system, turns, thoughts, calls
-beside       what a template may write besides: tool definitions, names, ids
+`Places.texts` are those that every rule about characters looks at: system, turns, thoughts, calls. `Places.beside` is
+what a template may write besides: tool definitions, names and ids.
 """
 
 from __future__ import annotations

@@ -77,6 +77,14 @@ def test_splitting_special_tokens_gives_the_ids_of_the_reference(some: list[str]
     assert lists(SPLITTING["fastokens"], some) == lists(SPLITTING["tokenizers"], some)
 
 
+@pytest.mark.parametrize("name", SPLITTING)
+def test_what_is_split_is_ordinary_text_whatever_kind_of_token_it_spells(name: str) -> None:
+    bare = load_encoder("tokenizers", json.dumps(json.loads(JSON) | {"added_tokens": []}))
+    spelled = [f"a{token['content']}b" for token in json.loads(JSON)["added_tokens"]]
+    assert "a<think>b" in spelled, "a token that is not flagged special is among them"
+    assert lists(SPLITTING[name], spelled) == lists(bare, spelled)
+
+
 @pytest.mark.parametrize("name", BACK_ENDS)
 @given(texts)
 def test_a_text_has_the_same_ids_in_any_company(name: str, some: list[str]) -> None:

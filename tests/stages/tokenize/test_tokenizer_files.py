@@ -194,9 +194,17 @@ def test_added_tokens_come_first_and_keep_their_kind(tiny: str) -> None:
         ("zwölf", first + 1, "add_tokens"),
         ("<end_of_turn>", first + 2, "template gemma"),
     ]
-    assert "<call>" in fitted.specials
-    assert "zwölf" not in fitted.specials
-    assert list(fitted.specials) == sorted(fitted.specials, key=lambda text: (-len(text), text))
+    assert "<call>" in fitted.control.anywhere
+    assert "zwölf" not in fitted.control.anywhere
+    assert list(fitted.control.anywhere) == sorted(fitted.control.anywhere, key=lambda text: (-len(text), text))
+
+
+def test_a_token_that_the_configuration_adds_for_the_texts_is_no_control_token(tiny: str) -> None:
+    files = load_tokenizer_files(tiny)
+    assert "<think>" in fit(files, None).control.anywhere, "added tokens count, flagged special or not"
+    assert "<obj>" in fit(files, None, (("<obj>", True),)).control.anywhere
+    meant = fit(files, None, (("<obj>", False), ("<think>", False))).control
+    assert not {"<obj>", "<think>"} & {*meant.anywhere, *meant.whole_words, *meant.normalized}
 
 
 def test_a_tokenizer_without_end_mark_gets_one() -> None:
