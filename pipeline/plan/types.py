@@ -64,9 +64,10 @@ class Plan:
 
     @property
     def control(self) -> TokenTexts:
-        """Texts that would become control tokens; none where `split_special_tokens` writes them as ordinary text."""
-        split = self.config.encode.split_special_tokens
-        return self.fitted.control if self.fitted and not split else TokenTexts()
+        """Texts that become control tokens; few where `split_special_tokens` writes them as ordinary text."""
+        if self.fitted is None:
+            return TokenTexts()
+        return self.fitted.unsplit if self.config.encode.split_special_tokens else self.fitted.control
 
     def batch_spec(self, cache_folder: str | None) -> BatchSpec:
         """What the batch path needs."""

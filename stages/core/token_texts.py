@@ -8,6 +8,9 @@ from typing import Any
 
 import orjson
 
+# marks around a thought, which an answer's own text carries: `split_special_tokens` leaves them whole, as upstream does
+THOUGHT_TAGS = frozenset({"<think>", "</think>"})
+
 
 @dataclass(frozen=True)
 class TokenTexts:
@@ -55,6 +58,11 @@ def token_texts(added: Iterable[dict[str, Any]], normalizer: object) -> TokenTex
         longest_first(normalized),
         orjson.dumps(normalizer).decode() if normalized else "",
     )
+
+
+def unsplit(added: Iterable[dict[str, Any]]) -> TokenTexts:
+    """What stays a token of its own under `split_special_tokens`: marks of a thought that are not flagged special."""
+    return token_texts((token for token in added if token["content"] in THOUGHT_TAGS and not token.get("special")), None)
 
 
 def longest_first(texts: Iterable[str]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ import orjson
 from numpy.typing import NDArray
 
 from registry.errors import Fault, UsageFault
+from stages.core.token_texts import THOUGHT_TAGS
 
 Ids = NDArray[np.int32]
 Offsets = NDArray[np.int64]
@@ -39,11 +40,15 @@ class Encoder(Protocol):
 
 
 def all_special(json_text: str) -> str:
-    """A tokenizer.json with every added token flagged special: the libraries split no others into ordinary tokens."""
+    """A tokenizer.json with every added token flagged special but marks of a thought: the libraries split no others
+    into ordinary tokens."""
     try:
         raw = orjson.loads(json_text)
-        raw["added_tokens"] = [token | {"special": True} for token in raw.get("added_tokens") or ()]
-    except (ValueError, TypeError, AttributeError):  # no tokenizer: for the back end to say
+        raw["added_tokens"] = [
+            token if token["content"] in THOUGHT_TAGS else token | {"special": True}
+            for token in raw.get("added_tokens") or ()
+        ]
+    except (ValueError, TypeError, AttributeError, KeyError):  # no tokenizer: for the back end to say
         return json_text
     return orjson.dumps(raw).decode()
 

@@ -18,7 +18,7 @@ import orjson
 
 from registry.errors import MachineFault, UsageFault
 from registry.templates import Template, load_template
-from stages.core.token_texts import TokenTexts, token_texts
+from stages.core.token_texts import TokenTexts, token_texts, unsplit
 
 from .hub_cache import looks_like_hub_name, model_folder
 
@@ -147,6 +147,7 @@ class FittedTokenizer:
 
     size: ids run from 0 to size - 1. pad: id of the padding token (the EOS where the folder names none).
     control: texts that become tokens of their own, but for those that `add_tokens` names: it asks for them.
+    unsplit: those of them that `split_special_tokens` leaves whole.
     """
 
     json_text: str = field(repr=False)
@@ -157,6 +158,7 @@ class FittedTokenizer:
     missing_tokens: tuple[str, ...]
     missing_marks: tuple[str, ...]
     control: TokenTexts
+    unsplit: TokenTexts
 
 
 class _AddedTokens:
@@ -192,9 +194,11 @@ class _AddedTokens:
             | {"normalized": not special, "special": special}
         )
 
-    def control(self, normalizer: object, meant: frozenset[str]) -> TokenTexts:
-        """What the tokenizer looks for in a text. meant: tokens that are added for what texts hold."""
-        return token_texts((token for token in self.entries if token["content"] not in meant), normalizer)
+    def control(self, normalizer: object, meant: frozenset[str]) -> tuple[TokenTexts, TokenTexts]:
+        """What the tokenizer looks for in a text, and under `split_special_tokens`. meant: tokens that are added for
+        what texts hold."""
+        found = [token for token in self.entries if token["content"] not in meant]
+        return token_texts(found, normalizer), unsplit(found)
 
     def json_text(self, raw: dict[str, Any]) -> str:
         """tokenizer.json with these tokens; stored limits of the folder must not cut or pad what we encode."""
@@ -222,6 +226,8 @@ def fit(
     eos = _stop_words(added, files.special.get("eos"), template)
     bos, pad = files.special.get("bos"), files.special.get("pad", eos)
     tokens = template.tokens() if template else ()
+    meant = frozenset(token for token, special in extra_tokens if not special)
+    control, unsplit_texts = added.control(files.raw.get("normalizer"), meant)
     ids = SpecialIds(
         bos=vocabulary.get(bos) if bos else None,
         eos=vocabulary.get(eos),
@@ -237,9 +243,8 @@ def fit(
         growth=tuple(added.growth),
         missing_tokens=tuple(token for token in tokens if token not in vocabulary),
         missing_marks=missing_marks,
-        control=added.control(
-            files.raw.get("normalizer"), frozenset(token for token, special in extra_tokens if not special)
-        ),
+        control=control,
+        unsplit=unsplit_texts,
     )
 
 

@@ -122,7 +122,6 @@ def around(text: str, found: re.Match[str]) -> str:
 
 # --- thoughts and media marks -----------------------------------------------------------------------------------------
 
-THOUGHT_TAGS = frozenset({"<think>", "</think>"})
 MARKS = re.compile(r"</?think>|<(?:image|video|audio)>")
 _THOUGHT_TAG = re.compile(r"</?think>")
 _EMPTY_THOUGHT = re.compile(r"<think>\s*</think>")

@@ -18,11 +18,11 @@ from typing import Any
 
 from stages.core.display import clean
 from stages.core.findings import Note
-from stages.core.token_texts import TokenTexts, longest_first
+from stages.core.token_texts import THOUGHT_TAGS, TokenTexts, longest_first
 from stages.formats.tool_calls import CallWords
 
 from .places import Placed
-from .text import MARKS, RARE, THOUGHT_TAGS, Test, around, fast_test
+from .text import MARKS, RARE, Test, around, fast_test
 
 _NUMBER = re.compile(r"(?<=[^0-9])[0-9]+(?=[^0-9])")  # inside a token: it ends where the token's next character is
 _NONE: frozenset[str] = frozenset()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stages.core.token_texts import TokenTexts, longest_first, token_texts
+from stages.core.token_texts import TokenTexts, longest_first, token_texts, unsplit
 
 NFC = {"type": "NFC"}
 
@@ -41,3 +41,8 @@ def test_without_a_normalizer_every_token_is_found_as_it_is(normalizer: object) 
 
 def test_the_longer_of_two_that_begin_alike_comes_first() -> None:
     assert longest_first(["<a", "<a>", "<a", "b"]) == ("<a>", "<a", "b")
+
+
+def test_splitting_leaves_the_marks_of_a_thought_whole_unless_they_are_flagged_special() -> None:
+    assert unsplit([token("<think>"), token("<tool_call>"), token("</s>", special=True)]).anywhere == ("<think>",)
+    assert not unsplit([token("<think>", special=True)])
