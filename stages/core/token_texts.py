@@ -46,7 +46,7 @@ def token_texts(added: Iterable[dict[str, Any]], normalizer: object) -> TokenTex
     anywhere, whole_words, normalized = set(), set(), set()
     for token in added:
         text = token["content"]
-        if not text.strip().strip("▁") or (not token.get("special") and _is_word(text)):
+        if not text.strip() or (not token.get("special") and _is_word(text)):
             continue
         if normalizes and token.get("normalized"):
             normalized.add(text)
@@ -62,7 +62,8 @@ def token_texts(added: Iterable[dict[str, Any]], normalizer: object) -> TokenTex
 
 def unsplit(added: Iterable[dict[str, Any]]) -> TokenTexts:
     """What stays a token of its own under `split_special_tokens`: marks of a thought that are not flagged special."""
-    return token_texts((token for token in added if token["content"] in THOUGHT_TAGS and not token.get("special")), None)
+    tags = (token for token in added if token["content"] in THOUGHT_TAGS)
+    return token_texts((token for token in tags if not token.get("special")), None)
 
 
 def longest_first(texts: Iterable[str]) -> tuple[str, ...]:
@@ -71,4 +72,4 @@ def longest_first(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _is_word(text: str) -> bool:
-    return all(char.isalnum() or char in " ▁_-'" for char in text)
+    return any(map(str.isalnum, text)) and all(char.isalnum() or char in " ▁_-'" for char in text)

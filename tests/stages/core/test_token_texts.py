@@ -20,9 +20,13 @@ def test_added_tokens_count_whether_they_are_flagged_special_or_not() -> None:
     assert texts == TokenTexts(anywhere=("<tool_call>", "<s>"))
 
 
-@pytest.mark.parametrize("content", ["\n\n", "   ", "▁▁▁", "zwölf", "new_word", "42"])
+@pytest.mark.parametrize("content", ["\n\n", "   ", "▁zwölf", "zwölf", "new_word", "42"])
 def test_white_space_and_words_are_no_control_tokens(content: str) -> None:
     assert not token_texts([token(content)], None)
+
+
+def test_the_sign_that_a_vocabulary_writes_for_a_blank_is_no_blank_in_a_text() -> None:
+    assert token_texts([token("▁▁")], None).anywhere == ("▁▁",)
 
 
 def test_a_word_that_is_flagged_special_is_one() -> None:
