@@ -43,7 +43,9 @@ def token_texts(added: Iterable[dict[str, Any]], normalizer: object) -> TokenTex
         The texts by the way in which they are found.
     """
     normalizes = bool(normalizer) and normalizer != {"type": "Sequence", "normalizers": []}
-    anywhere, whole_words, normalized = set(), set(), set()
+    anywhere: set[str] = set()
+    whole_words: set[str] = set()
+    normalized: set[str] = set()
     for token in added:
         text = token["content"]
         if not text.strip() or (not token.get("special") and _is_word(text)):

@@ -96,9 +96,9 @@ class Places:
                 continue
             at = f"{message.at}/tool_calls/{index}/function" if listed else f"{message.at}/function_call"
             yield Placed(call.name, at + "/name")
-            written = (listed[index]["function"] if listed else single)["arguments"]
+            written: Any = listed[index]["function"] if listed else single
             texts = _inside(call.arguments, at + "/arguments")
-            if isinstance(written, str):
+            if isinstance(written["arguments"], str):
                 yield Placed("\n".join(text for text, _, _ in texts), at + "/arguments")
             else:
                 yield from texts
