@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +45,14 @@ def test_thousands_that_differ_in_a_number_are_told_apart() -> None:
     found = search.find("a <unused7000> <unused12>")
     assert found is not None
     assert found[0] == "<unused12>"
+
+
+@pytest.mark.parametrize("count", [1, 59, 61, 130, 400])
+def test_however_many_there_are_the_quick_test_misses_none(count: int) -> None:
+    words = [f"<{chr(97 + number % 26) * (1 + number // 26)}>" for number in range(count)]
+    marks = marks_test([*words, "▁▁", "▁▁▁"])
+    assert [word for word in (*words, "▁▁", "▁▁▁▁") if not marks(f"a {word} b")] == []
+    assert not marks("a <> b▁c <a")
 
 
 pieces = st.lists(st.sampled_from(["<u", "1", "23", ">", "<", "u", "x", "1>"]), min_size=1, max_size=4).map("".join)
