@@ -44,7 +44,7 @@ class Checker:
         if source not in self._validators:
             spec = self.spec.sources[source]
             self._validators[source] = RecordValidator(
-                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.specials, self._words
+                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.control, self._words
             )
         return self._validators[source]
 

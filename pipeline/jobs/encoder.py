@@ -11,7 +11,7 @@ from registry.templates import load_template
 from stages.core.segments import Rendered, Rendering, RenderPlain
 from stages.render.slot_renderer import Renderer
 from stages.tokenize.backends import NASTY, BackEndDiffers, Encoder, Ids, Offsets, ReferenceEncoder, load_encoder
-from stages.tokenize.tokenizer_files import fitted_tokenizer
+from stages.tokenize.fitted import fitted_tokenizer
 
 from .encode_spec import EncodeSpec
 

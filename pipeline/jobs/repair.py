@@ -19,6 +19,7 @@ from stages.convert.repair import repair
 from stages.core.collector import Tally
 from stages.core.findings import Finding, Note
 from stages.core.records import Chunk, Limits, Record
+from stages.core.token_texts import TokenTexts
 from stages.parse.exact_numbers import load_exact
 from stages.parse.json_record import UNPARSED, parse
 from stages.readers.scan import load
@@ -36,7 +37,7 @@ class FixSpec:
     fields: Fields
     stage: str
     policy: Policy
-    specials: tuple[str, ...] = ()
+    control: TokenTexts = field(default_factory=TokenTexts)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -74,7 +75,7 @@ class State:
 
     def __init__(self, spec: FixSpec) -> None:
         self.spec = spec
-        self.validator = RecordValidator(spec.format, spec.fields, spec.stage, spec.policy, spec.specials)
+        self.validator = RecordValidator(spec.format, spec.fields, spec.stage, spec.policy, spec.control)
 
 
 def prepare(spec: FixSpec) -> State:

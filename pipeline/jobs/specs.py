@@ -13,6 +13,7 @@ from stages.core.collector import Reject, Tally
 from stages.core.findings import Finding
 from stages.core.fingerprint import NEVER, RUN_ONLY, canonical
 from stages.core.records import Chunk, Limits
+from stages.core.token_texts import TokenTexts
 from stages.validate.dataset_state import SetState
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class BatchSpec:
     sources: tuple[SourceSpec, ...] = field(metadata=RUN_ONLY)  # a chunk is of one, which its key names
     stage: str
     policy: Policy
-    specials: tuple[str, ...] = ()
+    control: TokenTexts = field(default_factory=TokenTexts)
     encode: EncodeSpec | None = None
     cache_folder: str | None = field(default=None, metadata=NEVER)  # where, not what
     limits: Limits = field(default_factory=Limits)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from registry.templates import Template
     from stages.render.jinja.chat_template import AutoTemplate
     from stages.render.slot_renderer import RenderOptions
-    from stages.tokenize.tokenizer_files import FittedTokenizer, TokenizerFiles
+    from stages.tokenize.fitted import FittedTokenizer
+    from stages.tokenize.tokenizer_files import TokenizerFiles
     from stages.truncate import CutOptions
 
 
@@ -35,7 +36,7 @@ def with_tokens(plan: Plan, model: str) -> Plan:
             that the template inserts by id, or its files cannot be read.
     """
     from registry.templates import load_template
-    from stages.tokenize.tokenizer_files import fitted_tokenizer
+    from stages.tokenize.fitted import fitted_tokenizer
 
     requested = plan.config.encode
     name = requested.template_name

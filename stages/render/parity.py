@@ -268,7 +268,7 @@ def prove(folder: str, name: str, compat: str, renderer: AutoRenderer, template_
     from registry.errors import UsageFault
     from registry.templates import load_template
     from stages.tokenize.backends import shared_reference
-    from stages.tokenize.tokenizer_files import fitted_tokenizer
+    from stages.tokenize.fitted import fitted_tokenizer
 
     from .slot_renderer import RenderOptions
 

@@ -27,7 +27,7 @@ from stages.core.findings import Note
 from stages.core.segments import Rendered, Segment, template_traits
 from stages.formats.messages import plain_message, plain_messages
 from stages.render.tool_formats.base import ToolFormatError
-from stages.tokenize.tokenizer_files import SpecialIds
+from stages.tokenize.fitted import SpecialIds
 
 from .slot_writer import INDEX, SlotWriter
 

@@ -21,7 +21,7 @@ from .tool_formats import DEFECTS, tool_format
 
 if TYPE_CHECKING:
     from stages.core.segments import Segment
-    from stages.tokenize.tokenizer_files import SpecialIds
+    from stages.tokenize.fitted import SpecialIds
 
 
 INDEX = "{{idx}}"

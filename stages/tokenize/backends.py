@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from registry.errors import Fault, UsageFault, is_library_failure
+from stages.core.token_texts import THOUGHT_TAGS
 
 Ids = NDArray[np.int32]
 Offsets = NDArray[np.int64]
@@ -37,6 +39,20 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]: ...
 
 
+def all_special(json_text: str) -> str:
+    """A tokenizer.json with every added token flagged special but marks of a thought: the libraries split no others
+    into ordinary tokens."""
+    try:
+        raw = orjson.loads(json_text)
+        raw["added_tokens"] = [
+            token if token["content"] in THOUGHT_TAGS else token | {"special": True}
+            for token in raw.get("added_tokens") or ()
+        ]
+    except (ValueError, TypeError, AttributeError, KeyError):  # no tokenizer: for the back end to say
+        return json_text
+    return orjson.dumps(raw).decode()
+
+
 class ReferenceEncoder:
     """The `tokenizers` library itself. Raises UsageFault for a tokenizer.json that it cannot read."""
 
@@ -45,6 +61,8 @@ class ReferenceEncoder:
     def __init__(self, json_text: str, *, split_special_tokens: bool = False) -> None:
         import tokenizers
 
+        if split_special_tokens:
+            json_text = all_special(json_text)
         try:
             self.tokenizer = tokenizers.Tokenizer.from_str(json_text)
         except BaseException as error:  # the library raises nothing narrower, and its panics are no Exceptions
@@ -56,8 +74,7 @@ class ReferenceEncoder:
             ) from error
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        if split_special_tokens:
-            self.tokenizer.encode_special_tokens = True
+        self.tokenizer.encode_special_tokens = split_special_tokens
 
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
         """See `Encoder`."""
@@ -101,7 +118,9 @@ class FastokensEncoder:
     def __init__(self, json_text: str, *, split_special_tokens: bool = False) -> None:
         import fastokens
 
-        self.tokenizer = fastokens.Tokenizer.from_json_str(json_text)
+        self.tokenizer = fastokens.Tokenizer.from_json_str(
+            all_special(json_text) if split_special_tokens else json_text
+        )
         self.split = split_special_tokens
 
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:

@@ -123,7 +123,7 @@ def _job(plan: Plan, source: Source) -> Job[FixTask, FixResult]:
         source.spec.fields,
         plan.stage,
         plan.policy,
-        plan.fitted.specials if plan.fitted else (),
+        plan.control,
         plan.limits,
     )
     return Job(prepare, run, task_name, spec)

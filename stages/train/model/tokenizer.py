@@ -76,7 +76,8 @@ def load_tokenizer(spec: ModelSpec, manifest: Mapping[str, Any], path: str | Non
     import tokenizers
     import transformers
 
-    from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+    from stages.tokenize.fitted import fit
+    from stages.tokenize.tokenizer_files import load_tokenizer_files
 
     wrote = manifest.get("tokenizer") or {}
     files = load_tokenizer_files(source)

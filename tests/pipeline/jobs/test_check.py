@@ -21,7 +21,8 @@ from stages.core.records import Chunk, Record
 from stages.formats.table import FORMATS
 from stages.readers.scan import scan
 from stages.render.slot_renderer import Renderer, RenderOptions
-from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+from stages.tokenize.fitted import fit
+from stages.tokenize.tokenizer_files import load_tokenizer_files
 from tests.support import fixture_cases as cases
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"

@@ -12,7 +12,7 @@ import pytest
 
 from registry.errors import UsageFault
 from registry.templates import COMPATS
-from stages.tokenize import tokenizer_files
+from stages.tokenize import fitted
 from tests.support.plans import TINY, check_plan, pack_plan, write_records
 
 GOOD = {"instruction": "Name a metal.", "input": "", "output": "Iron."}
@@ -68,13 +68,13 @@ def test_a_file_of_tokens_that_cannot_be_read_is_named_with_its_key(
 
 
 def test_a_template_whose_token_the_tokenizer_lacks_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = tokenizer_files.fitted_tokenizer
+    real = fitted.fitted_tokenizer
 
     def lacking(*arguments: Any) -> tuple[Any, Any]:
         files, fitted = real(*arguments)
         return files, dataclasses.replace(fitted, missing_tokens=("[gMASK]", "<sop>"))
 
-    monkeypatch.setattr(tokenizer_files, "fitted_tokenizer", lacking)
+    monkeypatch.setattr(fitted, "fitted_tokenizer", lacking)
     with pytest.raises(UsageFault, match=r"template qwen3: .* has no token \[gMASK\], <sop>, which") as caught:
         pack_plan(data)
     assert "prep list templates" in caught.value.hint

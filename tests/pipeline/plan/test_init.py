@@ -22,7 +22,8 @@ def data(tmp_path: Path) -> Path:
 
 def test_checking_needs_no_tokenizer_and_uses_one_that_is_given(data: Path) -> None:
     assert check_plan(data).encode is None
-    assert check_plan(data, f"model_name_or_path={TINY}").encode is None, "which template is not known"
+    with pytest.raises(UsageFault, match="has no chat template"):
+        check_plan(data, f"model_name_or_path={TINY}")
     assert check_plan(data, f"model_name_or_path={TINY}", "template=qwen3").encode is not None
 
 

@@ -39,9 +39,9 @@ def test_a_worker_gets_what_the_plan_decided_and_where_to_keep_it(data: Path) ->
     spec = pickle.loads(pickle.dumps(plan.batch_spec("cache")))
     assert (spec.cache_folder, spec.encode, spec.policy) == ("cache", plan.encode, plan.policy)
     assert [source.format for source in spec.sources] == ["alpaca"]
-    assert plan.fitted is not None and spec.specials == plan.fitted.specials
+    assert plan.fitted is not None and spec.control == plan.fitted.control
     checked = check_plan(data).batch_spec(None)
-    assert (checked.encode, checked.specials) == (None, ())
+    assert (checked.encode, bool(checked.control)) == (None, False)
 
 
 def test_a_kind_of_rows_that_there_is_not_is_a_bug(data: Path) -> None:

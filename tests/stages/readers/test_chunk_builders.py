@@ -42,7 +42,7 @@ def test_rows_come_out_with_their_places_and_notes(rows: list[tuple[bytes, bool]
 
 @given(st.binary(max_size=60).map(lambda data: data.replace(b"\0", b"\n")), st.integers(1, 20))
 def test_lines_are_those_of_the_whole_whatever_the_blocks(data: bytes, size: int) -> None:
-    lines = list(physical_lines(blocks(data, size), 3, Limits()))
+    lines = list(physical_lines(blocks(data, size), 3, Limits(), lambda: True))
     want = data.split(b"\n")
     if not want[-1]:
         want.pop()
@@ -55,7 +55,7 @@ def test_lines_are_those_of_the_whole_whatever_the_blocks(data: bytes, size: int
 def test_a_line_over_the_limit_is_cut_and_its_neighbours_keep_their_places(lengths: list[int], size: int) -> None:
     limits = Limits(line_bytes=10, cut_bytes=4)
     data = b"".join(b"x" * length + b"\n" for length in lengths)
-    lines = list(physical_lines(blocks(data, size), 0, limits))
+    lines = list(physical_lines(blocks(data, size), 0, limits, lambda: True))
     assert [line.size for line in lines] == lengths
     assert [len(line.data) for line in lines] == [length if length <= 10 else 4 for length in lengths]
     assert [line.offset for line in lines] == [sum(lengths[:at]) + at for at in range(len(lengths))]

@@ -17,7 +17,7 @@ from stages.render.parity import CASES
 from stages.render.slot_renderer import Renderer, RenderOptions
 from stages.render.slots_to_jinja import to_jinja
 from stages.render.tools_to_jinja import quoted
-from stages.tokenize.tokenizer_files import SpecialIds
+from stages.tokenize.fitted import SpecialIds
 
 DATE = "2026-11-21"
 WRITTEN = {name: to_jinja(load_template(name), template_date=DATE) for name in template_names()}

@@ -26,7 +26,8 @@ from stages.tokenize.backends import (
     family,
     load_encoder,
 )
-from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+from stages.tokenize.fitted import fit
+from stages.tokenize.tokenizer_files import load_tokenizer_files
 
 TINY = str(Path(__file__).parents[3] / "fixtures" / "tiny")
 JSON = fit(load_tokenizer_files(TINY), load_template("qwen")).json_text
@@ -75,6 +76,17 @@ def test_a_fast_back_end_gives_the_ids_of_the_reference(name: str, some: list[st
 @given(texts)
 def test_splitting_special_tokens_gives_the_ids_of_the_reference(some: list[str]) -> None:
     assert lists(SPLITTING["fastokens"], some) == lists(SPLITTING["tokenizers"], some)
+
+
+@pytest.mark.parametrize("name", SPLITTING)
+def test_what_is_split_is_ordinary_text_whatever_kind_of_token_it_spells(name: str) -> None:
+    raw = json.loads(JSON)
+    tokens = [*raw["added_tokens"], raw["added_tokens"][0] | {"content": "<call>", "id": 1088, "special": False}]
+    bare = load_encoder("tokenizers", json.dumps(raw | {"added_tokens": []}))
+    splitting = load_encoder(name, json.dumps(raw | {"added_tokens": tokens}), split_special_tokens=True)
+    spelled = [f"a{token['content']}b" for token in tokens if "think" not in token["content"]]
+    assert lists(splitting, spelled) == lists(bare, spelled)
+    assert lists(splitting, ["a<think>b"]) != lists(bare, ["a<think>b"]), "the marks of a thought are left whole"
 
 
 @pytest.mark.parametrize("name", BACK_ENDS)

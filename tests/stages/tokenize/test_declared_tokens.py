@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from registry.errors import UsageFault
-from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+from stages.tokenize.fitted import fit
+from stages.tokenize.tokenizer_files import load_tokenizer_files
 
 TINY = Path(__file__).parents[3] / "fixtures" / "tiny"
 TEXT = "<|turn|>user hello <|stop|> <|pic|>x <|a|><|b|> </s> the end <s>"

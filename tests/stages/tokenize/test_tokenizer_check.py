@@ -15,7 +15,8 @@ import pytest
 from registry.errors import UsageFault
 from stages.tokenize import tokenizer_check
 from stages.tokenize.backends import NASTY, ReferenceEncoder
-from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+from stages.tokenize.fitted import fit
+from stages.tokenize.tokenizer_files import load_tokenizer_files
 
 
 @pytest.fixture

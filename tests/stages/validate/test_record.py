@@ -92,8 +92,8 @@ def test_texts_inside_calls_and_thoughts_are_looked_at() -> None:
     ]
     record = {"messages": turns, "tools": [{"name": "f"}]}
     assert check(record, "openai", specials=("</s>",))[1] == [
-        ("text.special-token", "/messages/1/content"),
-        ("text.special-token", "/messages/3/content"),
+        ("text.special-token", "/messages/1/tool_calls/0/function/arguments"),
+        ("text.special-token", "/messages/3/reasoning_content"),
     ]
 
 

@@ -19,7 +19,8 @@ transformers = pytest.importorskip("transformers")
 def manifest(folder: Path, template: str = "qwen", extra: tuple[tuple[str, bool], ...] = ()) -> dict[str, Any]:
     """The blocks that `prep pack` writes for this tokenizer and template."""
     from registry.templates import load_template
-    from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+    from stages.tokenize.fitted import fit
+    from stages.tokenize.tokenizer_files import load_tokenizer_files
 
     files = load_tokenizer_files(str(folder))
     fitted = fit(files, load_template(template), extra)
