@@ -116,8 +116,8 @@ def mirror_of(source: Path, root: Path) -> Path:
 
 
 def without_test(root: Path) -> list[str]:
-    """Source files with code and no mirrored test file; an `__init__` of a docstring, or a `__main__` that only starts another
-    module, holds none."""
+    """Source files with code and no mirrored test file; an `__init__` of a docstring, or a `__main__` that only starts
+    another module, holds none."""
     return [
         path.relative_to(root).as_posix()
         for path in sources(root)
