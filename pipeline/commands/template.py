@@ -81,7 +81,7 @@ _NAMED = ("default", "tool_use")
     help="The folder that holds tokenizer.json.",
 )
 @_compat
-@click.option("--template-date", default=_DATE, show_default=True, help="The day that templates are told.")
+@click.option("--template-date", default=_DATE, show_default=True, help="The date that templates get.")
 @click.option("--enable-thinking", type=click.BOOL, default=None, help="Passed to both templates; unset by default.")
 @_json
 def check(name: str, folder: str, compat: str, template_date: str, enable_thinking: bool | None, as_json: bool) -> int:

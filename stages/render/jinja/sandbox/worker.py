@@ -32,7 +32,7 @@ from .environment import FILTERS, OutputTooLong, Refusal, make_environment, rend
 # in JSON bytes, so that one pass makes the plain item out of the marked one
 _MARK_BYTES = re.compile(b"\xf3[\xb0-\xbf][\x80-\xbf][\x80-\xbf]")
 
-# those of texts that a template may name; `'x'.encode` of another is told as an unknown one
+# those of texts that a template may name; `'x'.encode` of another is reported as an unknown one
 _CODECS = (  # noqa: SIM905  # one name a line would be fifteen lines
     "ascii cp1252 idna latin-1 punycode raw_unicode_escape unicode_escape utf-7 utf-8 utf-8-sig utf-16 utf-16-be"
     " utf-16-le utf-32 no-such-codec"
