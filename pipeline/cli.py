@@ -102,7 +102,7 @@ First steps:
   prep validate chats.jsonl     is every record good? where not, why not?
   prep pack sft.yaml            the shards that training reads
   prep inspect sft.yaml         the tokens, and which of them are trained
-  prep COMMAND --help              each command's options, with examples
+  prep COMMAND --help           each command's options, with examples
 
 \b
 Exit codes: 0 fine, 1 the data has errors, 2 the command or configuration is
