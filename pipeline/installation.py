@@ -61,7 +61,7 @@ def prep_version() -> str:
         return "unknown"
 
 
-def missing_package(error: Exception) -> MachineFault | None:
+def missing_package(error: BaseException) -> MachineFault | None:
     """The fault for a package that is not installed, None when the error is about something else.
 
     error: a ModuleNotFoundError, or what carries the traceback of one as text (a worker's).

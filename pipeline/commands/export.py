@@ -59,7 +59,7 @@ def exported(folder: Path, job: ExportJob) -> dict[str, object]:
 
 
 def export_job(config: Config) -> ExportJob:
-    """The export that a configuration asks for. Raises UsageFault."""
+    """The export that a configuration describes. Raises UsageFault."""
     from pipeline.runs.train.job_from_config import predict_job_from_config
     from stages.train.model.export import ExportJob
 

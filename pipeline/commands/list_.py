@@ -96,7 +96,11 @@ def _formats(_: str) -> list[Row]:
 
 def _datasets(dataset_dir: str) -> list[Row]:
     from registry.datasets import list_datasets
+    from registry.datasets.info_file import load_dataset_info
+    from stages.core.display import clean
 
+    for note in load_dataset_info(dataset_dir).notes:
+        click.echo(f"note: {clean(note)}", err=True)
     return [
         {
             "name": row.name,

@@ -1,8 +1,8 @@
 """The configuration of a run: a file, the command line, the environment and the defaults, as typed values.
 
-    file ──┐
+    file      ──┐
     key=value ──┼─ old names → new ─ ${VAR} ─ types ─ input paths ─ cross checks ─→ Config
-    options ──┘
+    options   ──┘
 
 Every mistake is collected and raised at once. Input paths (data, models, DeepSpeed files) are looked for from the
 working directory, and where nothing is found there, from the folder of the configuration file; outputs always belong
@@ -57,31 +57,31 @@ class Config:
         return self.values[key]
 
     def text(self, key: str) -> str | None:
-        """A text or path, None when it was left out."""
+        """A text or path, None when it was not given."""
         value = self.values[key]
         assert value is None or isinstance(value, str), key
         return value
 
     def whole(self, key: str) -> int | None:
-        """A whole number, None when it was left out."""
+        """A whole number, None when it was not given."""
         value = self.values[key]
         assert value is None or (isinstance(value, int) and not isinstance(value, bool)), key
         return value
 
     def number(self, key: str) -> float | None:
-        """A number, None when it was left out."""
+        """A number, None when it was not given."""
         value = self.values[key]
         assert value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)), key
         return value
 
     def items(self, key: str) -> list[str]:
-        """A list of texts, empty when it was left out."""
+        """A list of texts, empty when it was not given."""
         value = self.values[key]
         assert value is None or isinstance(value, list), key
         return [str(item) for item in value or []]
 
     def flag(self, key: str) -> bool:
-        """A switch; left out without a default it is off."""
+        """A switch; off when it was not given and has no default."""
         value = self.values[key]
         assert value is None or isinstance(value, bool), key
         return bool(value)
@@ -170,12 +170,19 @@ def load_config(
     options: Mapping[str, object] | None = None,
     option_names: Sequence[str] = (),
 ) -> Config:
-    """The configuration of a run. Later wins: defaults, file, `overrides` (words of the command line, or the values of
-    `parse_arguments`), `options` (typed values of the command's own options; None = not given).
+    """The configuration of a run. Later wins: defaults, file, `overrides`, `options`.
 
-    option_names: how the command's own options are spelled, for a guess at a mistyped one.
-    for_command: also check what this command needs and cannot do; None checks only what is wrong for every command.
-    Raises UsageFault with every mistake at once.
+    Args:
+        path: The configuration file, YAML or JSON; None without one.
+        overrides: Words of the command line, or the values of `parse_arguments`.
+        environ: What `${NAME}` in a value stands for.
+        for_command: Also check what this command needs and cannot do; None checks only what is wrong for every command.
+        options: Typed values of the command's own options; None = not given.
+        option_names: How the command's own options are spelled, for a guess at a mistyped one.
+
+    Raises:
+        UsageFault: With every mistake at once.
+        MachineFault: The file may not be read.
     """
     layers = Layers(environ, option_names)
     if path is not None:

@@ -18,7 +18,13 @@ _SMOOTHED = ("sigmoid", "robust", "exo_pair")
 
 
 def contradictions(values: Mapping[str, object], given: Set[str], command: CommandName | None) -> Iterator[str]:
-    """One line for each mistake: the key, what is wrong, what to do."""
+    """One line for each mistake: the key, what is wrong, what to do.
+
+    Args:
+        values: The typed value of every key that prep or its training uses.
+        given: The keys that the user wrote.
+        command: Whose needs are checked as well; None for none.
+    """
     yield from _of_stage(values, given)
     yield from _of_mixing(values)
     yield from _of_methods(values)

@@ -23,9 +23,19 @@ RETRIES = 1  # after the loss of a worker or node
 
 
 class RayEngine:
-    """See `pipeline.engine.Engine`. address: of a running cluster ("auto" finds it); None starts one here."""
+    """See `pipeline.engine.Engine`."""
 
     def __init__(self, job: Job[Any, Any], *, address: str | None, workers: int) -> None:
+        """Connects to a cluster, or starts one.
+
+        Args:
+            job: What every Ray task runs.
+            address: Of a running cluster ("auto" finds it); None starts one here.
+            workers: CPUs of a cluster that is started here.
+
+        Raises:
+            MachineFault: Ray is not installed, or the cluster cannot be reached.
+        """
         try:
             import ray
         except ModuleNotFoundError:

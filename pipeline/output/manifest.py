@@ -51,7 +51,7 @@ def parse_manifest(data: bytes, path: str) -> dict[str, Any]:
 
 
 def listed_files(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Relative path -> what the manifest says of it, for every file that it names."""
+    """Relative path -> its entry (size, sha256, rows of a table), for every file that a manifest names."""
     named: dict[str, dict[str, Any]] = {}
     for split in manifest["splits"].values():
         for shard in split["shards"]:

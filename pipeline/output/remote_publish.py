@@ -73,7 +73,7 @@ class RemoteOutput:
         there = self._there()
         manifest = self._complete(there, key)
         if manifest is None:
-            if there.journal is None:  # a mistyped bucket or a missing permission is told before hours of work
+            if there.journal is None:  # a mistyped bucket or a missing permission is reported before hours of work
                 self.store.write(JOURNAL, _journal_of(()))
                 self.store.remove(JOURNAL)
             self.log(f"prepared in {self.folder}, then published to {self.store.shown}")
@@ -218,7 +218,7 @@ class RemoteOutput:
             raise MachineFault(wrong, hint="does another machine write there? Start again when it has ended")
 
     def _tidy(self, there: _There, keep: set[str]) -> None:
-        """Removes what older outputs left. The output is complete by now, so a failure is only told."""
+        """Removes what older outputs left. The output is complete by now, so a failure is only logged."""
         owned = set(there.journal or ())
         if there.manifest is not None:
             owned.update(object_names(there.manifest))
@@ -292,5 +292,5 @@ def _journal(data: bytes | None) -> list[str] | None:
 
 
 def _may_go(name: str) -> bool:
-    """Whether prep may remove an object: what a manifest or a journal from elsewhere says is not enough."""
+    """Whether prep may remove an object: an entry in a manifest or a journal from elsewhere is not enough."""
     return not lies_outside(name) and is_output(Path(name).parts[0]) and not name.endswith(TEMPORARY)

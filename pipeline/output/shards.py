@@ -30,7 +30,7 @@ IGNORE = -100
 
 
 class Row(NamedTuple):
-    """One training row. ids and labels (tokens,): the columns end to end; labels are -100 where no loss is taken.
+    """One training row. ids and labels ([tokens]): the columns end to end; labels are -100 where no loss is taken.
 
     columns: name -> tokens of each id column, in order ("input_ids" alone for lm). label: KTO's. seq_lengths: of a
     packed row.
@@ -81,7 +81,7 @@ class Shards:
         return sorted(self.manifest["splits"], key=lambda name: (name != "train", name))
 
     def shards(self, split: str) -> list[dict[str, Any]]:
-        """What the manifest says of a split's shards. Raises UsageFault for a split that is not there."""
+        """The manifest's entries of a split's shards. Raises UsageFault for a split that is not there."""
         known = self.manifest["splits"]
         if split not in known:
             raise UsageFault(
@@ -159,7 +159,8 @@ class Shards:
         return self._lineages[name]
 
     def places(self, split: str, index: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-        """Only row, source and line of a shard's examples: a fraction of its lineage is decompressed."""
+        """Only row, source and line of a shard's examples (each int32, [examples]): a fraction of its lineage is
+        decompressed."""
         name = str(self.shards(split)[index]["lineage"]["file"])
         table = self._file(name, ["row", "source", "line"])
         return numbers(table, "row"), numbers(table, "source"), numbers(table, "line")
@@ -171,7 +172,7 @@ class Shards:
         return None
 
     def segments(self, row: Row, part: Part) -> list[Segment]:
-        """The stretches of an example in its row's ids, empty ones left out; an appended EOS belongs to the last."""
+        """The stretches of an example in its row's ids, without empty ones; an appended EOS belongs to the last."""
         found, at = [], part.start
         kind = ROW_KINDS[self.kind]
         for index, tokens in enumerate(part.after):

@@ -43,7 +43,7 @@ def _json(value: object, limit_chars: int) -> str:
 
     try:
         text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # half a surrogate pair, an integer beyond 64 bits, nesting beyond 254: what JSON cannot say
+    except TypeError:  # a lone surrogate, an integer beyond 64 bits, nesting beyond 254: what JSON cannot say
         try:
             return repr(value)[: limit_chars + 1]
         except RecursionError:

@@ -64,9 +64,17 @@ def checkpoints(output: Path) -> list[Path]:
 def starting_point(job: TrainJob, now: Mark, deepspeed: dict[str, Any] | None, notes: list[str]) -> Path | None:
     """The checkpoint to resume from, or None for a fresh start.
 
-    `now` describes this run (its step is not read). As in LLaMA-Factory an output folder with checkpoints is resumed
-    unless `overwrite_output_dir`; one that holds a finished model and no checkpoint is refused. Raises UsageFault with
-    every reason why the checkpoint cannot go on exactly.
+    As in LLaMA-Factory an output folder with checkpoints is resumed unless `overwrite_output_dir`; one that holds a
+    finished model and no checkpoint is refused.
+
+    Args:
+        job: The run; `resume` names a checkpoint, "last", or None.
+        now: What this run is made from; its step is not read.
+        deepspeed: The engine's configuration, None without it.
+        notes: Takes what the user should know of the choice.
+
+    Raises:
+        UsageFault: Every reason why the checkpoint cannot go on exactly.
     """
     output = Path(job.run.output_dir)
     requested = job.run.resume

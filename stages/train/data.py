@@ -99,9 +99,18 @@ def manifest_digest(prepared: Prepared) -> str:
 
 
 def verify(prepared: Prepared, splits: Iterable[str], threads: int = 4) -> int:
-    """Read every shard of `splits` and compare size, sha256 and rows with the manifest; returns the bytes read.
+    """Read every shard of `splits` and compare size, sha256 and rows with the manifest.
 
-    Raises DataFault with one line for each file that differs.
+    Args:
+        prepared: The folder.
+        splits: Names of its splits.
+        threads: How many files are read at once.
+
+    Returns:
+        The bytes read.
+
+    Raises:
+        DataFault: One line for each file that differs.
     """
     shards = [shard for split in splits for shard in prepared.shards(split)]
     with ThreadPoolExecutor(threads) as pool:

@@ -1,6 +1,6 @@
 """One training run in this process: check, load, build, prove, train, save.
 
-    train(job) -> metrics        every process of a run calls it; only the first writes files and speaks
+    train(job) -> metrics        every process of a run calls it; only the first writes files and logs
 
 Raises a Fault for whatever is not our own bug; `Stopped` after a SIGTERM, when the checkpoint is complete.
 """
@@ -16,17 +16,17 @@ from typing import Any
 from stages.train.launch import distributed
 
 from . import checkpoints, data, hardware
-from .earlier_run import EarlierRun
 from .job import TrainJob
 from .library_errors import translated
 from .model import hub
+from .monitor.earlier_run import EarlierRun
 from .setup import Plan, Say, Setup, plan, start
 
 RESULT_FILE = "prep_train.json"
 
 
 class Stopped(Exception):
-    """The run was asked to stop (SIGTERM) and has saved a checkpoint; the process should exit with 143."""
+    """The run was stopped by a signal (SIGTERM) and has saved a checkpoint; the process should exit with 143."""
 
     exit_code = 143
 
@@ -114,9 +114,9 @@ def _opening(setup: Setup, trainer: Any, numbers: hardware.Precision) -> str:
     trained = hardware.footprint(trainer.model).trained
     arguments = trainer.args
     rows = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
-    segment = "bf16" if numbers.bf16 else "fp16" if numbers.fp16 else numbers.weights
+    precision = "bf16" if numbers.bf16 else "fp16" if numbers.fp16 else numbers.weights
     shape = "packed " if setup.prepared.packed else ""
-    where = f"{segment} on {arguments.world_size} x {setup.here.device}"
+    where = f"{precision} on {arguments.world_size} x {setup.here.device}"
     return (
         f"{setup.job.stage} ({setup.job.tuning.kind}): {trained:,} trained parameters, "
         f"{len(trainer.train_dataset):,} {shape}rows, {rows} a step, {where}"

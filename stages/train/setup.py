@@ -142,7 +142,11 @@ def _beyond_positions(setup: Setup) -> list[str]:
     from .model.load import read_config
 
     prepared, spec = setup.prepared, setup.job.model
-    limit = positions(read_config(spec).get_text_config(), scaled=bool(spec.rope_scaling))
+    try:
+        config = read_config(spec)
+    except UsageFault:  # told when the model is loaded, with everything else that is wrong with it
+        return []
+    limit = positions(config.get_text_config(), scaled=bool(spec.rope_scaling))
     if not limit or int(prepared.manifest["cutoff_len"] or limit + 1) <= limit:
         return []
     longest = max(data.longest_example(prepared, split) for split in setup.splits)

@@ -94,8 +94,8 @@ def test_an_output_that_is_no_url_of_ours(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_of_files_is_told_in_short(fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line a file, with its format; how it was told once for all files that agree; the maps that lie beside."""
+def test_a_folder_of_files_is_reported_in_short(fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line a file, with its format; how that was found, once for all files that agree; the maps that lie beside."""
     assert run(["validate", str(fixtures / "demo")]) == 0
     out = capsys.readouterr().out
     assert "alpaca.jsonl: alpaca, 12 read, 0 rejected" in out
@@ -129,3 +129,17 @@ def test_help_shows_every_command_first_steps_and_exit_codes(capsys: pytest.Capt
     assert all(f"  {command} " in out for command in COMMANDS)
     assert "First steps:" in out and "Exit codes:" in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", ["chat", "webui", "api", "webchat", "eval"])
+def test_a_command_of_llama_factory_that_is_not_here_is_answered_with_what_is(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline.cli import COMMANDS, run
+
+    assert run([name, "config.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert f"there is no command '{name}'" in told and "did you mean" not in told
+    assert "prep " in told
+    named = {words.split()[0].strip("`.,;") for words in told.split("prep ")[1:]}
+    assert named & set(COMMANDS)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import hashlib
+import inspect
 import json
 import os
 import random
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +44,26 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(TINY).save_pretrained(folder)
     return folder
+
+
+def log_entries(output: Path) -> list[dict[str, Any]]:
+    """What a run logged, an entry a logged step."""
+    return [json.loads(text) for text in (output / "trainer_log.jsonl").read_text().splitlines()]
+
+
+def losses(output: Path, key: str = "loss") -> list[float]:
+    """A measure's values in a run's log, in order; entries without it are passed over."""
+    return [entry[key] for entry in log_entries(output) if key in entry]
+
+
+def unset_fields(make_config: Callable[..., Any], kind: type) -> list[str]:
+    """The fields of a TRL configuration that are neither transformers' nor set by `make_config`: TRL's defaults change
+    what is trained and change between releases."""
+    from stages.train.trainer_args import transformers_defaults
+
+    source = inspect.getsource(make_config)
+    own = {field.name for field in dataclasses.fields(kind) if field.init} - set(transformers_defaults())
+    return [name for name in sorted(own) if f"{name}=" not in source]
 
 
 def example(rng: random.Random, low: int = 6, high: int = 24) -> list[int]:
@@ -203,6 +227,20 @@ def run_job(tiny_model: Path) -> Callable[..., tuple[dict[str, Any], list[str]]]
             **keys,
         }
         said: list[str] = []
-        return train(train_job(values, data), said.append), said
+        result = train(train_job(values, data), said.append)
+        _pass_over_modules()
+        return result, said
 
     return run
+
+
+_modules_seen = 0
+
+
+def _pass_over_modules() -> None:
+    """Keep the collector off what imports have left: a trainer collects at its end, and looking through torch's and
+    TRL's modules each time takes longer than a few steps do."""
+    global _modules_seen
+    if len(sys.modules) != _modules_seen:
+        gc.freeze()
+        _modules_seen = len(sys.modules)

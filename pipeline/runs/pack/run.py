@@ -25,8 +25,9 @@ from pipeline.plan.types import Plan
 from pipeline.progress import Progress
 from registry.errors import BusyFault, DataFault, Fault, MachineFault
 
-from .build import Identity, Log, Outcome, build_output
+from .build import Outcome, Request, build_output
 from .cache_key import NEW_OUTPUT, digest_inputs, reasons_to_build, run_key
+from .read_chunks import Identity, Log
 from .summary import pack_summary
 
 if TYPE_CHECKING:
@@ -102,7 +103,18 @@ def open_output_of(given: str, log: Log) -> Path:
 def prepare_output(
     config: Config, log: Log, *, for_train: bool = False, keep_cache: bool = True, progress: Progress | None = None
 ) -> Outcome:
-    """Prepares the output that a configuration names, folder or URL. Raises a Fault."""
+    """Prepares the output that a configuration names, folder or URL.
+
+    Args:
+        config: As loaded for `pack` or `train`.
+        log: Takes what a user should see while it runs, a line at a time.
+        for_train: Whether the default folder is that of a training run.
+        keep_cache: Whether the cache of chunks stays in the output; the key `cache` can only switch it off.
+        progress: Shows how far the run is.
+
+    Raises:
+        Fault: When it cannot be prepared; the old output is then untouched.
+    """
     given = config.pack.tokenized_path
     keep_cache = keep_cache and config.run.cache
     if not given or not is_store(given):
@@ -142,7 +154,19 @@ def prepare(
     progress: Progress | None = None,
     remote: RemoteOutput | None = None,
 ) -> Outcome:
-    """Prepares OUT, and publishes it to `remote` if that is given. Raises a Fault; the old output is then untouched."""
+    """Prepares OUT, and publishes it to `remote` if that is given.
+
+    Args:
+        config: As loaded for `pack` or `train`.
+        out: The folder of the output, or the one that it is built in.
+        log: Takes what a user should see while it runs, a line at a time.
+        keep_cache: Whether the cache of chunks stays in the output.
+        progress: Shows how far the run is.
+        remote: The output behind a URL.
+
+    Raises:
+        Fault: When it cannot be prepared; the old output is then untouched.
+    """
     started = time.perf_counter()
     plan = make_plan(config, needs_tokens=True)
     open_output(out)
@@ -166,7 +190,7 @@ def prepare(
         finally:
             try:
                 clean(out, keep_cache=keep_cache)
-            except MachineFault as fault:  # what went wrong before it, if anything, is what has to be told
+            except MachineFault as fault:  # what went wrong before it, if anything, is what matters
                 log(f"warning: cleaning up failed, the next run does it: {fault.problems[0]}")
 
 
@@ -177,8 +201,8 @@ def _made(
     reasons = reasons_to_build(out, *(identity or ("", {})))
     if not reasons:
         return Outcome(out, "up to date", read_manifest(out), plan=plan)
-    for line in reasons:  # told before hours of work, not after them
+    for line in reasons:  # before hours of work, not after them
         if line != NEW_OUTPUT:  # the usual case needs no word
             log(line)
     with ExitStack() as engines:
-        return build_output(plan, out, identity, log, started, reasons, progress, engines)
+        return build_output(Request(plan, out, identity, log, started, reasons, progress), engines)

@@ -104,12 +104,12 @@ def _by_severity(counts: Counter[tuple[str, str]], severity: str) -> dict[str, i
     return dict(sorted(found, key=lambda item: (-item[1], item[0])))
 
 
-def _finding_rows(name: str, counts: dict[str, int], told: set[str]) -> Rows:
-    """How many findings of one severity there are, and of which rules. told: rules that other lines have."""
+def _finding_rows(name: str, counts: dict[str, int], elsewhere: set[str]) -> Rows:
+    """How many findings of one severity there are, and of which rules. elsewhere: rules that other lines have."""
     if not counts:
         return []
     rows = [(name, f"{sum(counts.values()):,} in {len(counts)} rule{'s' if len(counts) > 1 else ''}")]
-    listed = [(rule, count) for rule, count in counts.items() if rule not in told]
+    listed = [(rule, count) for rule, count in counts.items() if rule not in elsewhere]
     rows += [("", f"{count:>9,} {rule}") for rule, count in listed[:5]]
     if len(listed) > 5:
         rows.append(("", f"          and {len(listed) - 5} more rules, in report.json"))

@@ -1,4 +1,4 @@
-"""Starting a training or prediction run: the job file, the workers, and what is said of them."""
+"""Starting a training or prediction run: the job file, the workers, and what a dry run prints."""
 
 from __future__ import annotations
 
@@ -26,9 +26,21 @@ Say = Callable[[str], None]
 
 
 def train_with(config: Config, say: Say, *, as_json: bool = False, quiet: bool = True) -> int:
-    """Prepare the data, launch the run and see it to its end; returns the exit code. as_json: a dry run is told as
-    JSON. quiet: no progress while the data is packed. Raises a Fault."""
-    from stages.train.feasible import check_feasible
+    """Prepares the data, launches the run and sees it to its end.
+
+    Args:
+        config: As loaded for `train`.
+        say: Takes what a user should see, a line at a time.
+        as_json: Whether a dry run prints JSON.
+        quiet: Whether packing shows no progress.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Fault: When the run cannot start; found before the data is packed where that is possible.
+    """
+    from stages.train.launch.feasible import check_feasible
     from stages.train.model.load import check_start
 
     # what can be wrong with the job is found before hours of packing
@@ -45,9 +57,22 @@ def train_with(config: Config, say: Say, *, as_json: bool = False, quiet: bool =
 def predict_with(
     config: Config, say: Say, *, trained: bool = False, as_json: bool = False, quiet: bool = True
 ) -> int:
-    """Prepare the prompts, generate, measure; returns the exit code. `trained`: with the model that this run has just
-    trained. quiet: no progress while the prompts are packed. Raises a Fault."""
-    from stages.train.feasible import check_feasible
+    """Prepares the prompts, generates and measures.
+
+    Args:
+        config: As loaded for `predict`, or for `train` when `trained`.
+        say: Takes what a user should see, a line at a time.
+        trained: Whether to predict with the model that this run has just trained.
+        as_json: Whether the measures, or the plan of a dry run, are printed as JSON.
+        quiet: Whether packing shows no progress.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Fault: When the run cannot start; found before the data is packed where that is possible.
+    """
+    from stages.train.launch.feasible import check_feasible
     from stages.train.model.load import check_start
 
     config = _for_prediction(config, trained=trained)
@@ -83,9 +108,19 @@ def _for_prediction(config: Config, *, trained: bool) -> Config:
 def launch_job(
     draft: TrainJob, config: Config, say: Say, ready: Callable[[], TrainJob], *, as_json: bool = False
 ) -> int:
-    """Run a job here or through torchrun; returns the exit code. `draft` is enough to plan the launch, `ready` prepares
-    the data and gives the job itself. as_json: a dry run is told as JSON."""
-    from stages.train.feasible import check_alone
+    """Runs a job in this process or through torchrun.
+
+    Args:
+        draft: The job without its data, which is enough to plan the launch.
+        config: As loaded for the command.
+        say: Takes what a user should see, a line at a time.
+        ready: Prepares the data and returns the job itself; not called in a dry run.
+        as_json: Whether a dry run prints JSON.
+
+    Returns:
+        The exit code.
+    """
+    from stages.train.launch.feasible import check_alone
     from stages.train.launch.torchrun import is_worker, plan_launch
 
     launch = plan_launch(draft, os.environ)
@@ -155,16 +190,16 @@ def _prepare(config: Config, say: Say, quiet: bool) -> Path:
     """On several nodes one packs and the others wait for it."""
     from pipeline.runs.pack.run import ensure_prepared
 
-    told = False
+    announced = False
     while True:
         try:
             return ensure_prepared(config, say, quiet=quiet)
         except BusyFault:
             if int(os.environ.get("NNODES", "1") or 1) < 2:
                 raise
-            if not told:
+            if not announced:
                 say("another node packs the data; waiting")
-            told = True
+            announced = True
             time.sleep(2)
 
 
@@ -216,7 +251,7 @@ class _Before:
         self.log = self._log()
 
     def put_back(self) -> None:
-        from stages.train.earlier_run import EarlierRun
+        from stages.train.monitor.earlier_run import EarlierRun
 
         EarlierRun(self.folder).put_back()
         if self._log() != self.log:

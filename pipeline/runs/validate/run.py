@@ -1,4 +1,4 @@
-"""Validate: the intake of `prep pack` run dry. What this says is kept is what packing with the same config takes in.
+"""Validate: the intake of `prep pack` run dry. What it keeps is what packing with the same config takes in.
 
 files given      each is a data set of its own; its format and stage are found out
 a configuration  its data sets, its stage, and its template and tokenizer when it names them
@@ -31,7 +31,7 @@ from registry.kinds import usual_stage
 from stages.core.display import clean
 from stages.core.records import Limits
 from stages.formats.detect import Detection
-from stages.formats.table import FORMATS
+from stages.formats.table import FORMATS, format_in_stage
 from stages.readers.discover import discover
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
         known = FORMATS[name]
         stage = config.method if "stage" in config.given else usual_stage(known.kind)
         data = Dataset(path, (path,), format=name, fields=fields)
-        source = Source(data, SourceSpec(path, name, fields or known.default_fields), (path,), detection=detection)
+        reads = SourceSpec(path, format_in_stage(name, stage), fields or known.default_fields)
+        source = Source(data, reads, (path,), detection=detection)
         detections.append(([path], detection))
         groups.setdefault(stage, []).append(source)
     if not groups:
@@ -112,9 +113,19 @@ def _registered(spec: str) -> str:
 def validate(
     plans: Sequence[Plan], *, rejects: str | None = None, remarks: Sequence[str] = (), quiet: bool = True
 ) -> Checked:
-    """Checks every record of the plans. rejects: a folder for the raw bytes of rejected records.
+    """Checks every record of the plans.
 
-    Raises a Fault only when nothing can be checked at all; errors in the data are in the report.
+    Args:
+        plans: One a group of data sets with the same options.
+        rejects: Folder for the raw bytes of rejected records, None to keep none.
+        remarks: Lines for the report about the run as a whole.
+        quiet: Whether no progress is shown.
+
+    Returns:
+        The report, in which errors of the data stand, and the plans.
+
+    Raises:
+        Fault: Only when nothing can be checked at all.
     """
     started = time.perf_counter()
     runs: list[tuple[Plan, Collected]] = []

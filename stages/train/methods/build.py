@@ -126,6 +126,6 @@ def _check_space(setup: Setup, trainer: Any) -> None:
     size = hardware.footprint(trainer.model)
     hardware.check_disk(setup.output, size, setup.job, setup.notes)
     arguments, everyone = trainer.args, distributed.process_count()
-    segment = bool(arguments.bf16 or arguments.fp16)
-    need = size.state_bytes(segment=segment, zero_stage=setup.zero_stage, processes=everyone)
+    half_precision = bool(arguments.bf16 or arguments.fp16)
+    need = size.state_bytes(half_precision=half_precision, zero_stage=setup.zero_stage, processes=everyone)
     hardware.check_memory(need, setup.here, int(os.environ.get("LOCAL_WORLD_SIZE", "1")), setup.notes)

@@ -31,10 +31,16 @@ class Loading:
 
 
 def load_model(spec: ModelSpec, loading: Loading, path: str | None = None) -> Any:
-    """The model of `spec`, or the one at `path` loaded the same way (a reference model).
+    """The model of `spec`, or another one loaded the same way.
 
-    Raises UsageFault when it is not found or has no weights, MachineFault when its quantization needs a missing
-    package.
+    Args:
+        spec: The model.
+        loading: Its dtype, attention and head.
+        path: The other one (a reference model); None for the one of `spec`.
+
+    Raises:
+        UsageFault: It is not found or has no weights.
+        MachineFault: Its quantization needs a missing package.
     """
     import torch
     import transformers
@@ -70,8 +76,14 @@ def load_model(spec: ModelSpec, loading: Loading, path: str | None = None) -> An
 def fit_vocabulary(model: Any, vocabulary: int, grow: bool, notes: list[str]) -> None:
     """Make sure that every id of the shards has an embedding.
 
-    vocabulary: ids of the tokenizer that wrote the shards. Raises UsageFault when the model has fewer and `grow` is
-    off; growing adds rows around the mean of the old ones.
+    Args:
+        model: The loaded model.
+        vocabulary: How many ids the tokenizer has that wrote the shards.
+        grow: Whether rows may be added, around the mean of the old ones.
+        notes: Takes how many were.
+
+    Raises:
+        UsageFault: The model has fewer and `grow` is off.
     """
     have = int(model.get_input_embeddings().num_embeddings)
     if vocabulary <= have:
@@ -137,7 +149,8 @@ def _auto_class(config: Any, reward: bool) -> Any:
 
 def check_start(job: TrainJob) -> None:
     """What can be found wrong with a job's model, adapters and DeepSpeed file without loading anything, so that it is
-    told before the data is packed. Raises UsageFault."""
+    reported before the data is packed. Raises UsageFault.
+    """
     deepspeed_config(job.run.deepspeed, [])
     if not job.model.from_scratch:
         _check_weights(job.model.path)

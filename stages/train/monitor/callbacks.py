@@ -18,9 +18,9 @@ from typing import Any
 from transformers import TrainerCallback
 
 from stages.train.checkpoints import Mark, write_mark
-from stages.train.earlier_run import EarlierRun
 from stages.train.model.card import fill_card
 from stages.train.model.tokenizer import settle
+from stages.train.monitor.earlier_run import EarlierRun
 
 LOG_FILE = "trainer_log.jsonl"
 

@@ -1,4 +1,4 @@
-"""What every trainer of ours does beside its method: row numbers through the batch, counts, LoRA+, and no telemetry.
+"""What every trainer does beside its method: row numbers through the batch, counts, LoRA+, and no telemetry.
 
 `Watched` goes before a TRL trainer in a class statement; `watch_rows` finishes the instance.
 """
@@ -98,7 +98,7 @@ class Watched:
         return self.optimizer
 
     def _send_telemetry(self) -> None:
-        """Nothing: a training run tells nobody outside."""
+        """Nothing: a training run sends nothing anywhere."""
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Nothing: the output folder says what it is in prep's own files."""

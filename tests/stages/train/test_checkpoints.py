@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,17 +11,14 @@ from typing import Any
 import pytest
 
 from registry.errors import UsageFault
-from stages.train.checkpoints import MARK, Mark, checkpoints, read_mark, starting_point, write_mark
+from stages.train.checkpoints import MARK, Mark, checkpoints, starting_point, write_mark
 from stages.train.job import ModelSpec, RunSpec, TrainJob
+from tests.support.training import log_entries
 
 pytestmark = pytest.mark.train
 Run = Callable[..., tuple[dict[str, Any], list[str]]]
 
 NOW = Mark(step=0, data="d1", processes=2, rows_a_step=8)
-
-
-def entries(output: Path) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in (output / "trainer_log.jsonl").read_text().splitlines()]
 
 
 def checkpoint(output: Path, step: int, mark: Mark | None = NOW, files: tuple[str, ...] = ("optimizer.pt",)) -> Path:
@@ -60,7 +52,7 @@ def test_an_output_with_checkpoints_is_resumed_as_in_llama_factory(tmp_path: Pat
     assert starting_point(job(tmp_path, overwrite=True), NOW, None, []) is None
 
 
-def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path) -> None:
+def test_a_finished_model_is_overwritten_only_on_request(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(UsageFault, match="finished model"):
         starting_point(job(tmp_path), NOW, None, [])
@@ -96,17 +88,6 @@ def test_a_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
         starting_point(job(tmp_path, resume=str(tmp_path / "gone")), NOW, None, [])
 
 
-def test_a_restarted_worker_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.train.__main__ import restarted
-
-    fresh = job(tmp_path, overwrite=True)
-    assert restarted(fresh) == fresh
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert restarted(fresh).run.resume is None, "it had not come to its first checkpoint"
-    checkpoint(tmp_path, 5)
-    assert restarted(fresh).run.resume == "last"
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, make: Any) -> Path:
     rows = {"train": make.packed(make.lm(60)), "validation": make.packed(make.lm(9, 1))}
@@ -122,7 +103,7 @@ def test_resuming_repeats_the_run_to_the_bit(tuning: str, data: Path, run_job: R
     shutil.copytree(whole / "checkpoint-4", cut / "checkpoint-4")
     shutil.copy(whole / "trainer_log.jsonl", cut)
     metrics, _ = run_job(data, cut, resume_from_checkpoint=True, **keys)
-    assert [entry["loss"] for entry in entries(cut)] == [entry["loss"] for entry in entries(whole)]
+    assert [entry["loss"] for entry in log_entries(cut)] == [entry["loss"] for entry in log_entries(whole)]
     name = "model.safetensors" if tuning == "full" else "adapter_model.safetensors"
     assert (cut / name).read_bytes() == (whole / name).read_bytes()
     assert metrics["tokens_seen"] == json.loads((whole / "train_results.json").read_text())["tokens_seen"]
@@ -149,7 +130,7 @@ def test_overwriting_clears_the_checkpoints_of_the_run_before(data: Path, run_jo
     run_job(data, tmp_path, max_steps=4, save_strategy="steps", save_steps=2)
     _, said = run_job(data, tmp_path, max_steps=2, save_strategy="steps", save_steps=2, overwrite_output_dir=True)
     assert [folder.name for folder in checkpoints(tmp_path)] == ["checkpoint-2"]
-    assert len(entries(tmp_path)) == 2
+    assert len(log_entries(tmp_path)) == 2
     assert any("removed at this run's first checkpoint" in text for text in said)
 
 
@@ -159,40 +140,5 @@ def test_only_the_newest_checkpoints_are_kept_and_the_best_is_loaded(data: Path,
         eval_steps=1, load_best_model_at_end=True, metric_for_best_model="eval_loss", learning_rate=0.05,
     )  # fmt: skip
     assert len(checkpoints(tmp_path)) <= 2
-    best = min(entry["eval_loss"] for entry in entries(tmp_path) if "eval_loss" in entry)
+    best = min(entry["eval_loss"] for entry in log_entries(tmp_path) if "eval_loss" in entry)
     assert metrics["eval_loss"] == pytest.approx(best, rel=1e-5)
-
-
-def test_sigterm_saves_and_leaves_with_143(data: Path, tmp_path: Path, tiny_model: Path) -> None:
-    from stages.train.job import to_json
-    from tests.support.jobs import train_job
-
-    output = tmp_path / "o"
-    output.mkdir()
-    values: dict[str, object] = {
-        "model_name_or_path": str(tiny_model), "output_dir": str(output), "finetuning_type": "full", "max_steps": 4000,
-        "logging_steps": 1, "save_strategy": "no", "use_cpu": True,
-    }  # fmt: skip
-    path = output / "prep_job.json"
-    path.write_text(to_json(train_job(values, data)))
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "stages.train", str(path)], stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    log = output / "trainer_log.jsonl"
-    try:
-        deadline = time.monotonic() + 60
-        while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
-            assert worker.poll() is None, worker.communicate()[1]
-            time.sleep(0.05)
-        worker.send_signal(signal.SIGTERM)
-        _, said = worker.communicate(timeout=60)
-    finally:
-        worker.kill()
-    assert worker.returncode == 143, said
-    assert "Traceback" not in said
-    (last,) = checkpoints(output)
-    mark = read_mark(last)
-    assert mark is not None
-    assert mark.step == entries(output)[-1]["current_steps"]
-    assert (last / "optimizer.pt").exists()
