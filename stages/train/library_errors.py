@@ -18,7 +18,7 @@ from types import TracebackType
 
 from registry.errors import Fault, MachineFault, UsageFault
 
-_LESS = "lower per_device_train_batch_size (raise gradient_accumulation_steps) or cutoff_len, or use LoRA"
+LESS = "lower per_device_train_batch_size (raise gradient_accumulation_steps) or cutoff_len, or use LoRA"
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 _LIBRARIES = frozenset(
     {
@@ -49,8 +49,8 @@ def explained(error: Exception) -> Fault | None:
     if isinstance(error, Fault):
         return error
     text = str(error).strip()
-    if _is_memory(error, text):
-        return MachineFault("there is not enough memory for this run", hint=_LESS)
+    if out_of_memory(error):
+        return MachineFault("there is not enough memory for this run", hint=LESS)
     if isinstance(error, ImportError):
         return _missing(error, text)
     home = type(error).__module__.partition(".")[0]
@@ -67,10 +67,11 @@ def explained(error: Exception) -> Fault | None:
     return None
 
 
-def _is_memory(error: Exception, text: str) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether a device, or this machine, had no memory left."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and any(words in text.lower() for words in _NO_MEMORY)
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)
 
 
 def _missing(error: ImportError, text: str) -> Fault | None:

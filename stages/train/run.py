@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from registry.errors import MachineFault
 from stages.train.launch import distributed
 
 from . import checkpoints, data, hardware
 from .job import TrainJob
-from .library_errors import translated
+from .library_errors import LESS, out_of_memory, translated
 from .model import hub
 from .monitor.earlier_run import EarlierRun
 from .setup import Plan, Say, Setup, plan, start
@@ -131,6 +132,12 @@ def _go(setup: Setup, trainer: Any, start: Path | None) -> dict[str, float]:
         trainer.add_callback(Replace(setup.output, setup.say))
     try:
         return dict(trainer.train(resume_from_checkpoint=str(start) if start else None).metrics)
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            raise MachineFault(
+                f"the device ran out of memory at step {trainer.state.global_step + 1}", hint=LESS
+            ) from None
+        raise
     finally:
         if sys.exc_info()[0] is not None and distributed.is_first():
             EarlierRun(setup.output).put_back()

@@ -264,7 +264,7 @@ class _Before:
     def _log(self) -> tuple[int, int] | None:
         try:
             found = (self.folder / "trainer_log.jsonl").stat()
-        except FileNotFoundError:
+        except OSError:
             return None
         return found.st_mtime_ns, found.st_size
 

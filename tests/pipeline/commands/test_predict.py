@@ -20,7 +20,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, bool]]:
     """The configurations that were started with, and whether the measures were to be JSON; nothing runs."""
     seen: list[tuple[Config, bool]] = []
 
-    def predict_with(config: Config, say: object, *, as_json: bool) -> int:
+    def predict_with(config: Config, say: object, *, as_json: bool, quiet: bool = True) -> int:
         seen.append((config, as_json))
         return 5
 

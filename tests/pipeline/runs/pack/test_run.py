@@ -247,7 +247,9 @@ def test_a_folder_as_the_hub_lays_it_out_trains_on_its_train_split(chats: Path, 
         assert ledger["examples"] == count
 
 
-def test_another_models_output_is_not_replaced_by_default(chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_models_output_is_not_replaced_by_default(
+    chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two configurations with the same data sets: the second model's shards go to a folder with its name."""
     monkeypatch.chdir(tmp_path)
     for name in ("first", "second"):

@@ -98,7 +98,7 @@ def test_one_node_packs_and_the_others_wait(nodes: str, tmp_path: Path, monkeypa
     """With one node alone, another run that packs is an error; with several it is waited for, and said once."""
     tries = []
 
-    def busy(config: Config, log: launch.Say) -> Path:
+    def busy(config: Config, log: launch.Say, *, quiet: bool) -> Path:
         tries.append(1)
         if len(tries) < 4:
             raise BusyFault("another run")

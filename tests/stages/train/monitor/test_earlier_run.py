@@ -118,6 +118,6 @@ def test_a_failure_in_the_first_step_puts_the_earlier_run_back(
     data, output = finished
     before = digests(output)
     monkeypatch.setattr(Watched, "training_step", no_memory)
-    with pytest.raises(Fault, match="not enough memory"):
+    with pytest.raises(Fault, match="out of memory at step 1"):
         run_job(data, output, overwrite_output_dir=True)
     assert digests(output) == before
