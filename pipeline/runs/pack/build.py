@@ -17,8 +17,9 @@ from pipeline.engine import Engine
 from pipeline.engine.open import is_inline, open_engine, team_size
 from pipeline.jobs.dispatch import Release, chunk_job
 from pipeline.jobs.specs import PROVEN
+from pipeline.output.damage import write_stamps
 from pipeline.output.ledger import SourceLedger, total
-from pipeline.output.manifest import CACHE, KEYS, MANIFEST, dump, self_digest
+from pipeline.output.manifest import CACHE, KEYS, MANIFEST, dump, listed_files, self_digest
 from pipeline.output.publish import new_build, publish
 from pipeline.output.rejects import RejectWriter
 from pipeline.plan.types import Plan
@@ -41,7 +42,7 @@ from .make_manifest import Written, make_manifest, run_block, source_names
 from .order import Arranged, arrange, excluded
 from .rows import make_rows
 from .template_check import Proof, note_proof
-from .write_splits import check_split, write_splits
+from .write_splits import check_split, listed_file, write_splits
 
 
 def why_empty(ledgers: Sequence[SourceLedger], collected: Collected) -> str:
@@ -153,7 +154,8 @@ def build_output(
     mark = time.perf_counter()
     kept_tokens = sum(int(rows.tokens.sum()) for rows in splits_rows.values())
     disk_space.warn("the shards need", disk_space.shard_bytes(plan, kept_tokens), out, log)
-    splits = write_splits(plan, table, splits_rows, build, engine, progress.shard if progress is not None else None)
+    on_shard = progress.shard if progress is not None else None
+    splits, for_datasets = write_splits(plan, table, splits_rows, build, engine, on_shard)
     engines.close()
     sweep(build)  # a worker that died in the middle of a shard left its part
     elapsed["write shards"] = time.perf_counter() - mark
@@ -166,19 +168,20 @@ def build_output(
             raise AssertionError(f"the shards hold {written} {figure}, the ledger says {accounted}")
     report = validation_report([(plan, collected)]).as_dict()
     files_listed = [
-        _listed_file(build, "report.json", dump(report)),
+        listed_file(build, "report.json", dump(report)),
+        *for_datasets,
         *rejects.files,
         *_excluded(table, arranged, build, encode.cut.kind),
     ]
-    write_whole(build / "dataset_dict.json", dump({"splits": list(splits)}))
     written = Written(arranged.ledgers, splits, files_listed)
     manifest = make_manifest(plan, collected, written, key, _verdict(plan, collected))
     manifest["template_proof"] = proof
     card = data_card(manifest, report, example_lengths(table, arranged, source_names(plan)))
-    manifest["files"].append(_listed_file(build, CARD, card.encode("utf-8")))
+    manifest["files"].append(listed_file(build, CARD, card.encode("utf-8")))
     manifest["sha256"] = self_digest(manifest)
     manifest["run"] = run_block(plan, started, workers, collected)
     write_whole(build / CACHE / KEYS, orjson.dumps(made_of, option=orjson.OPT_NON_STR_KEYS))
+    write_stamps(build, listed_files(manifest))
     write_whole(build / MANIFEST, dump(manifest))
     for folder in (build, build / "lineage", build / "rejects"):
         _sync(folder)
@@ -280,7 +283,3 @@ def _excluded(table: Table, arranged: Arranged, build: Path, kind: str) -> list[
         return []
     size, digest = write_excluded(os.fspath(build / EXCLUDED), table.caches, left, kind)
     return [{"file": EXCLUDED, "bytes": size, "sha256": digest}]
-
-
-def _listed_file(build: Path, name: str, data: bytes) -> dict[str, Any]:
-    return {"file": name, "bytes": len(data), "sha256": write_whole(build / name, data)}

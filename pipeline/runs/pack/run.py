@@ -9,6 +9,7 @@ that matters and each stage's version. An OUT whose manifest carries that key is
 from __future__ import annotations
 
 import math
+import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -114,7 +115,7 @@ def prepare(
     with locked(out):
         try:
             identity: Identity | None = None
-            if remote is not None or (out / MANIFEST).exists():
+            if remote is not None or os.path.lexists(out / MANIFEST):
                 # else the inputs are hashed while they are read, and not once more before it
                 identity = run_key(plan, digest_inputs(plan))
             there = remote.current(identity[0]) if remote is not None and identity is not None else None
