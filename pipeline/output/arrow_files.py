@@ -50,11 +50,7 @@ class ArrowFiles:
 
     def table(self, name: str, schema: pa.Schema, columns: Sequence[str] = ()) -> pa.Table:
         """A lineage file, or some columns of it, in one chunk. Raises DataFault when it is missing or damaged."""
-        path = self._checked(name)
-        if name not in self._hashed:
-            if file_sha256(path) != self._listed[name]["sha256"]:
-                raise self.damaged(name, "its content has changed")
-            self._hashed.add(name)
+        path = self.unchanged(name)
         try:
             with pa.memory_map(os.fspath(path)) as source:
                 held = pa.ipc.open_file(source).schema
@@ -68,6 +64,15 @@ class ArrowFiles:
         except (pa.ArrowException, OSError) as error:
             raise self._unreadable(name, error) from error
 
+    def unchanged(self, name: str) -> Path:
+        """A small file, hashed the first time. Raises DataFault when it is missing or damaged, MachineFault."""
+        path = self._checked(name)
+        if name not in self._hashed:
+            if file_sha256(path) != self._listed[name]["sha256"]:
+                raise self.damaged(name, "its content has changed")
+            self._hashed.add(name)
+        return path
+
     def damaged(self, name: str, what: str) -> DataFault:
         """The error for a file that is not as it was written."""
         return DataFault(
@@ -79,6 +84,8 @@ class ArrowFiles:
         """The path of a file that is there, with the size that it should have."""
         if lies_outside(name):
             raise DataFault(f"{self.out}/manifest.json: {name} lies outside the output", hint="run `prep pack` again")
+        if name not in self._listed:
+            raise self.damaged(name, "is not in the manifest")
         path, size = self.out / name, self._listed[name]["bytes"]
         try:
             held = path.stat()

@@ -187,6 +187,10 @@ class Shards:
             return table
         return None
 
+    def plain_file(self, name: str) -> Path:
+        """A small file that the manifest lists. Raises DataFault when it is missing or not as it was written."""
+        return self._files.unchanged(name)
+
     def segments(self, row: Row, part: Part) -> list[Segment]:
         """The stretches of an example in its row's ids, empty ones left out; an appended EOS belongs to the last."""
         found, at = [], part.start
