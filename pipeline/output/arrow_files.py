@@ -39,7 +39,7 @@ class ArrowFiles:
                 self._check_columns(name, stream.schema, kind, packed=packed)
             for batch in batches:
                 batch.validate(full=True)  # of lists that is the borders only, and none then leads out of the file
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeError) as error:  # the names of columns are text
             raise self._unreadable(name, error) from error
         rows = sum(batch.num_rows for batch in batches)
         if rows != self._listed[name]["rows"]:
@@ -61,7 +61,7 @@ class ArrowFiles:
                 table = pa.ipc.open_file(source, options=options).read_all()
             table.validate(full=True)
             return table.combine_chunks()
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeError) as error:  # the names of columns are text
             raise self._unreadable(name, error) from error
 
     def unchanged(self, name: str) -> Path:
