@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -147,7 +148,7 @@ def build_output(
     if not any(len(order) for order in arranged.splits.values()):
         raise DataFault(
             "no record is left to train on: " + why_empty(arranged.ledgers, collected),
-            hint="`prep validate CONFIG` shows what is wrong with each record",
+            hint=f"`prep validate {shlex.join(config.words())}` shows what is wrong with each record",
         )
     splits_rows = {name: make_rows(plan, table, order) for name, order in arranged.splits.items()}
     elapsed["arrange, pack"] = time.perf_counter() - mark

@@ -6,7 +6,11 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from stages.core.display import clean
+
 if TYPE_CHECKING:
+    from pipeline.config import Config
+
     from .build import Outcome
 
 
@@ -124,16 +128,28 @@ def _next(outcome: Outcome, out: str, rejected: int, rule: str) -> list[str]:
         steps.append(f"prep explain {rule}   what it means, and what to do")
     if rejected:
         steps.append(f"{out}/rejects   the rejected records, and why")
-    config = outcome.plan.config if outcome.plan else None
-    words = [config.path or "CONFIG", *config.said] if config else ["CONFIG"]
-    # with the same settings: others would have it prepared anew
-    kept = [word for word in words if not word.startswith(("tokenized_path=", "workers="))]
-    rest = f"{shlex.join(kept)} tokenized_path={place}"
-    if outcome.manifest["kind"] != "prompt":
-        steps.append(f"prep train {rest}")
-    elif outcome.manifest["stage"] == "predict":
-        steps.append(f"prep predict {rest}")
+    if outcome.plan:
+        steps += _model_step(outcome.plan.config, outcome.manifest, place)
     return [f"{'' if at else 'next:':<5} {step}" for at, step in enumerate(steps)]
+
+
+def _model_step(config: Config, manifest: dict[str, Any], place: str) -> list[str]:
+    """The command that uses the shards, none where it would be refused."""
+    from stages.train.model.load import lacks_weights
+
+    from .run import rejected_too_many
+
+    command = "train" if manifest["kind"] != "prompt" else "predict" if manifest["stage"] == "predict" else ""
+    if not command or rejected_too_many(config, manifest):
+        return []
+    model = str(config.model.model_name_or_path)
+    if lacks_weights(model) and not config.flag("train_from_scratch"):
+        return [f"{clean(model)} holds no weights: prep {command} needs them"]
+    # with the same settings: others would have it prepared anew
+    kept = config.words()
+    if config.data.strict and not any(word.startswith("strict=") for word in kept):  # an option of `prep pack`
+        kept.append("strict=true")
+    return [f"prep {command} {shlex.join(kept)} tokenized_path={place}"]
 
 
 def _figures(manifest: dict[str, Any]) -> str:

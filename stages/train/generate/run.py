@@ -192,7 +192,7 @@ def _finish(
 def _measures(found: Sequence[dict[str, str]], say: Say) -> dict[str, Any]:
     missing = metrics.missing_libraries()
     if missing:
-        say(f'no BLEU and ROUGE: {", ".join(missing)} not installed (python -m pip install "prep-llm[metrics]")')
+        say(f"no BLEU and ROUGE: {', '.join(missing)} not installed (python -m pip install {' '.join(missing)})")
         return {}
     scores = metrics.score([entry["predict"] for entry in found], [entry["label"] for entry in found])
     return {f"predict_{name}": value for name, value in scores.items()}
