@@ -245,7 +245,7 @@ def _check_stage(at: str, stage: str, ranking: bool, fields: Fields, problems: l
         )
     elif known.prompts_only and ranking:
         problems.append(
-            f'{at}: has "ranking": true (pairs of answers), and prompts are wanted, with one answer at most;'
+            f'{at}: has "ranking": true (pairs of answers), and stage {stage} takes prompts, with one answer at most;'
             " name a data set without ranking"
         )
     elif not known.pairs and ranking:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from registry.kinds import STAGES
 from stages.core.display import clean
 
 if TYPE_CHECKING:
@@ -129,27 +130,42 @@ def _next(outcome: Outcome, out: str, rejected: int, rule: str) -> list[str]:
     if rejected:
         steps.append(f"{out}/rejects   the rejected records, and why")
     if outcome.plan:
-        steps += _model_step(outcome.plan.config, outcome.manifest, place)
+        steps += _model_step(outcome.plan.config, outcome.manifest, out)
     return [f"{'' if at else 'next:':<5} {step}" for at, step in enumerate(steps)]
 
 
-def _model_step(config: Config, manifest: dict[str, Any], place: str) -> list[str]:
-    """The command that uses the shards, none where it would be refused."""
-    from stages.train.model.load import lacks_weights
-
+def _model_step(config: Config, manifest: dict[str, Any], out: str) -> list[str]:
+    """The command that uses the shards, or why it would be refused."""
     from .run import rejected_too_many
 
-    command = "train" if manifest["kind"] != "prompt" else "predict" if manifest["stage"] == "predict" else ""
-    if not command or rejected_too_many(config, manifest):
+    command: Literal["train", "predict"] = "train" if manifest["kind"] != "prompt" else "predict"
+    if STAGES[manifest["stage"]].not_trained or rejected_too_many(config, manifest):
         return []
-    model = str(config.model.model_name_or_path)
-    if lacks_weights(model) and not config.flag("train_from_scratch"):
-        return [f"{clean(model)} holds no weights: prep {command} needs them"]
     # with the same settings: others would have it prepared anew
     kept = config.words()
     if config.data.strict and not any(word.startswith("strict=") for word in kept):  # an option of `prep pack`
         kept.append("strict=true")
-    return [f"prep {command} {shlex.join(kept)} tokenized_path={place}"]
+    refusal = _refusal(config.path, [*kept[1 if config.path else 0 :], f"tokenized_path={out}"], command)
+    if refusal:
+        return [f"{'training' if command == 'train' else 'prediction'} is not possible yet: {clean(refusal)}"]
+    return [f"prep {command} {shlex.join(kept)} tokenized_path={shlex.quote(out)}"]
+
+
+def _refusal(path: str | None, words: list[str], command: Literal["train", "predict"]) -> str:
+    """Why a command would be refused before it reads the shards, an empty string when it would not."""
+    from pathlib import Path
+
+    from pipeline.config import load_config
+    from pipeline.runs.train.job_from_config import job_from_config, predict_job_from_config
+    from registry.errors import Fault
+    from stages.train.model.load import check_start
+
+    try:
+        config = load_config(path, words, for_command=command)
+        check_start((job_from_config if command == "train" else predict_job_from_config)(config, Path()))
+    except Fault as fault:
+        return fault.problems[0]
+    return ""
 
 
 def _figures(manifest: dict[str, Any]) -> str:

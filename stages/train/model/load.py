@@ -145,14 +145,9 @@ def check_start(job: TrainJob) -> None:
         _check_adapter(adapter, job.model.adapter_folder or "")
 
 
-def lacks_weights(source: str) -> bool:
-    """Whether a model is a folder without weights, so that nothing can be trained from it but from the start."""
-    folder = Path(source)
-    return folder.is_dir() and not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS)
-
-
 def _check_weights(source: str) -> None:
-    if lacks_weights(source):
+    folder = Path(source)
+    if folder.is_dir() and not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
         raise UsageFault(
             f"{source}: a model config but no weights",
             hint="put the weights there, or set train_from_scratch: true to start from random ones",
