@@ -8,10 +8,11 @@ its size and digest, a file that is not listed is named, and the manifest's text
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from registry.errors import DataFault
 from stages.core.manifest_document import changed
@@ -76,10 +77,10 @@ class FolderFiles:
         return sorted(not_folders(self._entries))
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> io.BufferedReader:
     """A file to read, and nothing that has taken its place since it was looked at."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    handle = os.fdopen(fd, "rb")
+    handle = open(fd, "rb")  # noqa: SIM115  # closed by who reads
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         handle.close()
         raise DataFault(f"{path}: is no file any more", hint=HINT)
