@@ -47,11 +47,11 @@ def command(subject: str | None, dataset_dir: str, area: str | None, markdown: b
 
 def _subject(word: str | None) -> str:
     if word is None:
-        raise UsageFault("what to list is not given", hint=f"prep list {'|'.join(_SUBJECTS)}")
+        raise UsageFault("what to list is not given", hint=_HINT)
     found = next((name for name in _SUBJECTS if word in (name, name[:-1])), None)
     if found is None:
         near = did_you_mean(word, _SUBJECTS)
-        raise UsageFault(f"{word}: there is no such list{near}", hint=f"prep list {'|'.join(_SUBJECTS)}")
+        raise UsageFault(f"{word}: there is no such list{near}", hint=_HINT)
     return found
 
 
@@ -146,3 +146,4 @@ _SUBJECTS: dict[str, Callable[[str], list[Row]]] = {
     "models": _models,
     "profiles": _profiles,
 }
+_HINT = f"prep list SUBJECT; one of {', '.join(_SUBJECTS)}"

@@ -73,7 +73,7 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
     if configs:
         if len(parsed.paths) > 1:
             raise UsageFault(
-                "give either one configuration file, or data files", hint="data files: prep validate a.jsonl b/"
+                "give either one configuration file, or data files", hint="data files: prep validate FILE FOLDER"
             )
         check_config_file(configs[0])
         config = load_config(configs[0], values, for_command="validate", options=settings, option_names=names)
@@ -92,9 +92,7 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
         remarks = [f"note: {note}" for note in plans[0].notes]
     else:
         load_config(None, values, options=settings, option_names=names)  # a mistyped word is reported first
-        raise UsageFault(
-            "name files, folders or globs to check, or a configuration file", hint="prep validate chats.jsonl"
-        )
+        raise UsageFault("name files, folders or globs to check, or a configuration file", hint="prep validate FILE")
     if not quiet and (idle := _without_effect(config, parsed.values)):
         click.echo(f"note: {idle}", err=True)
     profile = plans[0].config.data.profile

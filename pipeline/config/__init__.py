@@ -12,6 +12,7 @@ to the working directory.
 from __future__ import annotations
 
 import functools
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,6 +52,11 @@ class Config:
     notes: tuple[str, ...] = ()
     path: str | None = None
     said: tuple[str, ...] = ()
+
+    def words(self) -> list[str]:
+        """The words that give a command these settings, but for where it writes and with how many workers."""
+        said = [word for word in self.said if not word.startswith(("tokenized_path=", "workers="))]
+        return [*([self.path] if self.path else []), *said]
 
     def get(self, key: str) -> object:
         """The value of a key by its name; KeyError for a key that is not in the table (a bug of ours)."""
@@ -197,10 +203,11 @@ def load_config(
 
 def _said(words: Mapping[str, object]) -> tuple[str, ...]:
     """What was set beside the file, as words of the command line, without secrets."""
-    plain = {name: value for name, value in words.items() if not isinstance(value, (dict, list))}
     secret = {name for name, key in keys().items() if key.secret}
-    return tuple(f"{name}={_word(value)}" for name, value in plain.items() if name not in secret)
+    return tuple(f"{name}={_word(value)}" for name, value in words.items() if name not in secret)
 
 
 def _word(value: object) -> str:
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False)
     return str(value).lower() if isinstance(value, bool) else str(value)

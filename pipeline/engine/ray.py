@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pipeline.installation import install_command
 from registry.errors import Fault, MachineFault, WorkerFault
 
 from . import Job, WorkerBug
@@ -39,7 +40,7 @@ class RayEngine:
         try:
             import ray
         except ModuleNotFoundError:
-            raise MachineFault("engine: ray is not installed", hint='python -m pip install "prep-llm[ray]"') from None
+            raise MachineFault("engine: ray is not installed", hint=install_command("ray")) from None
         self.job = job
         self._ray = ray
         self._ours = not ray.is_initialized()

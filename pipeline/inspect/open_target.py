@@ -16,7 +16,7 @@ from pipeline.config.from_words import CONFIG_SUFFIXES, EVERYWHERE, config_from_
 from pipeline.config.keys import keys, renames
 from pipeline.config.overrides import parse_arguments
 from pipeline.output.manifest import MANIFEST
-from pipeline.output.open import open_folder, output_of, read_manifest
+from pipeline.output.open import open_folder, output_of, read_unchanged
 from pipeline.output.shards import Shards
 from pipeline.output.store import is_store, local_folder
 from registry.errors import UsageFault, did_you_mean
@@ -38,7 +38,7 @@ def open_shards(out: str, say: Say = lambda line: None) -> Shards:
     """A finished output: a folder, or a URL, which is fetched. Raises UsageFault or DataFault when there is none or it
     cannot be read."""
     folder = open_folder(out, say)
-    return Shards(folder, read_manifest(folder))
+    return Shards(folder, read_unchanged(folder))
 
 
 @contextlib.contextmanager

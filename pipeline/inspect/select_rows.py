@@ -109,7 +109,7 @@ def read_report(shards: Shards) -> dict[str, Any]:
     """OUT/report.json. Raises DataFault when it is not there or damaged, MachineFault when it may not be read."""
     path = shards.out / "report.json"
     try:
-        report: dict[str, Any] = json.loads(path.read_bytes())
+        report: dict[str, Any] = json.loads(shards.plain_file(path.name).read_bytes())
         return report | {"counts": dict(report["counts"]), "findings": list(report["findings"])}
     except PermissionError as error:
         raise unreadable(error, path) from None

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.output.lineage_columns import Part, numbers
 from pipeline.output.shards import IGNORE, Row, Shards
-from registry.errors import UsageFault
+from registry.errors import DataFault, UsageFault
 
 from .history import sources_of
 
@@ -162,11 +162,21 @@ def _rejection(shards: Shards, source: int, line: int) -> str:
         name = str(entry["file"])
         if not name.startswith("rejects/") or not name.endswith(".findings.jsonl"):
             continue
-        with (shards.out / name).open("rb") as handle:
-            for raw in handle:
-                entry = json.loads(raw)
-                findings = [found for found in entry["findings"] if found["path"] == path]
-                if entry["line"] == line and findings:
-                    reason = next((found for found in findings if found["severity"] == "error"), findings[0])
-                    return f"the record of that line was rejected: {reason['message']} [{reason['rule']}]"
+        try:
+            reason = _reason(shards.plain_file(name), path, line)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataFault(f"{shards.out / name}: cannot be read: {error}", hint="run `prep pack` again") from error
+        if reason:
+            return f"the record of that line was rejected: {reason['message']} [{reason['rule']}]"
     return ""
+
+
+def _reason(file: Path, path: str, line: int) -> dict[str, Any]:
+    """Why the record of a line was rejected, by a file of findings; empty when it does not say."""
+    with file.open("rb") as handle:
+        for raw in handle:
+            told = json.loads(raw)
+            findings = [found for found in told["findings"] if found["path"] == path]
+            if told["line"] == line and findings:
+                return next((found for found in findings if found["severity"] == "error"), findings[0])
+    return {}

@@ -33,10 +33,11 @@ from registry.errors import BusyFault, DataFault, MachineFault, UsageFault
 from stages.core import atomic_io
 from stages.core.atomic_io import TEMPORARY, machine_fault, remove_tree, write_whole
 from stages.core.display import clean
+from stages.core.manifest_document import changed
 
-from .manifest import CACHE, MANIFEST, is_output, lies_outside, listed_files, self_digest
+from .manifest import CACHE, MANIFEST, is_output, lies_outside, listed_files, parse_manifest
 from .open import read_manifest
-from .remote_fetch import JOURNAL, MANIFEST_BYTES_MOST, checked_manifest, digest_of
+from .remote_fetch import JOURNAL, MANIFEST_BYTES_MOST, digest_of
 from .store import STAGING, Held, Store, cache_folder
 from .verify import file_sha256
 
@@ -270,10 +271,10 @@ def _manifest_of(data: bytes | None, where: str) -> dict[str, Any] | None:
     if data is None:
         return None
     try:
-        manifest = checked_manifest(data, where)
+        manifest = parse_manifest(data, where)
     except (DataFault, UsageFault):
         return None
-    return manifest if manifest.get("sha256") == self_digest(manifest) else None
+    return None if changed(manifest, data) else manifest
 
 
 def _journal_of(names: Collection[str]) -> bytes:

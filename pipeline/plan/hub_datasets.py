@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipeline.installation import install_command
 from registry.datasets.types import Dataset
 from registry.errors import MachineFault, UsageFault
 
@@ -25,7 +26,7 @@ def fetch(dataset: Dataset) -> Dataset:
     except ModuleNotFoundError:
         raise MachineFault(
             f"dataset: {dataset.name}: lives on a hub ({dataset.hub}), which needs the datasets library",
-            hint=f'python -m pip install "prep-llm[train]"; or {by_hand}',
+            hint=f"{install_command('train')}; or {by_hand}",
         ) from None
     split, taken = whole_and_part(dataset)
     try:

@@ -109,8 +109,8 @@ def _summary(report: ValidationReport, paint: Paint) -> list[str]:
         lines += [f"{_INDENT}{_file_line(item)}" for item in report.inputs[:20]]
         if len(report.inputs) > 20:
             lines.append(f"{_INDENT}... {len(report.inputs) - 20:,} more files")
-    for remark in report.remarks:
-        lines += wrapped(clean(remark), "")
+    for remark in report.remarks:  # a command stays on one line, to be copied
+        lines += [clean(remark)] if remark.startswith("  prep ") else wrapped(clean(remark), "")
     if not report.counts:
         lines.append("nothing found")
     else:

@@ -258,6 +258,11 @@ def _check_stage(at: str, stage: str, ranking: bool, fields: Fields, problems: l
             f'{at}: stage {stage} compares two answers, and this data set does not say "ranking": true;'
             " add it if the records hold chosen and rejected, or choose another stage"
         )
+    elif known.prompts_only and ranking:
+        problems.append(
+            f'{at}: has "ranking": true (pairs of answers), and stage {stage} takes prompts, with one answer at most;'
+            " name a data set without ranking"
+        )
     elif not known.pairs and ranking:
         problems.append(
             f'{at}: has "ranking": true (pairs of answers), and stage {stage} does not compare answers;'

@@ -22,8 +22,8 @@ def answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
         (["verify"], "OUT is not given", "prep verify [OPTIONS] OUT"),
         (["pack", "--workers", "0"], '--workers: "0" is not a whole number of at least 1', "prep pack --help"),
         (["template", "shw"], 'there is no prep template shw; did you mean "show"?', "prep template --help"),
-        (["list"], "what to list is not given", "prep list rules|"),
-        (["list", "temples"], 'did you mean "templates"?', "prep list rules|"),
+        (["list"], "what to list is not given", "prep list SUBJECT; one of rules,"),
+        (["list", "temples"], 'did you mean "templates"?', "prep list SUBJECT; one of rules,"),
         (["list", "rules", "--area", "rolle"], 'did you mean "role"?', "the areas: bytes"),
         (["list", "models", "--area", "role"], "only rules have areas", "prep list rules --area"),
         (["explain"], "which rule is not given", "prep list rules"),
@@ -100,7 +100,7 @@ def test_a_folder_of_files_is_reported_in_short(fixtures: Path, capsys: pytest.C
     out = capsys.readouterr().out
     assert "alpaca.jsonl: alpaca, 12 read, 0 rejected" in out
     assert out.count("the records have") == 6
-    assert "prep validate dataset=NAME dataset_dir=" in " ".join(out.split())
+    assert f"\n  prep validate dataset=demo_kto dataset_dir={fixtures / 'demo'} stage=kto\n" in out
 
 
 def test_list_takes_one_or_many(capsys: pytest.CaptureFixture[str]) -> None:

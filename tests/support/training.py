@@ -23,6 +23,8 @@ TINY = Path(__file__).parents[2] / "fixtures" / "tiny"
 VOCABULARY = 1026  # ids of the tokenizer; the model has room for 1088
 FIRST = 100  # above the tiny tokenizer's special ids
 
+NO_DIGEST = "0" * 64
+
 Row = dict[str, Any]
 
 
@@ -134,19 +136,7 @@ def write_out(
 ) -> Path:
     """A folder as `prep pack` leaves it: Arrow stream shards of int32 lists, and the manifest."""
     pa = pytest.importorskip("pyarrow")
-    manifest: dict[str, Any] = {
-        "schema_version": 1,
-        "kind": kind,
-        "stage": {"lm": "sft", "pref": "dpo", "unpaired": "kto", "prompt": "sft"}[kind],
-        "packed": packed,
-        "cutoff_len": 128,
-        "template": {"name": "default", "sha256": "0" * 64},
-        "tokenizer": {"sha256": "0" * 64, "vocab_size": VOCABULARY},
-        "options": {},
-        "ledger": {},
-        "splits": {},
-        "run": {"when": "now"},
-    }
+    manifest = empty_manifest(kind, packed=packed)
     for split, given in splits.items():
         rows = list(given)
         folder = root / split
@@ -176,6 +166,7 @@ def write_out(
                     "tokens": sum(len(v) for row in part for k, v in row.items() if k.endswith("_ids")),
                     "bytes": len(data),
                     "sha256": hashlib.sha256(data).hexdigest(),
+                    "lineage": {"file": f"lineage/{split}-{number:05d}.arrow", "bytes": 0, "sha256": NO_DIGEST},
                 }
             )
         manifest["splits"][split] = {
@@ -183,10 +174,70 @@ def write_out(
             "examples": sum(len(row.get("seq_lengths", [0])) for row in rows),
             "tokens": sum(e["tokens"] for e in entries),
             "trained_tokens": sum(sum(1 for i in row.get("labels", ()) if i != -100) for row in rows),
+            "fill_rate": None,
             "shards": entries,
         }
-    (root / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(root, manifest)
     return root
+
+
+def empty_manifest(kind: str, *, packed: bool = False) -> dict[str, Any]:
+    """A manifest that fits its schema, of an output without inputs and without splits."""
+    ledger: dict[str, Any] = dict.fromkeys(
+        ("read", "not_sampled", "repeated", "examples", "tokens_in", "trained_tokens_in", "tokens", "trained_tokens"), 0
+    )
+    ledger |= {name: {} for name in ("rejected", "dropped", "tokens_lost", "trained_tokens_lost")}
+    cut = {"limit_tokens": 128, "from_end": False, "efficient_eos": None, "label_first_source": False}
+    return {
+        "schema_version": 1,
+        "kind": kind,
+        "stage": {"lm": "sft", "pref": "dpo", "unpaired": "kto", "prompt": "predict"}[kind],
+        "packed": packed,
+        "cutoff_len": 128,
+        "compat": "llamafactory-0.9.6",
+        "template": {"name": "default", "sha256": NO_DIGEST},
+        "template_proof": {"verdict": "nothing-to-compare", "reason": "", "cases": {}},
+        "tokenizer": {
+            "sha256": NO_DIGEST,
+            "vocab_size": VOCABULARY,
+            "eos_id": None,
+            "added": [],
+            "check": {"back_end": "tokenizers", "checked_texts": 0, "differ": 0},
+        },
+        "cut": {"kind": kind, "overlong": "truncate", **cut},
+        "recipe": {},
+        "options": {"packing_strategy": "best_fit"},
+        "inputs": [],
+        "ledger": {**ledger, "sources": {}},
+        "mixture": {},
+        "truncated": {},
+        "findings": {},
+        "splits": {},
+        "files": [],
+        "key": NO_DIGEST,
+        "run": {"finished": "now", "chunks": 1, "chunks_reused": 0},
+    }
+
+
+def write_manifest(root: Path, manifest: dict[str, Any]) -> None:
+    """Writes a manifest as prep does, with its digest."""
+    from stages.core.manifest_document import dump, self_digest
+
+    manifest["sha256"] = self_digest(manifest)
+    (root / "manifest.json").write_bytes(dump(manifest))
+
+
+def relist(out: Path, name: str) -> dict[str, Any]:
+    """Writes an output's manifest anew for a file that a test has put in another's place; returns the manifest."""
+    data = (out / name).read_bytes()
+    manifest: dict[str, Any] = json.loads((out / "manifest.json").read_bytes())
+    for entry in manifest["files"]:
+        if entry["file"] == name:
+            entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    if (out / "manifest.json").is_symlink():
+        (out / "manifest.json").unlink()
+    write_manifest(out, manifest)
+    return manifest
 
 
 @pytest.fixture(scope="session")

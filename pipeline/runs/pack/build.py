@@ -15,8 +15,9 @@ import orjson
 from pipeline.config import worker_count
 from pipeline.engine import Engine
 from pipeline.engine.open import team_size
+from pipeline.output.damage import write_stamps
 from pipeline.output.ledger import SourceLedger, total
-from pipeline.output.manifest import CACHE, KEYS, MANIFEST, dump
+from pipeline.output.manifest import CACHE, KEYS, MANIFEST, dump, listed_files
 from pipeline.output.publish import new_build, publish
 from pipeline.plan.types import Plan
 from pipeline.progress import Progress
@@ -119,11 +120,11 @@ def build_output(request: Request, engines: ExitStack) -> Outcome:
     clock.lap("read, validate, tokenize")
     made = _arrange(read)
     clock.lap("arrange, pack")
-    splits = _write(request, read, made, build, reader.engine)
+    splits, for_datasets = _write(request, read, made, build, reader.engine)
     engines.close()
     sweep(build)  # a worker that died in the middle of a shard left its part
     clock.lap("write shards")
-    manifest = write_documents(read, made, splits, build)
+    manifest = write_documents(read, made, (splits, for_datasets), build)
     manifest["run"] = run_block(read.plan, request.started, workers, read.collected)
     _publish(request, read.identity, manifest, build)
     try:
@@ -176,7 +177,7 @@ def _arrange(read: Read) -> RowsOfSplits:
     if not any(len(order) for order in arranged.splits.values()):
         raise DataFault(
             "no record is left to train on: " + why_empty(arranged.ledgers, collected),
-            hint=remedy_of_empty(arranged.ledgers, collected),
+            hint=remedy_of_empty(arranged.ledgers, collected, plan.config.words()),
         )
     return RowsOfSplits(
         table, arranged, {name: make_rows(plan, table, order) for name, order in arranged.splits.items()}
@@ -185,8 +186,9 @@ def _arrange(read: Read) -> RowsOfSplits:
 
 def _write(
     request: Request, read: Read, made: RowsOfSplits, build: Path, engine: Engine[Any, Any]
-) -> dict[str, dict[str, Any]]:
-    """Writes the shards; returns the manifest's `splits`. Raises MachineFault when the disk says no."""
+) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """Writes the shards; returns the manifest's `splits`, and its entries for the files of `datasets`. Raises
+    MachineFault when the disk says no."""
     kept_tokens = sum(int(rows.tokens.sum()) for rows in made.rows.values())
     disk_space.warn("the shards need", disk_space.shard_bytes(read.plan, kept_tokens), request.out, request.log)
     on_shard = request.progress.shard if request.progress is not None else None
@@ -196,6 +198,7 @@ def _write(
 def _publish(request: Request, identity: Identity, manifest: dict[str, Any], build: Path) -> None:
     """Writes the manifest, last of all, and renames the build to the output."""
     write_whole(build / CACHE / KEYS, orjson.dumps(identity[1], option=orjson.OPT_NON_STR_KEYS))
+    write_stamps(build, listed_files(manifest))
     write_whole(build / MANIFEST, dump(manifest))
     for folder in (build, build / "lineage", build / "rejects"):
         sync_folder(os.fspath(folder))

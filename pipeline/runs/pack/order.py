@@ -8,6 +8,7 @@ The result is a function of the input and the options, never of workers.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -176,9 +177,12 @@ def excluded(table: Table, arranged: Arranged) -> Excluded:
     )
 
 
-def remedy_of_empty(ledgers: Sequence[SourceLedger], collected: Collected) -> str:
-    """What to do when no record is left: the map that reads them, or the remedy of the rule that rejected them all."""
-    show = "`prep validate CONFIG` shows what is wrong with each record"
+def remedy_of_empty(ledgers: Sequence[SourceLedger], collected: Collected, words: Sequence[str]) -> str:
+    """What to do when no record is left: the map that reads them, or the remedy of the rule that rejected them all.
+
+    words: the command line of the run, without its command.
+    """
+    show = f"`prep validate {shlex.join(words)}` shows what is wrong with each record"
     hints = [found.hint for found in collected.found.findings if found.rule == "set.all-rejected" and found.hint]
     if hints:
         return hints[0]

@@ -8,12 +8,11 @@ that matters and each stage's version. An OUT whose manifest carries that key is
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.config import Config
 from pipeline.output.manifest import MANIFEST
@@ -28,7 +27,7 @@ from registry.errors import BusyFault, DataFault, Fault, MachineFault
 from .build import Outcome, Request, build_output
 from .cache_key import NEW_OUTPUT, digest_inputs, reasons_to_build, run_key
 from .read_chunks import Identity, Log
-from .summary import pack_summary
+from .summary import pack_summary, rejected_too_many
 
 if TYPE_CHECKING:
     from pipeline.output.remote_publish import RemoteOutput
@@ -132,19 +131,6 @@ def prepare_output(
     return outcome
 
 
-def rejected_too_many(config: Config, manifest: dict[str, Any]) -> str:
-    """One line when more records were rejected than `max_rejected` allows, else an empty string."""
-    allowed = config.data.max_rejected
-    ledger = manifest["ledger"]
-    read, rejected = ledger["read"], sum(ledger["rejected"].values())
-    # a whole number is a count, a fraction a share
-    most = int(allowed) if isinstance(allowed, int) else math.floor(allowed * read)
-    if rejected <= most:
-        return ""
-    share = f"{100 * rejected / max(read, 1):.2f} %"
-    return f"{rejected} of {read} records ({share}) were rejected; max_rejected allows {most}"
-
-
 def prepare(
     config: Config,
     out: Path,
@@ -173,7 +159,7 @@ def prepare(
     with locked(out):
         try:
             identity: Identity | None = None
-            if remote is not None or (out / MANIFEST).exists():
+            if remote is not None or os.path.lexists(out / MANIFEST):
                 # else the inputs are hashed while they are read, and not once more before it
                 identity = run_key(plan, digest_inputs(plan))
             there = remote.current(identity[0]) if remote is not None and identity is not None else None

@@ -15,7 +15,6 @@ from pipeline.plan.types import Plan
 from pipeline.reports.data_card import NAME as CARD
 from pipeline.reports.data_card import data_card
 from pipeline.runs.collect import Collected, validation_report
-from stages.core.atomic_io import write_whole
 from stages.writers.excluded import NAME as EXCLUDED
 from stages.writers.excluded import write_excluded
 
@@ -24,15 +23,19 @@ from .make_manifest import Written, make_manifest, source_names
 from .order import Arranged, excluded
 from .read_chunks import Read
 from .rows import RowsOfSplits
+from .write_splits import listed_file
+
+Shards = tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]
 
 
-def write_documents(read: Read, made: RowsOfSplits, splits: dict[str, dict[str, Any]], build: Path) -> dict[str, Any]:
+def write_documents(read: Read, made: RowsOfSplits, shards: Shards, build: Path) -> dict[str, Any]:
     """Writes the report, what is excluded and the data card.
 
     Args:
         read: What was read and found.
         made: The examples in their order, with the account.
-        splits: The manifest's entries for the shards; each gets the number of its examples.
+        shards: The manifest's `splits`, each of which gets the number of its examples, and its entries for the files
+            of `datasets`.
         build: The folder that is published at the end.
 
     Returns:
@@ -43,22 +46,23 @@ def write_documents(read: Read, made: RowsOfSplits, splits: dict[str, dict[str, 
         MachineFault: When the disk says no.
     """
     plan, collected, arranged = read.plan, read.collected, made.arranged
+    splits, for_datasets = shards
     assert plan.encode is not None
     for name, order in arranged.splits.items():
         splits[name]["examples"] = len(order)
     _compare(splits, total(arranged.ledgers))
     report = validation_report([(plan, collected)]).as_dict()
     files_listed = [
-        _listed_file(build, "report.json", dump(report)),
+        listed_file(build, "report.json", dump(report)),
+        *for_datasets,
         *read.rejects.files,
         *_excluded(made.table, arranged, build, plan.encode.cut.kind),
     ]
-    write_whole(build / "dataset_dict.json", dump({"splits": list(splits)}))
     written = Written(arranged.ledgers, splits, files_listed)
     manifest = make_manifest(plan, collected, written, read.identity[0], _verdict(plan, collected))
     manifest["template_proof"] = read.proof
     card = data_card(manifest, report, example_lengths(made.table, arranged, source_names(plan)))
-    manifest["files"].append(_listed_file(build, CARD, card.encode("utf-8")))
+    manifest["files"].append(listed_file(build, CARD, card.encode("utf-8")))
     manifest["sha256"] = self_digest(manifest)
     return manifest
 
@@ -98,7 +102,3 @@ def _excluded(table: Table, arranged: Arranged, build: Path, kind: str) -> list[
         return []
     size, digest = write_excluded(os.fspath(build / EXCLUDED), table.caches, left, kind)
     return [{"file": EXCLUDED, "bytes": size, "sha256": digest}]
-
-
-def _listed_file(build: Path, name: str, data: bytes) -> dict[str, Any]:
-    return {"file": name, "bytes": len(data), "sha256": write_whole(build / name, data)}

@@ -37,7 +37,7 @@ def write_splits(
     build: Path,
     engine: Engine[ShardTask, ShardResult],
     on_shard: Callable[[int], None] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
     """Writes every shard of every split.
 
     Args:
@@ -49,7 +49,7 @@ def write_splits(
         on_shard: Takes how many shards there are, each time that one is written.
 
     Returns:
-        The manifest's `splits`.
+        The manifest's `splits`, and its entries for the files of `datasets`.
 
     Raises:
         MachineFault: When the disk says no.
@@ -68,9 +68,13 @@ def write_splits(
     found: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(names):
         _add_shard(found, name, results[number])
-    for split, entry in found.items():
-        _huggingface_files(plan, build / split, split, entry)
-    return found
+    listed = [about for split, entry in found.items() for about in _huggingface_files(plan, build, split, entry)]
+    return found, [*listed, listed_file(build, "dataset_dict.json", dump({"splits": list(found)}))]
+
+
+def listed_file(build: Path, name: str, data: bytes) -> dict[str, Any]:
+    """Writes a file of a build; returns the manifest's entry for it."""
+    return {"file": name, "bytes": len(data), "sha256": write_whole(build / name, data)}
 
 
 class _Name(NamedTuple):
@@ -136,7 +140,7 @@ def _shard_borders(plan: Plan, rows: Rows) -> list[int]:
     return [0, *[int(mark) for mark in inner if 0 < mark < count], count]
 
 
-def _huggingface_files(plan: Plan, folder: Path, split: str, entry: dict[str, Any]) -> None:
+def _huggingface_files(plan: Plan, build: Path, split: str, entry: dict[str, Any]) -> list[dict[str, Any]]:
     """The two files that make a split loadable by `datasets.load_from_disk`."""
     int_list = {"feature": {"dtype": "int32", "_type": "Value"}, "_type": "List"}
     columns = ROW_KINDS[plan.kind].columns
@@ -154,8 +158,10 @@ def _huggingface_files(plan: Plan, folder: Path, split: str, entry: dict[str, An
         "_output_all_columns": False,
         "_split": split,
     }
-    write_whole(folder / "dataset_info.json", dump(info))
-    write_whole(folder / "state.json", dump(state))
+    return [
+        listed_file(build, f"{split}/dataset_info.json", dump(info)),
+        listed_file(build, f"{split}/state.json", dump(state)),
+    ]
 
 
 def check_split(plan: Plan, collected: Collected, table: Table, arranged: Arranged) -> None:

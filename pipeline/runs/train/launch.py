@@ -54,9 +54,7 @@ def train_with(config: Config, say: Say, *, as_json: bool = False, quiet: bool =
     return launch_job(draft, config, say, ready, as_json=as_json)
 
 
-def predict_with(
-    config: Config, say: Say, *, trained: bool = False, as_json: bool = False, quiet: bool = True
-) -> int:
+def predict_with(config: Config, say: Say, *, trained: bool = False, as_json: bool = False, quiet: bool = True) -> int:
     """Prepares the prompts, generates and measures.
 
     Args:

@@ -24,15 +24,15 @@ from pipeline.plan.types import Plan, Source
 from pipeline.progress import Progress
 from pipeline.reports.model import ValidationReport
 from pipeline.runs.collect import Collected, check_set, check_traits, collect, validation_report
-from registry.datasets.info_file import INFO_NAME, find_dataset_info
 from registry.datasets.types import Dataset
 from registry.errors import Fault, UsageFault
 from registry.kinds import usual_stage
-from stages.core.display import clean
 from stages.core.records import Limits
 from stages.formats.detect import Detection
 from stages.formats.table import FORMATS, format_in_stage
 from stages.readers.discover import discover
+
+from .registered import registered
 
 if TYPE_CHECKING:
     from pipeline.output.rejects import RejectFolder
@@ -52,16 +52,7 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
     form = config.data.format
     remarks: list[str] = []
     for spec in paths:
-        if (Path(spec) / INFO_NAME).is_file():
-            remarks.append(
-                f"note: {spec}/{INFO_NAME} is there; to check as it says: prep validate dataset=NAME dataset_dir={spec}"
-            )
-        elif name := _registered(spec):
-            folder = Path(spec).parent
-            remarks.append(
-                f'note: {folder / INFO_NAME} names this file "{clean(name)}"; to check it with its map: '
-                f"prep validate dataset={clean(name)} dataset_dir={folder}"
-            )
+        remarks += registered(spec, config)
     groups: dict[str, list[Source]] = {}
     files: list[str] = []
     wrong: list[Fault] = []
@@ -95,19 +86,6 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
     for stage, sources in groups.items():
         plans.append(make_plan(config.with_values(stage=stage), needs_tokens=False, limits=limits, sources=sources))
     return plans, [*remarks, *format_remarks(detections)]
-
-
-def _registered(spec: str) -> str:
-    """The name that a dataset_info.json beside a file gives to it, empty when there is none."""
-    path = Path(spec)
-    try:
-        info = find_dataset_info(str(path.parent)) if path.is_file() else None
-    except Fault:  # it was not requested
-        return ""
-    entries = info.entries.items() if info is not None else ()
-    return next(
-        (name for name, entry in entries if isinstance(entry, dict) and entry.get("file_name") == path.name), ""
-    )
 
 
 def validate(

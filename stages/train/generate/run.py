@@ -203,7 +203,7 @@ def _measures(found: Sequence[dict[str, str]], say: Say) -> dict[str, Any]:
         return {}
     missing = metrics.missing_libraries()
     if missing:
-        say(f'no BLEU and ROUGE: {", ".join(missing)} not installed (python -m pip install "prep-llm[metrics]")')
+        say(f"no BLEU and ROUGE: {', '.join(missing)} not installed (python -m pip install {' '.join(missing)})")
         return {}
     if len(labelled) < len(found):
         say(f"BLEU and ROUGE over the {len(labelled):,} of {len(found):,} answers that have one to compare with")

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.cli import run
 from pipeline.commands import doctor
-from pipeline.installation import DISTRIBUTION
+from pipeline.installation import DISTRIBUTION, install_command
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def test_a_missing_core_package_is_exit_3(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr(doctor, "version_of", lambda name: "" if name in ("numpy", "ray") else "1.0")
     assert run(["doctor"]) == 3
     said = capsys.readouterr()
-    assert f"problem    numpy is not installed: python -m pip install {DISTRIBUTION}" in said.err
-    assert f'python -m pip install "{DISTRIBUTION}[ray]"' in said.out
+    assert f"problem    numpy is not installed: {install_command()}" in said.err
+    assert install_command("ray") in said.out
     assert "ray is not" not in said.err
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.cli import run
 from tests.support.packed_outputs import TINY, demo_output
+from tests.support.training import write_manifest
 
 
 @pytest.fixture
@@ -39,7 +40,8 @@ def test_without_its_tokenizer_the_page_has_no_samples(
 ) -> None:
     """That is said; one that is given and not there is a mistake."""
     path = out / "manifest.json"
-    path.write_text(path.read_text().replace(str(TINY), "/nowhere").replace("fixtures/tiny", "/nowhere"))
+    written = path.read_text().replace(str(TINY), "/nowhere").replace("fixtures/tiny", "/nowhere")
+    write_manifest(out, json.loads(written))
     target = tmp_path / "page.html"
     assert run(["report", str(out), "-o", str(target), "--json"]) == 0
     said = capsys.readouterr()

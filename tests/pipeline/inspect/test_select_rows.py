@@ -16,6 +16,7 @@ from registry.errors import DataFault, UsageFault
 from stages.tokenize.decode import TokenTexts
 from stages.tokenize.tokenizer_files import load_tokenizer_files
 from tests.support.packed_outputs import TINY, demo_output
+from tests.support.training import relist
 
 TEXTS = TokenTexts(load_tokenizer_files(str(TINY)))
 
@@ -69,6 +70,7 @@ def with_report(demo: Path, folder: Path, content: str) -> Shards:
     """The output with another report.json."""
     shutil.copytree(demo, folder / "out")
     (folder / "out" / "report.json").write_text(content, encoding="utf-8")
+    relist(folder / "out", "report.json")
     return open_shards(str(folder / "out"))
 
 

@@ -25,13 +25,16 @@ from pipeline.output.manifest import (
     splits_of,
 )
 from registry.errors import DataFault, UsageFault
+from tests.support.training import empty_manifest
 
+_FILE = {"bytes": 3, "sha256": "0" * 64}
+_SHARD = {**_FILE, "file": "train/a.arrow", "rows": 1, "tokens": 2, "lineage": {**_FILE, "file": "lineage/a.arrow"}}
+_SPLIT = {"rows": 1, "examples": 1, "tokens": 2, "trained_tokens": 1, "fill_rate": None, "shards": [_SHARD]}
 SMALL: dict[str, Any] = {
-    "schema_version": 1,
-    "kind": "lm",
-    "splits": {"train": {"shards": [{"file": "train/a.arrow", "lineage": {"file": "lineage/a.arrow"}}]}},
-    "files": [{"file": "README.md", "bytes": 3}],
-    "run": {"seconds": 1.5},
+    **empty_manifest("lm"),
+    "splits": {"train": _SPLIT},
+    "files": [{**_FILE, "file": "README.md"}],
+    "sha256": "0" * 64,
 }
 
 

@@ -15,6 +15,7 @@ from pipeline.output.manifest import CACHE, MANIFEST, OWNER, dump, parse_manifes
 from pipeline.output.open import local_copy, open_files, open_folder, output_of, read_manifest
 from pipeline.output.verify import FolderFiles
 from registry.errors import DataFault, UsageFault
+from tests.support.training import empty_manifest
 
 URL = "memory://bucket/out"
 
@@ -22,7 +23,8 @@ URL = "memory://bucket/out"
 def small(content: bytes = b"rows") -> dict[str, Any]:
     """A manifest that names one file with this content."""
     entry = {"file": "README.md", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    manifest = {"schema_version": 1, "kind": "lm", "splits": {}, "files": [entry]}
+    split = {"rows": 0, "examples": 0, "tokens": 0, "trained_tokens": 0, "fill_rate": None, "shards": []}
+    manifest = {**empty_manifest("lm"), "splits": {"train": split}, "files": [entry]}
     return {**manifest, "sha256": self_digest(manifest)}
 
 
@@ -104,13 +106,13 @@ def test_a_file_that_is_not_as_the_manifest_has_it_is_refused(content: bytes, sa
 
 
 def test_a_changed_manifest_is_refused() -> None:
-    put(b"rows", {**small(), "kind": "pt"})
+    put(b"rows", {**small(), "cutoff_len": 77})
     with pytest.raises(DataFault, match="has been changed"):
         local_copy(URL)
 
 
 def test_a_manifest_that_names_a_file_elsewhere_is_refused() -> None:
-    manifest = {**small(), "files": [{"file": "../x", "bytes": 1, "sha256": ""}]}
+    manifest = {**small(), "files": [{"file": "../x", "bytes": 1, "sha256": "0" * 64}]}
     put(b"rows", {**manifest, "sha256": self_digest(manifest)})
     with pytest.raises(DataFault, match="lies outside the output"):
         local_copy(URL)

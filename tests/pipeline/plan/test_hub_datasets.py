@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import load_config
+from pipeline.installation import install_command
 from pipeline.plan.hub_datasets import whole_and_part
 from pipeline.runs.pack.run import prepare
 from registry.datasets.types import Dataset
@@ -74,4 +75,4 @@ def test_without_the_library_it_says_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(MachineFault) as caught:
         pack(folder, tmp_path / "out")
-    assert "prep-llm[train]" in caught.value.hint
+    assert install_command("train") in caught.value.hint

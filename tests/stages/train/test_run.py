@@ -162,9 +162,7 @@ def test_tokens_are_the_same_after_a_resume(data: Path, run_job: Run, tmp_path: 
     assert result["tokens_seen"] == 2 * tokens(data)
 
 
-def test_perplexity_belongs_to_the_language_loss_alone(
-    data: Path, make: Any, run_job: Run, tmp_path: Path
-) -> None:
+def test_perplexity_belongs_to_the_language_loss_alone(data: Path, make: Any, run_job: Run, tmp_path: Path) -> None:
     keys = {"max_steps": 1, "eval_strategy": "steps", "eval_steps": 1}
     result, said = run_job(data, tmp_path / "sft", **keys)
     assert result["perplexity"] > 1

@@ -21,6 +21,7 @@ from pipeline.runs.pack.run import prepare
 from stages.core.display import clean
 from stages.tokenize.decode import TokenTexts
 from stages.tokenize.tokenizer_files import load_tokenizer_files
+from tests.support.training import relist
 
 ROOT = Path(__file__).parents[4]
 DEMO, TINY = ROOT / "fixtures" / "demo", ROOT / "fixtures" / "tiny"
@@ -175,6 +176,7 @@ def test_a_million_findings_fit(demo: Shards, tmp_path: Path) -> None:
         (tmp_path / entry_.name).symlink_to(entry_)
     (tmp_path / "report.json").unlink()
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    manifest["files"] = relist(tmp_path, "report.json")["files"]
     page = report_page(Shards(tmp_path, manifest), TEXTS, "demo")
     assert len(page.html.encode()) < MOST_BYTES
     assert "1,000,000 findings" in Reader(page.html).text

@@ -30,7 +30,7 @@ def documents(folder: Path, tokens: int) -> dict[str, Any]:
     order = {"train": np.array([0, 1])}
     made = RowsOfSplits(table_of([5, 7]), Arranged(order, [ledger], order), {})
     splits = {"train": {"rows": 1, "tokens": tokens, "trained_tokens": 6, "shards": []}}
-    return write_documents(Read(plan, collected_of(plan, [2]), rejects, PROOF, ("k", {})), made, splits, folder)
+    return write_documents(Read(plan, collected_of(plan, [2]), rejects, PROOF, ("k", {})), made, (splits, []), folder)
 
 
 def test_every_file_is_listed_as_it_is(tmp_path: Path) -> None:

@@ -90,19 +90,6 @@ def test_rejects_can_be_fed_in_again(tmp_path: Path, capsysbinary: Any) -> None:
     assert (code, report["totals"]["kept"]) == (0, 2)
 
 
-def test_a_map_beside_a_file_is_pointed_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that a dataset_info.json names is checked as it stands, and the note says how to check it with its map."""
-    file = write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode()])
-    info = tmp_path / "dataset_info.json"
-    info.write_text(json.dumps({"other": 1, "metals": {"file_name": "a.jsonl"}}), encoding="utf-8")
-    assert run(["validate", str(file)]) == 0
-    said = "".join(capsys.readouterr()).replace("\n", " ")
-    assert 'names this file "metals"' in said
-    assert "prep validate dataset=metals" in said
-    info.write_text("{broken", encoding="utf-8")
-    assert run(["validate", str(file)]) == 0
-
-
 def test_nothing_is_written_unless_asked(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode()])
     run(["validate", str(path), "--quiet"])

@@ -88,9 +88,7 @@ def test_a_missing_package_is_named_with_the_key_that_wants_it(
     keys: dict[str, object], module: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: None if name == module else real(name, *rest)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == module else real(name, *rest))
     with pytest.raises(MachineFault) as fault:
         check_feasible(job(**keys), {})
     assert told in fault.value.problems[0]
