@@ -48,7 +48,8 @@ def _expand_text(text: str, environ: Mapping[str, str], problems: list[str]) -> 
         out.append(text[at:start])
         end = _closing(text, start + 2)
         if end < 0:
-            problems.append(f"a `${{` is never closed, or holds more than {NESTED_MOST} others; write `$${{` for a literal one")
+            wrong = f"is never closed, or holds more than {NESTED_MOST} others"
+            problems.append(f"a `${{` {wrong}; write `$${{` for a literal one")
             return text
         out.append(_one(text[start + 2 : end], environ, problems))
         at = end + 1

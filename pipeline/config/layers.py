@@ -17,8 +17,8 @@ from registry.errors import UsageFault, unreadable
 from registry.kinds import STAGES, dpo_losses
 from registry.rules import Policy
 
-from .consistency import CommandName, contradictions, remarks
 from .coerce import unusable
+from .consistency import CommandName, contradictions, remarks
 from .environment import expand
 from .keys import Key, coerce, is_off, keys, renames, suggestion
 from .yaml_file import FileProblem, Plain, read_document
