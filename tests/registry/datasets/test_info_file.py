@@ -36,6 +36,9 @@ def test_a_mark_before_the_file_costs_a_note_and_nothing_else(tmp_path: Path) ->
         (b'["a"]', "must hold one object"),
         (b"null", "must hold one object"),
         (b"[" * 200_000, "nested too deeply"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "more than 4,300 digits"),
+        (b'{"a": {"license": "\\ud800"}}', "lone surrogate"),
+        (b'{"\\udcff": {}}', "lone surrogate"),
     ],
 )
 def test_a_file_that_is_no_table_is_a_fault_at_its_place(tmp_path: Path, data: bytes, message: str) -> None:
