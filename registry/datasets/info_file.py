@@ -71,6 +71,8 @@ def find_dataset_info(dataset_dir: str) -> DatasetInfo | None:
     """The same, None when there is no such file. Raises UsageFault when it is no such table,
     MachineFault when it may not be read."""
     path = os.path.join(dataset_dir, INFO_NAME)
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise UsageFault(f"{path}: is a device or a pipe, no file")
     try:
         with open(path, "rb") as file:
             data = file.read()

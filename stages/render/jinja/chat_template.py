@@ -16,6 +16,7 @@ import orjson
 
 from registry.errors import MachineFault, UsageFault, did_you_mean
 from stages.tokenize.hub_cache import model_folder
+from stages.tokenize.tokenizer_files import is_endless
 
 MAX_TEMPLATE_BYTES = 1 << 20  # the longest real one we know has 40 KB
 
@@ -168,6 +169,8 @@ def _digest(sources: Mapping[str, str], variables: Mapping[str, str]) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    if is_endless(path):
+        raise UsageFault(f"{path}: is a device or a pipe, no file")
     try:
         data = orjson.loads(path.read_bytes())
     except FileNotFoundError:

@@ -72,3 +72,10 @@ def test_a_near_miss_is_a_mistake_and_a_foreign_name_a_note() -> None:
     assert [problem.split(":")[1].strip() for problem in problems] == ["file_nmae", "formating"]
     assert len(notes) == 1
     assert "description" in notes[0]
+
+
+def test_a_device_is_no_file(tmp_path: Path) -> None:
+    """It would be read for ever."""
+    (tmp_path / "dataset_info.json").symlink_to("/dev/zero")
+    with pytest.raises(UsageFault, match="is a device or a pipe"):
+        find_dataset_info(str(tmp_path))
