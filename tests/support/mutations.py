@@ -213,7 +213,7 @@ YAML_GARBAGE = (
     "- x",
     "a: b: c",
     "? x",
-    "${HOME}",
+    "${PATH}",
     "${NOT_SET}",
     "${",
     "$${}",
