@@ -32,7 +32,7 @@ class Attempt:
             return f"traceback: {' '.join(self.words)[-300:]}\n{self.err[-3000:]}"
         if self.seconds > SECONDS_MOST:
             return f"{self.seconds:.1f} s: {' '.join(self.words)[-300:]}"
-        if self.code in (2, 3) and "prep: " not in self.err:
+        if self.code in (2, 3) and not any(word in self.err for word in ("prep: ", "problem ")):  # doctor's
             return f"exit {self.code} without a word: {' '.join(self.words)[-300:]}\n{self.err[-3000:]}"
         return ""
 
