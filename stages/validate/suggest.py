@@ -186,12 +186,17 @@ def _what_it_is(record: dict[str, Any]) -> str:
 def _list_of_objects(record: dict[str, Any]) -> str:
     """What a list is that holds objects other than messages: the records themselves, or turns in other words."""
     for key, value in record.items():
-        if key == "tools" or not isinstance(value, list) or not value or not isinstance(value[0], dict):
+        if key == "tools" or not isinstance(value, list) or not value:
+            continue
+        if key in (*_TURNS, "data") and len(value) > 1 and all(map(_is_text, value)):
+            return f'"{shown(key, 30)}" is a list of texts: write messages of role and content first; no map can'
+        if not isinstance(value[0], dict):
             continue
         if _chat_form(value) is not None or holds_tools(value):
             continue
         guess = classify(value[0])
-        if guess is not None and guess.complete and len(record) <= _KEYS_ABOUT_A_FILE and key not in _TURNS:
+        whole = guess is not None and guess.complete and guess.format != "pretrain"  # a text may be a piece of one
+        if whole and len(record) <= _KEYS_ABOUT_A_FILE and key not in _TURNS:
             return f'the records stand in the list "{shown(key, 30)}": write that list alone as the file'
         named = ", ".join(f'"{shown(name, 20)}"' for name in list(value[0])[:4])
         return f'"{shown(key, 30)}" is a list of {{{named}}}: write messages of role and content first; no map can'

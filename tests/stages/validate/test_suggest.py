@@ -55,6 +55,8 @@ def test_the_map_that_is_offered_works_when_it_is_written(
         ({"conversation_a": [ASK, REPLY], "conversation_b": [ASK, REPLY], "winner": "model_a"}, "chosen and rejected"),
         ({"messages": [ASK, REPLY], "rejected_messages": [ASK, REPLY]}, "chosen and rejected"),
         ({"conversation": [{"input": "Why?", "output": "So."}]}, '{"input", "output"}'),
+        ({"id": "1", "data": ["Why?", "So."]}, '"data" is a list of texts'),
+        ({"segments": [{"label": True, "text": "So."}]}, '{"label", "text"}'),
         ({"contents": [{"role": "user", "parts": [{"text": "Why?"}]}]}, '{"role", "parts"}'),
         ({"version": "1", "data": [{"instruction": "Why?", "output": "So."}]}, 'the list "data"'),
         ({"instruction": ["Why?", "When?"], "output": ["So.", "Now."]}, "orient"),
