@@ -54,3 +54,13 @@ def test_a_word_that_is_too_long_for_a_line_stays_whole(rule: str) -> None:
     path = "folder/" * 30
     text = write(report(finding(rule, path=path, message=f"see {path} and correct it")))
     assert text.count(path) == 2
+
+
+def test_the_advice_for_a_set_takes_the_place_of_the_general_one() -> None:
+    """Both would contradict each other: name the right key, and no map can."""
+    own = "a tree of messages: no map can"
+    text = write(report(finding("mapping.empty-field", hint=own)))
+    assert f"hint: {own}" in text and text.count(own) == 1
+    assert rules()["mapping.empty-field"].hint[:30] not in text
+    both = " ".join(write(report(finding("role.unknown", hint=own))).split())
+    assert own in both and rules()["role.unknown"].hint[:30] in both
