@@ -11,7 +11,7 @@ from registry.errors import MachineFault, UsageFault
 from stages.train import data, hardware
 from stages.train.launch import distributed
 from stages.train.model.adapters import START_FOLDER, adapt, keep_start, moves_base
-from stages.train.model.tokenizer import load_tokenizer
+from stages.train.model.tokenizer import load_tokenizer, stop_at
 from stages.train.monitor.callbacks import Checkpoint, Log, Preemption
 from stages.train.monitor.trainer_mixin import watch_rows
 from stages.train.preflight import prove
@@ -82,6 +82,7 @@ def _load(setup: Setup, plan: Plan) -> _Loaded:
     net = models.load_model(job.model, loading)
     tokenizer = load_tokenizer(job.model, setup.prepared.manifest, notes=notes)
     models.fit_vocabulary(net, vocabulary, job.model.grow_vocabulary, notes)
+    stop_at(net, setup.prepared.manifest, tokenizer)
     net, peft = adapt(net, job, reward=job.method == "rm", notes=notes)
     own = [(_base(net), _base(net).forward)]
 

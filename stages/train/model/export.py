@@ -62,6 +62,7 @@ def export(job: ExportJob, log: Say) -> Path:
         free = shutil.disk_usage(partial).free
         if free < needed:
             raise MachineFault(f"{folder}: {free >> 20:,} MiB free, the model needs {needed >> 20:,} MiB")
+        chat.stop_at(model, job.chat, tokenizer)
         model.save_pretrained(partial, max_shard_size=f"{job.file_gb}GB")
         tokenizer.save_pretrained(partial)
         settle(partial)
@@ -125,11 +126,13 @@ def _modelfile(job: ExportJob, model: Any, tokenizer: Any, folder: Path, log: Sa
     if template is None:
         return
     limit = int(getattr(model.config.get_text_config(), "max_position_embeddings", 4096) or 4096)
+    ends = [str(tokenizer.decode([number])) for number in chat.stop_at(model, job.chat, tokenizer)]
     text = modelfile(
         template,
         {"bos": tokenizer.bos_token or "", "eos": tokenizer.eos_token or ""},
         default_system=(job.chat.get("options") or {}).get("default_system"),
         context_tokens=min(limit, 4096),
+        ends=ends,
     )
     if text is None:
         log(f"no Modelfile: template {template.name} numbers its turns, which Ollama's templates cannot")

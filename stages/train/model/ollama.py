@@ -20,10 +20,12 @@ def modelfile(
     default_system: str | None,
     context_tokens: int,
     source: str = ".",
+    ends: Sequence[str] = (),
 ) -> str | None:
     """The text of a Modelfile, or None for a template that Go's language cannot count for (numbered turns).
 
     special: the tokenizer's "bos" and "eos" as text, "" for none. default_system: None for the template's own.
+    ends: what else the model stops at, as text.
     """
     parts = (template.prefix, template.system, template.user, template.assistant, template.observation)
     if any("{{idx}}" in slot.value for part in parts for slot in part):
@@ -32,7 +34,7 @@ def modelfile(
     lines = [f"FROM {source}", "", f'TEMPLATE """{_body(template, special)}"""', ""]
     if system:
         lines += [f'SYSTEM """{_quoted(system)}"""', ""]
-    stops = [*template.stop_words, special.get("eos", "")]
+    stops = [*template.stop_words, special.get("eos", ""), *ends]
     lines += [f'PARAMETER stop "{_escaped(stop)}"' for stop in dict.fromkeys(stops) if stop]
     lines.append(f"PARAMETER num_ctx {context_tokens}")
     return "\n".join(lines) + "\n"

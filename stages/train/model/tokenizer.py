@@ -54,6 +54,36 @@ def stop_ids(manifest: Mapping[str, Any], tokenizer: Any) -> list[int]:
     return list(dict.fromkeys(number for number in ids if number is not None))
 
 
+def stop_at(model: Any, manifest: Mapping[str, Any], tokenizer: Any) -> list[int]:
+    """Make a model stop where its answers were taught to end.
+
+    Args:
+        model: Its configuration and generation settings are changed.
+        manifest: Of the shards it was trained on; of it, `template` and `compat` are read.
+        tokenizer: The one that wrote the shards.
+
+    Returns:
+        The ids that end an answer: the tokenizer's end token, the template's stop words, and what the model
+        stopped at before.
+    """
+    settings = getattr(model, "generation_config", None)
+    config = model.config.get_text_config()
+    before = [*_listed(getattr(settings, "eos_token_id", None)), *_listed(getattr(config, "eos_token_id", None))]
+    ids = list(dict.fromkeys([*stop_ids(manifest, tokenizer), *before]))
+    if not ids:
+        return ids
+    several = isinstance(getattr(config, "eos_token_id", None), list)
+    for where in {id(part): part for part in (config, model.config)}.values():
+        where.eos_token_id = ids if several else ids[0]
+    if settings is not None:
+        settings.eos_token_id = ids
+    return ids
+
+
+def _listed(ids: Any) -> list[int]:
+    return [] if ids is None else list(ids) if isinstance(ids, (list, tuple)) else [ids]
+
+
 _KEPT = ("model_max_length", "clean_up_tokenization_spaces", "truncation_side")
 _FILE = "tokenizer.json"
 
