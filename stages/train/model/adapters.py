@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 from typing import Any
 
@@ -62,9 +64,34 @@ def adapt(model: Any, job: TrainJob, *, reward: bool, notes: list[str]) -> tuple
     if resumed is not None:
         notes.append(f"adapter {resumed} is trained further")
         return _adapter(model, resumed, folder, trainable=True), None
+    if job.model.grow_vocabulary and not tuning.additional_target:
+        tuning = with_embeddings(model, tuning, reward=reward, notes=notes)
     if tuning.kind == "oft":
         return model, oft_config(model, tuning, reward=reward)
     return model, lora_config(model, tuning, reward=reward, bits=job.model.quantization_bit)
+
+
+def with_embeddings(model: Any, tuning: Tuning, *, reward: bool, notes: list[str]) -> Tuning:
+    """The tuning with the embeddings (and the output layer) among the trained modules, as in LLaMA-Factory when the
+    vocabulary grows: the rows of new tokens would stay at the mean of the old ones otherwise.
+
+    Raises UsageFault for orthogonal adapters on a model whose two layers are one, which PEFT would part.
+    """
+    layers = [model.get_input_embeddings()]
+    tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False)) and not reward
+    if tied and tuning.kind == "oft":
+        raise UsageFault(
+            "new tokens with finetuning_type: oft: this model's embeddings and output layer are one, and PEFT's OFT "
+            "would train a copy of the one alone",
+            hint="use finetuning_type: lora or full",
+        )
+    if not tied and not reward and model.get_output_embeddings() is not None:
+        layers.append(model.get_output_embeddings())
+    names = tuple(
+        dict.fromkeys(name.split(".")[-1] for name, module in model.named_modules() if any(module is x for x in layers))
+    )
+    notes.append(f"the vocabulary grows, so {', '.join(names)} are trained whole beside the adapter (additional_target)")
+    return dataclasses.replace(tuning, additional_target=names)
 
 
 def _adapter(model: Any, path: str, folder: str | None, *, trainable: bool) -> Any:
@@ -86,6 +113,9 @@ def lora_config(model: Any, tuning: Tuning, *, reward: bool, bits: int | None = 
     import peft
 
     extra: dict[str, Any] = {}
+    tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False)) and not reward
+    if tied and _embeddings(model) in tuning.additional_target and "ensure_weight_tying" in inspect.signature(peft.LoraConfig).parameters:
+        extra["ensure_weight_tying"] = True  # or the output layer keeps the old weights
     if tuning.lora_init == "loftq":
         extra["loftq_config"] = peft.LoftQConfig(loftq_bits=bits or 4)
     return peft.LoraConfig(
@@ -98,6 +128,12 @@ def lora_config(model: Any, tuning: Tuning, *, reward: bool, bits: int | None = 
         init_lora_weights=tuning.lora_init,
         **extra,
     )
+
+
+def _embeddings(model: Any) -> str:
+    """The last part of the name of the model's input embeddings."""
+    wanted = model.get_input_embeddings()
+    return next((name.split(".")[-1] for name, module in model.named_modules() if module is wanted), "")
 
 
 def oft_config(model: Any, tuning: Tuning, *, reward: bool) -> Any:
