@@ -10,6 +10,8 @@ from typing import Any
 from registry.errors import UsageFault, did_you_mean
 from stages.train.job import TrainJob, Tuning
 
+from .adapter_chain import whole_chain
+
 
 def freeze(model: Any, tuning: Tuning, notes: list[str]) -> None:
     """Train `freeze_layers` layers (the last ones; negative: the first) and the extra modules, freeze the rest.
@@ -55,7 +57,7 @@ def adapt(model: Any, job: TrainJob, *, reward: bool, notes: list[str]) -> tuple
     if tuning.kind == "freeze":
         freeze(model, tuning, notes)
         return model, None
-    adapters = list(job.model.adapters)
+    adapters = whole_chain(job.model.adapters, job.model.adapter_folder, notes)
     resumed = adapters.pop() if adapters and not tuning.create_new_adapter else None
     folder = job.model.adapter_folder
     for adapter in adapters:
@@ -87,11 +89,19 @@ def with_embeddings(model: Any, tuning: Tuning, *, reward: bool, notes: list[str
         )
     if not tied and not reward and model.get_output_embeddings() is not None:
         layers.append(model.get_output_embeddings())
-    names = tuple(
-        dict.fromkeys(name.split(".")[-1] for name, module in model.named_modules() if any(module is x for x in layers))
-    )
-    notes.append(f"the vocabulary grows, so {', '.join(names)} are trained whole beside the adapter (additional_target)")
+    found = [name for name, module in model.named_modules() if any(module is layer for layer in layers)]
+    names = tuple(dict.fromkeys(name.split(".")[-1] for name in found))
+    listed = ", ".join(names)
+    notes.append(f"the vocabulary grows, so {listed} are trained whole beside the adapter (additional_target)")
     return dataclasses.replace(tuning, additional_target=names)
+
+
+def merged_below(job: TrainJob) -> list[str]:
+    """The adapters that `adapt` merges into the start weights of an adapter run, lowest first."""
+    if not job.tuning.adapter:
+        return []
+    adapters = whole_chain(job.model.adapters, job.model.adapter_folder, [])
+    return adapters if job.tuning.create_new_adapter else adapters[:-1]
 
 
 def _adapter(model: Any, path: str, folder: str | None, *, trainable: bool) -> Any:
@@ -114,7 +124,8 @@ def lora_config(model: Any, tuning: Tuning, *, reward: bool, bits: int | None = 
 
     extra: dict[str, Any] = {}
     tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False)) and not reward
-    if tied and _embeddings(model) in tuning.additional_target and "ensure_weight_tying" in inspect.signature(peft.LoraConfig).parameters:
+    both = tied and _embeddings(model) in tuning.additional_target
+    if both and "ensure_weight_tying" in inspect.signature(peft.LoraConfig).parameters:
         extra["ensure_weight_tying"] = True  # or the output layer keeps the old weights
     if tuning.lora_init == "loftq":
         extra["loftq_config"] = peft.LoftQConfig(loftq_bits=bits or 4)

@@ -97,7 +97,10 @@ def _load(job: ExportJob, here: hardware.Machine, log: Say) -> tuple[Any, Any]:
     models.fit_vocabulary(model, len(tokenizer), True, [])
     for adapter in job.model.adapters:
         log(f"merging {adapter}")
-    model = models.merge_adapters(model.to(here.device), job.model)
+    notes: list[str] = []
+    model = models.merge_adapters(model.to(here.device), job.model, notes)
+    for note in notes:
+        log(f"note: {note}")
     # the weights alone: rotary tables and other buffers keep their precision, as they do when the model is loaded
     for parameter in model.parameters():
         parameter.data = parameter.data.to(getattr(torch, dtype))

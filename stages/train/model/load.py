@@ -16,6 +16,8 @@ from stages.train.hardware import require
 from stages.train.job import ModelSpec, TrainJob
 from stages.train.launch.distributed import deepspeed_config
 
+from .adapter_chain import whole_chain
+
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model*.bin.index.json")
 
 
@@ -143,6 +145,7 @@ def check_start(job: TrainJob) -> None:
         _check_weights(job.model.path)
     for adapter in job.model.adapters:
         _check_adapter(adapter, job.model.adapter_folder or "")
+    whole_chain(job.model.adapters, job.model.adapter_folder, [])
 
 
 def _check_weights(source: str) -> None:
@@ -216,17 +219,26 @@ def reference_model(job: TrainJob, loading: Loading, vocabulary: int) -> Any:
     model = load_model(spec, loading, job.model.reference)
     fit_vocabulary(model, vocabulary, job.model.grow_vocabulary, [])
     if job.model.reference_adapters:
-        model = merge_adapters(model, dataclasses.replace(spec, adapters=job.model.reference_adapters))
+        model = merge_adapters(model, dataclasses.replace(spec, adapters=job.model.reference_adapters), [])
     model.requires_grad_(False)
     return model.eval()
 
 
-def merge_adapters(model: Any, spec: ModelSpec) -> Any:
-    """The model with all of the spec's adapters merged in. Raises UsageFault for one that does not fit."""
+def merge_adapters(model: Any, spec: ModelSpec, notes: list[str]) -> Any:
+    """The model with all of the spec's adapters merged in, and with those that they were trained on.
+
+    Args:
+        model: The published weights.
+        spec: Its `adapters` are merged in turn.
+        notes: Takes a line when adapters were added below.
+
+    Raises:
+        UsageFault: For an adapter that does not fit, or whose own start is not here.
+    """
     import peft
 
     where = {"subfolder": spec.adapter_folder} if spec.adapter_folder else {}
-    for adapter in spec.adapters:
+    for adapter in whole_chain(spec.adapters, spec.adapter_folder, notes):
         try:
             model = peft.PeftModel.from_pretrained(model, adapter, **where).merge_and_unload()
         except (ValueError, OSError, RuntimeError) as error:

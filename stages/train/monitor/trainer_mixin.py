@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from stages.train.data import ROW_COLUMN
 from stages.train.job import TrainJob
+from stages.train.model.adapter_chain import chain_entries, write_chain
+from stages.train.model.adapters import merged_below
 
 from .loss_spikes import Watch, batch_counts
 
@@ -37,6 +40,7 @@ class Watched:
     say: Callable[[str], None]
     seen_tokens: int
     seen_trained: int
+    chain: list[dict[str, str]]
     _since: float
 
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
@@ -90,6 +94,11 @@ class Watched:
         )
         return self.optimizer
 
+    def _save(self, output_dir: str | None = None, *rest: Any, **keywords: Any) -> None:
+        super()._save(output_dir, *rest, **keywords)  # type: ignore[misc]
+        folder = Path(output_dir or self.args.output_dir)  # type: ignore[attr-defined]
+        write_chain(folder, self.chain)
+
     def _send_telemetry(self) -> None:
         """Nothing: a training run tells nobody outside."""
 
@@ -103,6 +112,7 @@ def watch_rows(trainer: Any, job: TrainJob, say: Callable[[str], None]) -> Any:
     trainer.watch = Watch()
     trainer.say = say
     trainer.seen_tokens = trainer.seen_trained = 0
+    trainer.chain = chain_entries(merged_below(job), job.model.adapter_folder)
     trainer._since = time.monotonic()
     trainer.data_collator = RowCollator(trainer.data_collator)
     return trainer
