@@ -49,7 +49,7 @@ def _train(setup: Setup) -> dict[str, Any]:
     planned = plan(setup)
     checkpoint = _checkpoint(setup, planned)
     distributed.everyone_here()
-    trainer, stop = build_trainer(setup, planned)
+    trainer, stop = build_trainer(setup, planned, checkpoint)
     for note in setup.notes:
         say(f"note: {note}")
     if job.flag("print_param_status"):
@@ -127,15 +127,14 @@ def _evaluate(trainer: Any, setup: Setup) -> dict[str, Any]:
 
 
 def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
-    from stages.train.model.adapters import START_FOLDER, convert, moves_base
+    from stages.train.model.moved_base import moves_base
     from stages.train.model.tokenizer import settle
 
     job, say, output = setup.job, setup.say, setup.output
     trainer.save_model(str(output))
     if distributed.is_first():
         settle(output)
-    if moves_base(job.tuning) and distributed.is_first():
-        convert(trainer.accelerator.unwrap_model(trainer.model), str(output), str(output / START_FOLDER))
+    if moves_base(job.tuning):
         say("the adapter is saved as an ordinary LoRA of twice the rank, which fits the model as it was published")
     metrics["tokens_seen"] = trainer.seen_tokens
     metrics["trained_tokens_seen"] = trainer.seen_trained

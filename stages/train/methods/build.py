@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from registry.errors import MachineFault, UsageFault
 from stages.train import data, hardware
 from stages.train.launch import distributed
-from stages.train.model.adapters import START_FOLDER, adapt, keep_start, moves_base
+from stages.train.model.adapters import adapt
+from stages.train.model.moved_base import START_FOLDER, check_start_kept, keep_start, moves_base
 from stages.train.model.tokenizer import load_tokenizer, stop_at
 from stages.train.monitor.callbacks import Checkpoint, Log, Preemption
 from stages.train.monitor.trainer_mixin import watch_rows
@@ -22,8 +24,8 @@ from . import Parts, builder
 _PROVEN = ("sft", "dpo", "kto")  # methods whose trainers take log-probabilities from hidden states
 
 
-def build_trainer(setup: Setup, plan: Plan) -> tuple[Any, Preemption]:
-    """The trainer, proven and ready to train, and what notices that the run is to stop.
+def build_trainer(setup: Setup, plan: Plan, checkpoint: Path | None = None) -> tuple[Any, Preemption]:
+    """The trainer, proven and ready to train, and what notices that the run is to stop. checkpoint: where it goes on.
 
     Raises UsageFault or MachineFault for what this model or machine cannot do.
     """
@@ -51,16 +53,27 @@ def build_trainer(setup: Setup, plan: Plan) -> tuple[Any, Preemption]:
         reference=loaded.reference,
         callbacks=callbacks,
     )
+    transformers.set_seed(int(plan.fields["seed"]))  # adapters are drawn (and decomposed) by the trainer
     trainer = watch_rows(build(parts), job, setup.shout)
     del arguments
     trainer.remove_callback(transformers.PrinterCallback)
     save.trainer = trainer
-    if moves_base(job.tuning) and distributed.is_first():
-        keep_start(trainer.model, str(setup.output / START_FOLDER))
+    _keep_start(setup, trainer, checkpoint)
     _check_space(setup, trainer)
     if job.method in _PROVEN:
         prove(setup, trainer, loaded.own)
     return trainer, stop
+
+
+def _keep_start(setup: Setup, trainer: Any, checkpoint: Path | None) -> None:
+    if not moves_base(setup.job.tuning):
+        return
+    start = setup.output / START_FOLDER
+    if distributed.is_first():
+        keep_start(trainer.model, start)
+    distributed.everyone_here()
+    if checkpoint is not None:
+        check_start_kept(start, checkpoint)
 
 
 @dataclass(frozen=True)

@@ -186,29 +186,3 @@ def _known(key: str, words: set[str], known: set[str]) -> None:
 def _ranges(numbers: set[int]) -> str:
     ordered = sorted(numbers)
     return f"{ordered[0]}-{ordered[-1]}" if len(ordered) > 1 else str(ordered[0])
-
-
-START_FOLDER = "adapter_start"
-
-
-def moves_base(tuning: Tuning) -> bool:
-    """Whether the adapter's start takes something out of the base weights (PiSSA, OLoRA, CorDA)."""
-    init = str(tuning.lora_init)
-    return tuning.kind == "lora" and init.startswith(("pissa", "olora", "corda"))
-
-
-def keep_start(model: Any, folder: str) -> None:
-    """Save the adapter of such a model as it is before the first step, for `convert`."""
-    settings = model.peft_config["default"]
-    method, settings.init_lora_weights = settings.init_lora_weights, True  # or loading it would decompose once more
-    model.save_pretrained(folder)
-    settings.init_lora_weights = method
-
-
-def convert(model: Any, folder: str, start: str) -> None:
-    """Save such an adapter as an ordinary LoRA of twice the rank, which fits the model as it was published.
-
-    The start took the principal part out of the base weights; an adapter saved as it is would be loaded onto weights
-    that still have it.
-    """
-    model.save_pretrained(folder, path_initial_model_for_weight_conversion=start)

@@ -47,9 +47,9 @@ def load_model(spec: ModelSpec, loading: Loading, path: str | None = None) -> An
     keywords: dict[str, Any] = {"dtype": getattr(torch, loading.dtype)}
     if loading.attention:
         keywords["attn_implementation"] = loading.attention
+    # random weights (all of them, or a reward head) are the same in every process, in the reference copy, and again
+    transformers.set_seed(loading.seed)
     if spec.from_scratch and path is None:
-        # in every process the same, and again the same for the reference copy
-        transformers.set_seed(loading.seed)
         model = auto.from_config(config, trust_remote_code=spec.trust_remote_code, **keywords)
         model.config._name_or_path = source
     else:

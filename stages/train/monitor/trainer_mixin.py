@@ -16,6 +16,7 @@ from stages.train.data import ROW_COLUMN
 from stages.train.job import TrainJob
 from stages.train.model.adapter_chain import chain_entries, write_chain
 from stages.train.model.adapters import merged_below
+from stages.train.model.moved_base import RAW_FOLDER, START_FOLDER, make_ordinary, moves_base
 
 from .loss_spikes import Watch, batch_counts
 
@@ -98,12 +99,30 @@ class Watched:
         super()._save(output_dir, *rest, **keywords)  # type: ignore[misc]
         folder = Path(output_dir or self.args.output_dir)  # type: ignore[attr-defined]
         write_chain(folder, self.chain)
+        if moves_base(self.job.tuning):
+            make_ordinary(folder, Path(self.args.output_dir) / START_FOLDER)  # type: ignore[attr-defined]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, *rest: Any) -> None:
+        # the checkpoint's own adapter is an ordinary LoRA of twice the rank
+        super()._load_from_checkpoint(_trained_pair(resume_from_checkpoint), *rest)  # type: ignore[misc]
+
+    def _load_best_model(self) -> None:
+        best = self.state.best_model_checkpoint  # type: ignore[attr-defined]
+        if best and not self.is_deepspeed_enabled:  # type: ignore[attr-defined]
+            self.state.best_model_checkpoint = _trained_pair(best)  # type: ignore[attr-defined]
+        super()._load_best_model()  # type: ignore[misc]
+        self.state.best_model_checkpoint = best  # type: ignore[attr-defined]
 
     def _send_telemetry(self) -> None:
         """Nothing: a training run tells nobody outside."""
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Nothing: the output folder says what it is in prep's own files."""
+
+
+def _trained_pair(checkpoint: str) -> str:
+    raw = Path(checkpoint) / RAW_FOLDER
+    return str(raw) if raw.is_dir() else checkpoint
 
 
 def watch_rows(trainer: Any, job: TrainJob, say: Callable[[str], None]) -> Any:

@@ -109,20 +109,6 @@ def test_loraplus_gives_b_the_higher_rate(data: Path, run_job: Run, tmp_path: Pa
     assert {0.001, 0.016} <= rates
 
 
-def test_a_pissa_adapter_fits_the_model_as_it_was_published(
-    data: Path, run_job: Run, tmp_path: Path, tiny_model: Path
-) -> None:
-    from safetensors.torch import load_file
-
-    run_job(data, tmp_path, finetuning_type="lora", pissa_init=True, pissa_iter=4, lora_rank=4, max_steps=6)
-    assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == 8
-    assert json.loads((tmp_path / "adapter_config.json").read_text())["init_lora_weights"] is True
-    weights = load_file(tmp_path / "adapter_model.safetensors")
-    assert next(iter(weights.values())).abs().max() > 0
-    untrained, trained = logits(tiny_model), logits(tmp_path, tiny_model)
-    assert 1e-4 < float((untrained - trained).abs().max()) < 10
-
-
 def test_an_adapter_is_trained_further_or_merged_below_a_new_one(
     data: Path, run_job: Run, tmp_path: Path, tiny_model: Path
 ) -> None:
