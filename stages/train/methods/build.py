@@ -13,6 +13,7 @@ from stages.train import data, hardware
 from stages.train.launch import distributed
 from stages.train.model.adapters import adapt
 from stages.train.model.moved_base import START_FOLDER, check_start_kept, keep_start, moves_base
+from stages.train.model.router import set_router_loss
 from stages.train.model.tokenizer import load_tokenizer, stop_at
 from stages.train.monitor.callbacks import Checkpoint, Log, Preemption
 from stages.train.monitor.trainer_mixin import watch_rows
@@ -57,6 +58,7 @@ def build_trainer(setup: Setup, plan: Plan, checkpoint: Path | None = None) -> t
     trainer = watch_rows(build(parts), job, setup.shout)
     del arguments
     trainer.remove_callback(transformers.PrinterCallback)
+    trainer.own_router = loaded.router
     save.trainer = trainer
     _keep_start(setup, trainer, checkpoint)
     _check_space(setup, trainer)
@@ -78,13 +80,15 @@ def _keep_start(setup: Setup, trainer: Any, checkpoint: Path | None) -> None:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """own: each model that TRL will patch, with the forward it has before; `reference` adds its own."""
+    """own: each model that TRL will patch, with the forward it has before; `reference` adds its own; router: the base
+    configuration's own settings of its experts' balance loss."""
 
     model: Any
     tokenizer: Any
     peft: Any
     reference: Callable[[], Any]
     own: list[tuple[Any, Callable[..., Any]]]
+    router: dict[str, Any]
 
 
 def _load(setup: Setup, plan: Plan) -> _Loaded:
@@ -96,6 +100,8 @@ def _load(setup: Setup, plan: Plan) -> _Loaded:
     tokenizer = load_tokenizer(job.model, setup.prepared.manifest, notes=notes)
     models.fit_vocabulary(net, vocabulary, job.model.grow_vocabulary, notes)
     stop_at(net, setup.prepared.manifest, tokenizer)
+    weight = job.arguments.get("moe_aux_loss_coef")
+    router = set_router_loss(net, float(weight) if isinstance(weight, (int, float)) else None)
     net, peft = adapt(net, job, reward=job.method == "rm", notes=notes)
     own = [(_base(net), _base(net).forward)]
 
@@ -104,7 +110,7 @@ def _load(setup: Setup, plan: Plan) -> _Loaded:
         own.append((model, model.forward))
         return model
 
-    return _Loaded(net, tokenizer, peft, reference, own)
+    return _Loaded(net, tokenizer, peft, reference, own, router)
 
 
 def _arguments_first(fields: dict[str, Any]) -> Any:

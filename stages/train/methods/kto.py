@@ -109,7 +109,7 @@ def config(parts: Parts) -> Any:
         **fields,
         model_init_kwargs=None,
         trust_remote_code=parts.job.model.trust_remote_code,
-        router_aux_loss_coef=parts.job.arguments.get("moe_aux_loss_coef"),
+        router_aux_loss_coef=parts.job.arguments.get("moe_aux_loss_coef") or 0.0,
         disable_dropout=not preference.keep_dropout,
         dataset_num_proc=None,
         max_length=None,

@@ -25,7 +25,7 @@ def config(parts: Parts) -> Any:
         **parts.fields,
         model_init_kwargs=None,
         trust_remote_code=parts.job.model.trust_remote_code,
-        router_aux_loss_coef=parts.job.arguments.get("moe_aux_loss_coef"),
+        router_aux_loss_coef=parts.job.arguments.get("moe_aux_loss_coef") or 0.0,
         chat_template_path=None,
         dataset_text_field="text",
         dataset_kwargs={"skip_prepare_dataset": True},

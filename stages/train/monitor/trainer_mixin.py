@@ -17,6 +17,7 @@ from stages.train.job import TrainJob
 from stages.train.model.adapter_chain import chain_entries, write_chain
 from stages.train.model.adapters import merged_below
 from stages.train.model.moved_base import RAW_FOLDER, START_FOLDER, make_ordinary, moves_base
+from stages.train.model.router import own_router_settings
 
 from .loss_spikes import Watch, batch_counts
 
@@ -42,6 +43,7 @@ class Watched:
     seen_tokens: int
     seen_trained: int
     chain: list[dict[str, str]]
+    own_router: dict[str, Any]
     _since: float
 
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
@@ -96,7 +98,8 @@ class Watched:
         return self.optimizer
 
     def _save(self, output_dir: str | None = None, *rest: Any, **keywords: Any) -> None:
-        super()._save(output_dir, *rest, **keywords)  # type: ignore[misc]
+        with own_router_settings(self.accelerator.unwrap_model(self.model), self.own_router):  # type: ignore[attr-defined]
+            super()._save(output_dir, *rest, **keywords)  # type: ignore[misc]
         folder = Path(output_dir or self.args.output_dir)  # type: ignore[attr-defined]
         write_chain(folder, self.chain)
         if moves_base(self.job.tuning):
@@ -131,6 +134,7 @@ def watch_rows(trainer: Any, job: TrainJob, say: Callable[[str], None]) -> Any:
     trainer.watch = Watch()
     trainer.say = say
     trainer.seen_tokens = trainer.seen_trained = 0
+    trainer.own_router = {}
     trainer.chain = chain_entries(merged_below(job), job.model.adapter_folder)
     trainer._since = time.monotonic()
     trainer.data_collator = RowCollator(trainer.data_collator)
