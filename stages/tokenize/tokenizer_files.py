@@ -41,7 +41,6 @@ class TokenizerFiles:
         """Text -> id over the model's vocabulary and the added tokens."""
         return _Ids(self.raw).table
 
-
 class _Ids:
     """Text -> id, with added tokens numbered as the `tokenizers` library numbers them when it loads the file: from the
     model's size upwards, in their order. The id that the file states beside a token is not looked at."""
@@ -156,6 +155,16 @@ class FittedTokenizer:
     missing_tokens: tuple[str, ...]
     missing_marks: tuple[str, ...]
     specials: tuple[str, ...]
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Text -> id with the template's tokens."""
+        return _Ids(orjson.loads(self.json_text)).table
+
+
+def vocabulary_digest(vocabulary: dict[str, int], size: int) -> str:
+    """One sha256 for which text each id below `size` stands for."""
+    return hashlib.sha256(orjson.dumps(sorted(item for item in vocabulary.items() if item[1] < size))).hexdigest()
 
 
 class _AddedTokens:
