@@ -21,6 +21,7 @@ from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 from stages.train.monitor.trainer_mixin import Watched
 
 from . import Parts
+from .listen import Listener, answer_means
 
 
 class KtoTrainer(Watched, KTOTrainer):  # type: ignore[misc]  # TRL ships no types
@@ -45,33 +46,17 @@ class KtoTrainer(Watched, KTOTrainer):  # type: ignore[misc]  # TRL ships no typ
         weight = self.job.preference.ftx
         if not weight:
             return super()._compute_loss(model, inputs, return_outputs)
-        heard = _Listener(model)
+        heard = Listener(model)
         result = super()._compute_loss(heard, inputs, return_outputs)
         loss = result[0] if return_outputs else result
         loss = loss + weight * _supervised(heard.output, inputs)
         return (loss, *result[1:]) if return_outputs else loss
 
 
-class _Listener:
-    """Calls a model and keeps its last scored output: the KL answers come first, the batch's own after them."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.output: Any = None
-
-    def __call__(self, *given: Any, **keywords: Any) -> Any:
-        output = self.model(*given, **keywords)
-        if getattr(output, "log_probs", None) is not None:
-            self.output = output
-        return output
-
-
 def _supervised(output: Any, inputs: Any) -> Any:
     """Mean over the good answers of their mean negative log-probability per token; 0 without a good one."""
-    logps = output.log_probs
-    mask = inputs["completion_mask"][:, 1:].to(logps.device)
-    each = -(logps * mask).sum(-1) / mask.sum(-1).clamp(min=1)
-    good = inputs["label"].to(logps.device).float()
+    each = -answer_means(output.log_probs, inputs["completion_mask"])
+    good = inputs["label"].to(each.device).float()
     return (each * good).sum() / good.sum().clamp(min=1)
 
 
