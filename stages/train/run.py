@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from registry.errors import MachineFault
+from registry.errors import MachineFault, UsageFault
 from stages.train.launch import distributed
 
 from . import checkpoints, data, hardware
@@ -63,11 +63,49 @@ def _train(setup: Setup) -> dict[str, Any]:
         trainer.seen_trained = kept.trained_tokens_seen if kept else 0
     if not job.run.do_train:
         return _evaluate(trainer, setup)
+    if checkpoint is not None and _steps_done(checkpoint) >= _steps_wanted(trainer):
+        return _finished_already(setup, trainer, checkpoint)
     metrics = _go(trainer, checkpoint)
     if stop.stopped:
         distributed.everyone_here()
         raise Stopped(f"stopped by SIGTERM at step {trainer.state.global_step}; checkpoint saved in {setup.output}")
     return _finish(setup, trainer, metrics)
+
+
+def _steps_done(checkpoint: Path) -> int:
+    kept = checkpoints.read_mark(checkpoint)
+    return kept.step if kept else 0
+
+
+def _steps_wanted(trainer: Any) -> int:
+    arguments = trainer.args
+    if arguments.max_steps > 0:
+        return int(arguments.max_steps)
+    batches = len(trainer.get_train_dataloader())
+    return math.ceil(arguments.num_train_epochs * max(1, -(-batches // arguments.gradient_accumulation_steps)))
+
+
+def _finished_already(setup: Setup, trainer: Any, checkpoint: Path) -> dict[str, Any]:
+    """The results of a run whose last step is done; the trainer itself would take one more at each start."""
+    results = setup.output / RESULT_FILE
+    if results.is_file() and checkpoints.holds_a_model(setup.output):
+        setup.say(
+            f"finished: {_steps_done(checkpoint)} steps were done before, nothing is changed (raise max_steps or "
+            "num_train_epochs to go on, set overwrite_output_dir: true to start anew)"
+        )
+        return dict(json.loads(results.read_text("utf-8"))["metrics"])
+    if setup.deepspeed is not None:
+        raise UsageFault(
+            f"{checkpoint} has all the steps, but the run ended before its model was saved",
+            hint=f"export it from there: model_name_or_path (or adapter_name_or_path): {checkpoint}",
+        )
+    from transformers import TrainerState
+
+    setup.say("all steps were done before; the model is saved from the last checkpoint")
+    trainer._load_from_checkpoint(str(checkpoint))
+    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    trainer._move_model_to_device(trainer.model, trainer.args.device)
+    return _finish(setup, trainer, {})
 
 
 def _checkpoint(setup: Setup, planned: Plan) -> Path | None:

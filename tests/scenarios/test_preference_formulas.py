@@ -1,4 +1,4 @@
-"""LLaMA-Factory's preference losses, each against its formula in a loop of plain torch: one sequence at a time, no padding."""
+"""LLaMA-Factory's preference losses, each against its formula in a loop of plain torch, one sequence at a time."""
 
 from __future__ import annotations
 

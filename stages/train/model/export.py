@@ -19,6 +19,7 @@ from stages.train.launch import distributed
 
 from . import load as models
 from . import tokenizer as chat
+from .permissions import follow_umask
 from .tokenizer import load_tokenizer, settle
 
 Say = Callable[[str], None]
@@ -67,6 +68,7 @@ def export(job: ExportJob, log: Say) -> Path:
         tokenizer.save_pretrained(partial)
         settle(partial)
         _modelfile(job, model, tokenizer, partial, log)
+        follow_umask(partial)
         gap = reload_gap(model, partial, job.reward)
         if gap > _TOLERANCE:
             raise MachineFault(f"{folder}: the saved model answers differently from the merged one (by {gap:.2g})")

@@ -17,6 +17,7 @@ from stages.train.job import TrainJob
 from stages.train.model.adapter_chain import chain_entries, write_chain
 from stages.train.model.adapters import merged_below
 from stages.train.model.moved_base import RAW_FOLDER, START_FOLDER, make_ordinary, moves_base
+from stages.train.model.permissions import follow_umask
 from stages.train.model.router import own_router_settings
 
 from .loss_spikes import Watch, batch_counts
@@ -100,10 +101,13 @@ class Watched:
     def _save(self, output_dir: str | None = None, *rest: Any, **keywords: Any) -> None:
         with own_router_settings(self.accelerator.unwrap_model(self.model), self.own_router):  # type: ignore[attr-defined]
             super()._save(output_dir, *rest, **keywords)  # type: ignore[misc]
+        if not self.args.should_save:  # type: ignore[attr-defined]  # only here for the gathering of the weights
+            return
         folder = Path(output_dir or self.args.output_dir)  # type: ignore[attr-defined]
         write_chain(folder, self.chain)
         if moves_base(self.job.tuning):
             make_ordinary(folder, Path(self.args.output_dir) / START_FOLDER)  # type: ignore[attr-defined]
+        follow_umask(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *rest: Any) -> None:
         # the checkpoint's own adapter is an ordinary LoRA of twice the rank

@@ -196,3 +196,44 @@ def test_sigterm_saves_and_leaves_with_143(data: Path, tmp_path: Path, tiny_mode
     assert mark is not None
     assert mark.step == entries(output)[-1]["current_steps"]
     assert (last / "optimizer.pt").exists()
+
+
+def test_a_finished_run_started_again_changes_nothing(run_job: Run, make: Any, tmp_path: Path) -> None:
+    out = make.out(tmp_path / "out", "lm", {"train": make.lm(20)})
+    run = tmp_path / "run"
+    keys = {"save_strategy": "steps", "save_steps": 3, "max_steps": 3, "lr_scheduler_type": "constant"}
+    first, _ = run_job(out, run, **keys)
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    again, said = run_job(out, run, **keys)
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert any(text.startswith("finished: 3 steps were done before") for text in said)
+    assert again["train_loss"] == first["train_loss"]
+    further, _ = run_job(out, run, **{**keys, "max_steps": 5})
+    assert entries(run)[-1]["current_steps"] == 5
+    assert further["tokens_seen"] > first["tokens_seen"]
+
+
+def test_a_run_that_ended_before_its_model_was_saved_is_finished(run_job: Run, make: Any, tmp_path: Path) -> None:
+    out = make.out(tmp_path / "out", "lm", {"train": make.lm(20)})
+    run = tmp_path / "run"
+    keys = {"save_strategy": "steps", "save_steps": 3, "max_steps": 3}
+    run_job(out, run, **keys)
+    wanted = (run / "model.safetensors").read_bytes()
+    for name in ("model.safetensors", "prep_train.json"):
+        (run / name).unlink()
+    run_job(out, run, **keys)
+    assert (run / "model.safetensors").read_bytes() == wanted
+    assert len(entries(run)) == 3
+
+
+def test_a_changed_rate_or_schedule_is_said(tmp_path: Path) -> None:
+    was = Mark(**{**NOW.__dict__, "step": 4, "optimizer": {"learning_rate": 1e-3}, "schedule": {"max_steps": 12}})
+    checkpoint(tmp_path, 4, was)
+    now = Mark(**{**NOW.__dict__, "optimizer": {"learning_rate": 1e-5}, "schedule": {"max_steps": 24}})
+    notes: list[str] = []
+    starting_point(job(tmp_path, resume="last"), now, None, notes)
+    assert notes[0].startswith("learning_rate is 1e-05 here and 0.001 in the checkpoint: the checkpoint's goes on")
+    assert notes[1].startswith("max_steps is 24 here and 12 in the checkpoint")
+    same: list[str] = []
+    starting_point(job(tmp_path, resume="last"), was, None, same)
+    assert same == []
