@@ -157,9 +157,14 @@ def _last_evaluation(trainer: Any) -> dict[str, Any]:
 
 def _evaluate(trainer: Any, setup: Setup) -> dict[str, Any]:
     """The validation split's measures, written to `eval_results.json`."""
+    from stages.train.monitor.callbacks import evaluations
+
     evaluated: dict[str, Any] = _last_evaluation(trainer) or trainer.evaluate(metric_key_prefix="eval")
-    if setup.job.method == "sft" and "eval_loss" in evaluated:
-        evaluated["perplexity"] = math.exp(min(evaluated["eval_loss"], 700.0))
+    if setup.job.method == "sft":
+        for name in evaluations(evaluated):
+            # eval_loss has always had `perplexity` beside it
+            key = "perplexity" if name == "eval_loss" else name.removesuffix("loss") + "perplexity"
+            evaluated[key] = math.exp(min(evaluated[name], 700.0))
     trainer.save_metrics("eval", evaluated)
     return evaluated
 

@@ -158,6 +158,45 @@ def test_two_processes_have_the_losses_of_one(
     assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "sft" / name).read_bytes()
 
 
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_an_epoch_of_uneven_rows_is_that_of_one_process(
+    processes: int, make: Any, tiny_model: Path, run_job: Run, tmp_path: Path
+) -> None:
+    """No row twice, none left out: losses, weights, token counts and the evaluation are those of one process."""
+    from safetensors.torch import load_file
+
+    made = {
+        "sft": ("lm", {"train": make.lm(21), "validation": make.lm(7, 3)}),
+        "dpo": ("pref", {"train": make.pref(21)}),
+        "kto": ("unpaired", {"train": make.unpaired(22)}),
+    }
+    paths = []
+    for stage, (kind, splits) in made.items():
+        data = make.out(tmp_path / f"{stage}-data", kind, splits)
+        keys = {"max_steps": -1, "num_train_epochs": 2, "do_eval": stage == "sft", "do_train": True}
+        many = values(tiny_model, tmp_path / f"{stage}-many", stage, gradient_accumulation_steps=2, **keys)
+        alone = {**many, "output_dir": str(tmp_path / f"{stage}-one"), "gradient_accumulation_steps": 2 * processes}
+        run_job(data, tmp_path / f"{stage}-one", **alone)
+        paths.append(tmp_path / f"{stage}.json")
+        paths[-1].write_text(to_json(train_job(many, data)))
+    argv = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+    argv += ["--master_port", str(free_port())]
+    argv += [str(Path(__file__).parents[1] / "support" / "several_jobs.py"), *map(str, paths)]
+    said: list[str] = []
+    environ = {"OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"]}
+    assert run_launch(Launch(tuple(argv), environ, ""), said.append) == 0, said
+    for stage in made:
+        one, many = tmp_path / f"{stage}-one", tmp_path / f"{stage}-many"
+        assert losses(many, "trained_tokens") == losses(one, "trained_tokens")
+        if stage == "kto":  # its KL term is a mean over the processes, so one process has another
+            continue
+        assert losses(many) == pytest.approx(losses(one), abs=1e-5), stage
+        old, new = (load_file(folder / "model.safetensors") for folder in (one, many))
+        assert max(float((old[name] - new[name]).abs().max()) for name in old) < 1e-4
+    found = [json.loads((tmp_path / f"sft-{n}" / "eval_results.json").read_text()) for n in ("one", "many")]
+    assert found[1]["eval_loss"] == pytest.approx(found[0]["eval_loss"], abs=1e-5)
+
+
 def test_a_workers_fault_arrives_as_what_it_is(folders: dict[str, Path], tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageFault, match="no weights"):
         launched(folders["sft"], values(Path(__file__).parents[2] / "fixtures" / "tiny", tmp_path / "o", "sft"))

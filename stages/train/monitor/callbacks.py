@@ -40,7 +40,7 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followe
             _keep_until(self.path, state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        if not state.is_world_process_zero or not logs or ("loss" not in logs and "eval_loss" not in logs):
+        if not state.is_world_process_zero or not logs or ("loss" not in logs and not evaluations(logs)):
             return
         entry = self._entry(state, logs)
         with self.path.open("a", encoding="utf-8") as file:
@@ -55,7 +55,7 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followe
             "current_steps": state.global_step,
             "total_steps": state.max_steps,
             "loss": _number(logs.get("loss")),
-            "eval_loss": _number(logs.get("eval_loss")),
+            **{name: _number(logs[name]) for name in evaluations(logs)},
             "reward": _number(logs.get("rewards/margins", logs.get("margin"))),
             "accuracy": _number(logs.get("rewards/accuracies", logs.get("accuracy"))),
             "kl": _number(logs.get("kl")),
@@ -73,15 +73,22 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followe
         return {key: value for key, value in entry.items() if value is not None}
 
 
+def evaluations(logs: Mapping[str, Any]) -> list[str]:
+    """The losses of evaluations among logs: eval_loss, or eval_NAME_loss for each data set (eval_NAME_runtime beside
+    it tells it from a part of a loss)."""
+    found = [name for name in logs if name.startswith("eval_") and name.endswith("_loss")]
+    return [name for name in found if name == "eval_loss" or name.removesuffix("loss") + "runtime" in logs]
+
+
 def line(entry: dict[str, Any]) -> str:
     """One log entry for a person."""
     words = [f"step {entry['current_steps']}/{entry['total_steps']}"]
     if "loss" in entry:
         words.append(f"loss {_shown(entry['loss'])}")
-    if "eval_loss" in entry:
-        words.append(f"eval loss {_shown(entry['eval_loss'])}")
-        if isinstance(entry["eval_loss"], float) and entry["eval_loss"] < 20:
-            words.append(f"perplexity {math.exp(entry['eval_loss']):.4g}")
+    for name in [name for name in entry if name.startswith("eval_")]:
+        words.append(f"{name.replace('_', ' ') if name == 'eval_loss' else name} {_shown(entry[name])}")
+        if isinstance(entry[name], float) and entry[name] < 20:
+            words.append(f"perplexity {math.exp(entry[name]):.4g}")
     if "accuracy" in entry:
         words.append(f"accuracy {_shown(entry['accuracy'])}")
     if "lr" in entry:

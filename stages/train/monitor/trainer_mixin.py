@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import SequentialSampler
 
 from stages.train.data import ROW_COLUMN
 from stages.train.job import TrainJob
@@ -20,6 +21,7 @@ from stages.train.model.moved_base import RAW_FOLDER, START_FOLDER, make_ordinar
 from stages.train.model.permissions import follow_umask
 from stages.train.model.router import own_router_settings
 
+from .every_row import Layout, PlacedRows, WholeEpoch, seeded, take_shares, without_labels
 from .loss_spikes import Watch, batch_counts
 
 
@@ -30,8 +32,13 @@ class RowCollator:
         self.inner = inner
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        examples, share, of_round = take_shares(examples)
         batch = self.inner(examples)
         batch["rows"] = torch.tensor([example[ROW_COLUMN] for example in examples])
+        if share != 1.0 or of_round != 1.0:
+            batch["shares"] = (share, of_round)
+        if not share:
+            without_labels(batch)
         return batch
 
 
@@ -45,17 +52,50 @@ class Watched:
     seen_trained: int
     chain: list[dict[str, str]]
     own_router: dict[str, Any]
+    share: float = 1.0  # of the batch in hand: see every_row
+    round_share: float = 1.0
+    whole_evaluations = False  # whether evaluation takes blank batches, too
     _since: float
 
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
         counts = batch_counts(inputs)
         rows = inputs.pop("rows")
+        self.share, self.round_share = inputs.pop("shares", (1.0, 1.0))
         loss = super().training_step(model, inputs, *rest, **keywords)  # type: ignore[misc]  # the trainer's
-        self.watch.add(self.state.global_step + 1, rows, loss, counts)  # type: ignore[attr-defined]
+        if self.share:  # a blank batch has nothing to tell
+            self.watch.add(self.state.global_step + 1, rows, loss, counts)  # type: ignore[attr-defined]
         return loss
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
+        found = super().compute_loss(model, inputs, *rest, **keywords)  # type: ignore[misc]
+        weight = self.loss_weight()
+        if weight == 1.0 or not self.model.training:  # type: ignore[attr-defined]
+            return found
+        return (found[0] * weight, *found[1:]) if isinstance(found, tuple) else found * weight
+
+    def loss_weight(self) -> float:
+        """What this batch's mean loss counts in the step."""
+        return self.share
+
+    def _get_dataloader(
+        self, dataset: Any, description: str, batch_size: int, sampler_fn: Any = None, is_training: bool = False,
+        **keywords: Any,
+    ) -> Any:  # fmt: skip
+        arguments = self.args  # type: ignore[attr-defined]
+        if arguments.world_size > 1 and not arguments.dataloader_drop_last and (is_training or self.whole_evaluations):
+            accumulation = arguments.gradient_accumulation_steps if is_training else 1
+            layout = Layout(len(dataset), batch_size, arguments.world_size, accumulation)
+            inner = sampler_fn(dataset) if is_training else SequentialSampler(dataset)
+            seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
+            sampler = WholeEpoch(seeded(inner, seed), layout)
+            dataset, sampler_fn = PlacedRows(dataset, layout), lambda _: sampler
+        return super()._get_dataloader(  # type: ignore[misc]
+            dataset, description, batch_size, sampler_fn=sampler_fn, is_training=is_training, **keywords
+        )
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
         inputs.pop("rows", None)
+        inputs.pop("shares", None)
         return super().prediction_step(model, inputs, *rest, **keywords)  # type: ignore[misc]
 
     def log(self, logs: dict[str, float], *rest: Any, **keywords: Any) -> None:

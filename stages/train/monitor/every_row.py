@@ -1,0 +1,130 @@
+"""Each row once an epoch, whatever the number of processes: what fills no whole round is not filled up with other rows.
+
+    8 rows' batches, 3 processes     p0  p1  p2
+                                      0   1   2
+                                      3   4   5
+                                      6   7   -     a blank batch: computed, so that all keep step, and counts nothing
+
+The batches are those that one process would see, in the same order; one of the last group of a step counts as much as
+it would there (`share`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, RandomSampler, Sampler
+
+SHARE, ROUND_SHARE = "prep_share", "prep_round_share"
+_BLANK = -1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an epoch of `rows` is laid out over processes: `rows_at_once` a batch, `accumulation` batches a step."""
+
+    rows: int
+    rows_at_once: int
+    processes: int
+    accumulation: int = 1
+
+    @property
+    def batches(self) -> int:
+        """Batches with a row in them."""
+        return -(-self.rows // self.rows_at_once)
+
+    @property
+    def padded(self) -> int:
+        """Rows with the blank ones, a whole number of rounds."""
+        return -(-self.batches // self.processes) * self.processes * self.rows_at_once
+
+    @property
+    def shares(self) -> tuple[int, float]:
+        """(first row of the last step's rows, what a batch of them counts); the share is 1 without a blank batch."""
+        together = self.processes * self.accumulation
+        before = self.batches // together * together
+        real = self.batches - before
+        rounds = -(-real // self.processes)
+        return before * self.rows_at_once, rounds * self.processes / real if real else 1.0
+
+    @property
+    def round_shares(self) -> tuple[int, float]:
+        """The same for the last round alone, for what is averaged over the processes in each batch."""
+        before = self.batches // self.processes * self.processes
+        real = self.batches - before
+        return before * self.rows_at_once, self.processes / real if real else 1.0
+
+
+class WholeEpoch(Sampler[tuple[int, int]]):
+    """(row, place in the epoch) in the order of another sampler, blank ones after the last."""
+
+    def __init__(self, inner: Any, layout: Layout) -> None:
+        self.inner = inner
+        self.layout = layout
+
+    def __len__(self) -> int:
+        return self.layout.padded
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        for place, row in enumerate(list(self.inner)):
+            yield int(row), place
+        for place in range(self.layout.rows, self.layout.padded):
+            yield _BLANK, place
+
+    def set_epoch(self, epoch: int) -> None:
+        """For a sampler with an order of its own in each epoch."""
+        if hasattr(self.inner, "set_epoch"):
+            self.inner.set_epoch(epoch)
+
+
+class PlacedRows(Dataset[dict[str, Any]]):
+    """The rows that `WholeEpoch` names, with what their batch counts. A blank row is the first one with share 0."""
+
+    def __init__(self, rows: Any, layout: Layout) -> None:
+        self.rows = rows
+        self.layout = layout
+        self.steps_from, self.share = layout.shares
+        self.round_from, self.round_share = layout.round_shares
+
+    def __len__(self) -> int:
+        return self.layout.padded  # or accelerate would cut what it gathers from the last batch
+
+    def __getitem__(self, item: tuple[int, int]) -> dict[str, Any]:
+        row, place = item
+        found = dict(self.rows[max(row, 0)])
+        if row == _BLANK:
+            found[SHARE] = found[ROUND_SHARE] = 0.0
+            return found
+        if place >= self.steps_from and self.share != 1.0:
+            found[SHARE] = self.share
+        if place >= self.round_from and self.round_share != 1.0:
+            found[ROUND_SHARE] = self.round_share
+        return found
+
+
+def seeded(sampler: Any, seed: int) -> Any:
+    """A random sampler as accelerate makes it for several processes: the order is that of seed and epoch."""
+    if not isinstance(sampler, RandomSampler):
+        return sampler
+    from accelerate.data_loader import SeedableRandomSampler
+
+    return SeedableRandomSampler(sampler.data_source, generator=torch.Generator(), data_seed=seed)
+
+
+def take_shares(examples: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], float, float]:
+    """A batch's rows without the blank ones (the first if all are), its share, and its share of the round."""
+    real = [example for example in examples if example.get(SHARE) != 0.0]
+    kept = real or list(examples[:1])
+    shares = [float(kept[0].get(name, 1.0)) for name in (SHARE, ROUND_SHARE)]
+    plain = [{key: value for key, value in row.items() if key not in (SHARE, ROUND_SHARE)} for row in kept]
+    return plain, shares[0], shares[1]
+
+
+def without_labels(batch: dict[str, Any]) -> None:
+    """Take the labels out of a blank batch, so that none of its tokens is counted."""
+    for name, value in batch.items():
+        if name.endswith("labels"):
+            batch[name] = torch.full_like(value, -100)
