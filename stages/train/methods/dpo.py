@@ -66,7 +66,7 @@ class DpoTrainer(Watched, DPOTrainer):  # type: ignore[misc]  # TRL ships no typ
         """The binary classifier's mean loss; moves the running mean while training."""
         rewards = self.job.preference.beta * (policy - reference.to(policy.device))
         if self.model.training:
-            self.rewards.add(float(self.accelerator.reduce(self.round_share * rewards.detach().mean(), "mean")))
+            self.rewards.add(float(self.accelerator.reduce(self.part.of_round * rewards.detach().mean(), "mean")))
         chosen, rejected = rewards.chunk(2)
         return bco_loss(chosen, rejected, self.rewards.mean).mean()
 

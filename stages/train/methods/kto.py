@@ -45,7 +45,7 @@ class KtoTrainer(Watched, KTOTrainer):  # type: ignore[misc]  # TRL ships no typ
     def _compute_kl_logps(self, model: Any, batch: Any) -> Any:
         # the KL term is a mean over the processes, of which some may hold a blank batch
         found = super()._compute_kl_logps(model, batch)
-        return found if found is None or not self.model.training else found * self.round_share
+        return found if found is None or not self.model.training else found * self.part.of_round
 
     def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
         weight = self.job.preference.ftx

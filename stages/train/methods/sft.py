@@ -24,7 +24,7 @@ class SftTrainer(Watched, SFTTrainer):  # type: ignore[misc]  # TRL ships no typ
 
     def loss_weight(self) -> float:
         """The loss is a sum over the tokens of the whole step already."""
-        return 1.0 if self.share else 0.0
+        return 1.0 if self.part.share else 0.0
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

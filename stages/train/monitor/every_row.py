@@ -12,13 +12,14 @@ it would there (`share`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset, RandomSampler, Sampler
 
-SHARE, ROUND_SHARE = "prep_share", "prep_round_share"
+SHARE, ROUND_SHARE, UNEVEN = "prep_share", "prep_round_share", "prep_uneven"
 _BLANK = -1
 
 
@@ -58,6 +59,13 @@ class Layout:
         return before * self.rows_at_once, self.processes / real if real else 1.0
 
 
+    @property
+    def uneven_from(self) -> int:
+        """First row of the last round when its batches are not all as long; else none."""
+        together = self.processes * self.rows_at_once
+        return self.rows // together * together if self.rows % together else self.padded
+
+
 class WholeEpoch(Sampler[tuple[int, int]]):
     """(row, place in the epoch) in the order of another sampler, blank ones after the last."""
 
@@ -88,6 +96,7 @@ class PlacedRows(Dataset[dict[str, Any]]):
         self.layout = layout
         self.steps_from, self.share = layout.shares
         self.round_from, self.round_share = layout.round_shares
+        self.uneven_from = layout.uneven_from
 
     def __len__(self) -> int:
         return self.layout.padded  # or accelerate would cut what it gathers from the last batch
@@ -95,6 +104,8 @@ class PlacedRows(Dataset[dict[str, Any]]):
     def __getitem__(self, item: tuple[int, int]) -> dict[str, Any]:
         row, place = item
         found = dict(self.rows[max(row, 0)])
+        if place >= self.uneven_from:
+            found[UNEVEN] = True
         if row == _BLANK:
             found[SHARE] = found[ROUND_SHARE] = 0.0
             return found
@@ -114,13 +125,46 @@ def seeded(sampler: Any, seed: int) -> Any:
     return SeedableRandomSampler(sampler.data_source, generator=torch.Generator(), data_seed=seed)
 
 
-def take_shares(examples: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], float, float]:
-    """A batch's rows without the blank ones (the first if all are), its share, and its share of the round."""
+@dataclass(frozen=True)
+class Part:
+    """What a batch counts in its step, in its round, and whether the round's batches differ in length."""
+
+    share: float = 1.0
+    of_round: float = 1.0
+    uneven: bool = False
+
+
+def take_part(examples: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], Part]:
+    """A batch's rows without the blank ones (the first if all are), and its part."""
     real = [example for example in examples if example.get(SHARE) != 0.0]
     kept = real or list(examples[:1])
-    shares = [float(kept[0].get(name, 1.0)) for name in (SHARE, ROUND_SHARE)]
-    plain = [{key: value for key, value in row.items() if key not in (SHARE, ROUND_SHARE)} for row in kept]
-    return plain, shares[0], shares[1]
+    first = kept[0]
+    part = Part(float(first.get(SHARE, 1.0)), float(first.get(ROUND_SHARE, 1.0)), bool(first.get(UNEVEN, False)))
+    plain = [{key: value for key, value in row.items() if key not in (SHARE, ROUND_SHARE, UNEVEN)} for row in kept]
+    return plain, part
+
+
+@contextmanager
+def gathering_uneven(accelerator: Any, uneven: bool) -> Iterator[None]:
+    """Inside, `accelerator.gather` takes tensors of another length on each process."""
+    if not uneven:
+        yield
+        return
+    plain = accelerator.gather
+
+    def gather(tensor: Any) -> Any:
+        if not isinstance(tensor, torch.Tensor) or tensor.ndim == 0:
+            return plain(tensor)
+        lengths = plain(torch.tensor([len(tensor)], device=tensor.device)).tolist()
+        filler = tensor.new_zeros((max(lengths) - len(tensor), *tensor.shape[1:]))
+        every = plain(torch.cat([tensor, filler])).split(max(lengths))
+        return torch.cat([part[:length] for part, length in zip(every, lengths, strict=True)])
+
+    accelerator.gather = gather
+    try:
+        yield
+    finally:
+        del accelerator.gather
 
 
 def without_labels(batch: dict[str, Any]) -> None:

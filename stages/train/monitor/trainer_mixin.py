@@ -21,7 +21,7 @@ from stages.train.model.moved_base import RAW_FOLDER, START_FOLDER, make_ordinar
 from stages.train.model.permissions import follow_umask
 from stages.train.model.router import own_router_settings
 
-from .every_row import Layout, PlacedRows, WholeEpoch, seeded, take_shares, without_labels
+from .every_row import Layout, Part, PlacedRows, WholeEpoch, gathering_uneven, seeded, take_part, without_labels
 from .loss_spikes import Watch, batch_counts
 
 
@@ -32,12 +32,12 @@ class RowCollator:
         self.inner = inner
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        examples, share, of_round = take_shares(examples)
+        examples, part = take_part(examples)
         batch = self.inner(examples)
         batch["rows"] = torch.tensor([example[ROW_COLUMN] for example in examples])
-        if share != 1.0 or of_round != 1.0:
-            batch["shares"] = (share, of_round)
-        if not share:
+        if part != Part():
+            batch["part"] = part
+        if not part.share:
             without_labels(batch)
         return batch
 
@@ -52,17 +52,17 @@ class Watched:
     seen_trained: int
     chain: list[dict[str, str]]
     own_router: dict[str, Any]
-    share: float = 1.0  # of the batch in hand: see every_row
-    round_share: float = 1.0
+    part = Part()  # of the batch in hand
     whole_evaluations = False  # whether evaluation takes blank batches, too
     _since: float
 
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
         counts = batch_counts(inputs)
         rows = inputs.pop("rows")
-        self.share, self.round_share = inputs.pop("shares", (1.0, 1.0))
-        loss = super().training_step(model, inputs, *rest, **keywords)  # type: ignore[misc]  # the trainer's
-        if self.share:  # a blank batch has nothing to tell
+        self.part = inputs.pop("part", Part())
+        with gathering_uneven(self.accelerator, self.part.uneven):  # type: ignore[attr-defined]
+            loss = super().training_step(model, inputs, *rest, **keywords)  # type: ignore[misc]  # the trainer's
+        if self.part.share:  # a blank batch has nothing to tell
             self.watch.add(self.state.global_step + 1, rows, loss, counts)  # type: ignore[attr-defined]
         return loss
 
@@ -75,7 +75,7 @@ class Watched:
 
     def loss_weight(self) -> float:
         """What this batch's mean loss counts in the step."""
-        return self.share
+        return self.part.share
 
     def _get_dataloader(
         self, dataset: Any, description: str, batch_size: int, sampler_fn: Any = None, is_training: bool = False,
@@ -95,7 +95,7 @@ class Watched:
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
         inputs.pop("rows", None)
-        inputs.pop("shares", None)
+        inputs.pop("part", None)
         return super().prediction_step(model, inputs, *rest, **keywords)  # type: ignore[misc]
 
     def log(self, logs: dict[str, float], *rest: Any, **keywords: Any) -> None:

@@ -29,7 +29,7 @@ def seen(rows: int, at_once: int, processes: int, accumulation: int) -> list[lis
 def test_every_row_once_and_every_batch_of_a_step_alike(
     rows: int, at_once: int, processes: int, accumulation: int
 ) -> None:
-    from stages.train.monitor.every_row import SHARE, take_shares
+    from stages.train.monitor.every_row import SHARE, take_part
 
     dealt = seen(rows, at_once, processes, accumulation)
     real = [row["row"] for shard in dealt for batch in shard for row in batch if row.get(SHARE) != 0.0]
@@ -37,13 +37,16 @@ def test_every_row_once_and_every_batch_of_a_step_alike(
     assert len({len(shard) for shard in dealt}) == 1, "or one process waits for ever"
     for first in range(0, len(dealt[0]), accumulation):
         group = [shard[first : first + accumulation] for shard in dealt]
-        batches = [take_shares(batch) for shard in group for batch in shard]
-        shares = [share / (len(group[0]) * processes) for _, share, _ in batches]
+        parts = [take_part(batch)[1] for shard in group for batch in shard]
+        shares = [part.share / (len(group[0]) * processes) for part in parts]
         full = [share for share in shares if share]
         assert full == pytest.approx([1 / len(full)] * len(full)), "a step is the mean of its batches"
     for place in range(len(dealt[0])):
-        rounds = [take_shares(shard[place])[2] / processes for shard in dealt]
-        assert sum(rounds) == pytest.approx(1.0)
+        parts = [take_part(shard[place])[1] for shard in dealt]
+        assert sum(part.of_round for part in parts) == pytest.approx(processes)
+        lengths = {len(take_part(shard[place])[0]) for shard in dealt}
+        assert {part.uneven for part in parts} in ({True}, {False}), "all processes gather alike"
+        assert len(lengths) == 1 or parts[0].uneven
 
 
 @given(st.integers(0, 5))
@@ -62,11 +65,11 @@ def test_the_order_is_the_seeds_and_the_epochs(epoch: int) -> None:
 
 
 def test_a_blank_batch_keeps_its_shape_and_loses_its_labels() -> None:
-    from stages.train.monitor.every_row import ROUND_SHARE, SHARE, take_shares, without_labels
+    from stages.train.monitor.every_row import ROUND_SHARE, SHARE, Part, take_part, without_labels
 
     blank = {"row": 0, SHARE: 0.0, ROUND_SHARE: 0.0}
-    assert take_shares([blank, blank]) == ([{"row": 0}], 0.0, 0.0)
-    assert take_shares([{"row": 4, SHARE: 1.5}, blank]) == ([{"row": 4}], 1.5, 1.0)
+    assert take_part([blank, blank]) == ([{"row": 0}], Part(0.0, 0.0))
+    assert take_part([{"row": 4, SHARE: 1.5}, blank]) == ([{"row": 4}], Part(1.5, 1.0))
     batch = {"labels": torch.tensor([[5, 6]]), "input_ids": torch.tensor([[5, 6]])}
     without_labels(batch)
     assert batch["labels"].tolist() == [[-100, -100]]
