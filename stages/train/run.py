@@ -23,9 +23,12 @@ RESULT_FILE = "prep_train.json"
 
 
 class Stopped(Exception):
-    """The run was asked to stop (SIGTERM) and has saved a checkpoint; the process should exit with 143."""
+    """The run was asked to stop (SIGTERM or Ctrl-C) and has saved a checkpoint; the process should exit with
+    `exit_code`: 143, 130 after Ctrl-C when it is alone."""
 
-    exit_code = 143
+    def __init__(self, text: str, exit_code: int = 143) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
 
 
 def train(job: TrainJob, log: Say) -> dict[str, Any]:
@@ -68,7 +71,12 @@ def _train(setup: Setup) -> dict[str, Any]:
     metrics = _go(trainer, checkpoint)
     if stop.stopped:
         distributed.everyone_here()
-        raise Stopped(f"stopped by SIGTERM at step {trainer.state.global_step}; checkpoint saved in {setup.output}")
+        alone = distributed.process_count() == 1
+        name = stop.signal.name if alone else "SIGTERM"
+        raise Stopped(
+            f"stopped by {name} at step {trainer.state.global_step}; checkpoint saved in {setup.output}",
+            130 if name == "SIGINT" else 143,
+        )
     return _finish(setup, trainer, metrics)
 
 

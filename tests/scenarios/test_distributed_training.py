@@ -174,11 +174,17 @@ def test_an_epoch_of_uneven_rows_is_that_of_one_process(
     for stage, (kind, splits) in made.items():
         data = make.out(tmp_path / f"{stage}-data", kind, splits)
         keys = {"max_steps": -1, "num_train_epochs": 2, "do_eval": stage == "sft", "do_train": True}
-        many = values(tiny_model, tmp_path / f"{stage}-many", stage, gradient_accumulation_steps=2, **keys)
-        alone = {**many, "output_dir": str(tmp_path / f"{stage}-one"), "gradient_accumulation_steps": 2 * processes}
-        run_job(data, tmp_path / f"{stage}-one", **alone)
+        saving = {"save_strategy": "steps", "save_steps": 1} if stage == "sft" else {}
+        keys |= {"gradient_accumulation_steps": 2}
+        many = values(tiny_model, tmp_path / f"{stage}-many", stage, **keys, **saving)
+        alone = {**many, "save_strategy": "no", "gradient_accumulation_steps": 2 * processes}
+        run_job(data, tmp_path / f"{stage}-one", **{**alone, "output_dir": str(tmp_path / f"{stage}-one")})
         paths.append(tmp_path / f"{stage}.json")
         paths[-1].write_text(to_json(train_job(many, data)))
+    resumed = values(tiny_model, tmp_path / "sft-rest", "sft", **keys)
+    resumed |= {"resume_from_checkpoint": str(tmp_path / "sft-many" / f"checkpoint-{6 // processes + 1}")}
+    paths.append(tmp_path / "resumed.json")
+    paths[-1].write_text(to_json(train_job(resumed, tmp_path / "sft-data")))
     argv = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
     argv += ["--master_port", str(free_port())]
     argv += [str(Path(__file__).parents[1] / "support" / "several_jobs.py"), *map(str, paths)]
@@ -193,6 +199,8 @@ def test_an_epoch_of_uneven_rows_is_that_of_one_process(
         assert losses(many) == pytest.approx(losses(one), abs=1e-5), stage
         old, new = (load_file(folder / "model.safetensors") for folder in (one, many))
         assert max(float((old[name] - new[name]).abs().max()) for name in old) < 1e-4
+    whole, rest = (losses(tmp_path / f"sft-{name}") for name in ("many", "rest"))
+    assert rest == whole[-len(rest) :], "the second epoch goes on in its own order"
     found = [json.loads((tmp_path / f"sft-{n}" / "eval_results.json").read_text()) for n in ("one", "many")]
     assert found[1]["eval_loss"] == pytest.approx(found[0]["eval_loss"], abs=1e-5)
 

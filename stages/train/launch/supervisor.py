@@ -157,9 +157,9 @@ def worker_exit(work: Callable[[], object], complain: Callable[[str], None]) -> 
                 complain(problem)
         return fault.exit_code
     except Stopped as stopped:
-        write_status(Stopped.exit_code)
+        write_status(stopped.exit_code)
         complain(str(stopped))
-        return Stopped.exit_code
+        return stopped.exit_code
     except KeyboardInterrupt:
         write_status(130)
         return 130

@@ -11,7 +11,7 @@ it would there (`share`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -67,25 +67,27 @@ class Layout:
 
 
 class WholeEpoch(Sampler[tuple[int, int]]):
-    """(row, place in the epoch) in the order of another sampler, blank ones after the last."""
+    """(row, place in the epoch) in the order of another sampler, blank ones after the last.
 
-    def __init__(self, inner: Any, layout: Layout) -> None:
+    epoch: the run's, asked for when a pass begins. What accelerate sets does not arrive after a resume, whose data
+    loader skips batches through another layer.
+    """
+
+    def __init__(self, inner: Any, layout: Layout, epoch: Callable[[], int]) -> None:
         self.inner = inner
         self.layout = layout
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.layout.padded
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
+        if hasattr(self.inner, "set_epoch"):
+            self.inner.set_epoch(self.epoch())
         for place, row in enumerate(list(self.inner)):
             yield int(row), place
         for place in range(self.layout.rows, self.layout.padded):
             yield _BLANK, place
-
-    def set_epoch(self, epoch: int) -> None:
-        """For a sampler with an order of its own in each epoch."""
-        if hasattr(self.inner, "set_epoch"):
-            self.inner.set_epoch(epoch)
 
 
 class PlacedRows(Dataset[dict[str, Any]]):

@@ -73,6 +73,9 @@ class Watched:
             return found
         return (found[0] * weight, *found[1:]) if isinstance(found, tuple) else found * weight
 
+    def _epoch(self) -> int:
+        return int((self.state.epoch or 0.0) + 1e-6)  # type: ignore[attr-defined]
+
     def loss_weight(self) -> float:
         """What this batch's mean loss counts in the step."""
         return self.part.share
@@ -87,7 +90,7 @@ class Watched:
             layout = Layout(len(dataset), batch_size, arguments.world_size, accumulation)
             inner = sampler_fn(dataset) if is_training else SequentialSampler(dataset)
             seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
-            sampler = WholeEpoch(seeded(inner, seed), layout)
+            sampler = WholeEpoch(seeded(inner, seed), layout, self._epoch)
             dataset, sampler_fn = PlacedRows(dataset, layout), lambda _: sampler
         return super()._get_dataloader(  # type: ignore[misc]
             dataset, description, batch_size, sampler_fn=sampler_fn, is_training=is_training, **keywords

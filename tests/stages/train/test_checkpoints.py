@@ -237,3 +237,28 @@ def test_a_changed_rate_or_schedule_is_said(tmp_path: Path) -> None:
     same: list[str] = []
     starting_point(job(tmp_path, resume="last"), was, None, same)
     assert same == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_one_process_saves_a_complete_checkpoint_before_it_stops(
+    number: signal.Signals, code: int, run_job: Run, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.train.monitor.loss_spikes import Watch
+    from stages.train.run import Stopped
+
+    add = Watch.add
+
+    def interrupted(self: Any, step: int, *rest: Any) -> None:
+        add(self, step, *rest)
+        if step == 2:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(Watch, "add", interrupted)
+    out = make.out(tmp_path / "out", "lm", {"train": make.lm(20)})
+    with pytest.raises(Stopped, match=f"stopped by {number.name} at step 2") as caught:
+        run_job(out, tmp_path / "run", max_steps=5)
+    assert caught.value.exit_code == code
+    (last,) = checkpoints(tmp_path / "run")
+    assert (last / "optimizer.pt").exists()
+    assert signal.getsignal(number) is before

@@ -20,7 +20,7 @@ def seen(rows: int, at_once: int, processes: int, accumulation: int) -> list[lis
 
     layout = Layout(rows, at_once, processes, accumulation)
     data = PlacedRows([{"row": number} for number in range(rows)], layout)
-    batches = BatchSampler(WholeEpoch(SequentialSampler(range(rows)), layout), at_once, drop_last=False)
+    batches = BatchSampler(WholeEpoch(SequentialSampler(range(rows)), layout, lambda: 0), at_once, drop_last=False)
     shards = [BatchSamplerShard(batches, processes, number) for number in range(processes)]
     return [[[data[item] for item in batch] for batch in shard] for shard in shards]
 
@@ -56,8 +56,7 @@ def test_the_order_is_the_seeds_and_the_epochs(epoch: int) -> None:
     from stages.train.monitor.every_row import Layout, WholeEpoch, seeded
 
     def order(processes: int) -> list[int]:
-        sampler = WholeEpoch(seeded(RandomSampler(range(23)), 7), Layout(23, 2, processes))
-        sampler.set_epoch(epoch)
+        sampler = WholeEpoch(seeded(RandomSampler(range(23)), 7), Layout(23, 2, processes), lambda: epoch)
         return [row for row, _ in sampler if row >= 0]
 
     assert order(2) == order(3) == order(4)
