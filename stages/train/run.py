@@ -90,7 +90,7 @@ def _steps_wanted(trainer: Any) -> int:
     if arguments.max_steps > 0:
         return int(arguments.max_steps)
     batches = len(trainer.get_train_dataloader())
-    return math.ceil(arguments.num_train_epochs * max(1, -(-batches // arguments.gradient_accumulation_steps)))
+    return math.ceil(float(arguments.num_train_epochs) * max(1, -(-batches // arguments.gradient_accumulation_steps)))
 
 
 def _finished_already(setup: Setup, trainer: Any, checkpoint: Path) -> dict[str, Any]:
@@ -187,6 +187,7 @@ def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, 
         settle(output)
     if moves_base(job.tuning):
         say("the adapter is saved as an ordinary LoRA of twice the rank, which fits the model as it was published")
+    trainer.catch_up()
     metrics["tokens_seen"] = trainer.seen_tokens
     metrics["trained_tokens_seen"] = trainer.seen_trained
     trainer.save_metrics("train", metrics)

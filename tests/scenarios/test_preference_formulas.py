@@ -105,7 +105,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("micro", "accumulation"), [(4, 1), (2, 2)])
+@pytest.mark.parametrize(("micro", "accumulation"), [pytest.param(4, 1, marks=pytest.mark.slow), (2, 2)])
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_weights_are_those_of_the_formula(
     name: str, micro: int, accumulation: int, pairs: Any, make: Any, run_job: Run, tiny_model: Path, tmp_path: Path

@@ -124,6 +124,8 @@ class Checkpoint(TrainerCallback):  # type: ignore[misc]
         self.trainer: Any = None
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.trainer is not None:
+            self.trainer.catch_up()
         if not args.should_save:
             return
         folder = self.output / f"checkpoint-{state.global_step}"

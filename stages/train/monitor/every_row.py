@@ -66,7 +66,7 @@ class Layout:
         return self.rows // together * together if self.rows % together else self.padded
 
 
-class WholeEpoch(Sampler[tuple[int, int]]):
+class WholeEpoch(Sampler[tuple[int, int]]):  # type: ignore[misc]  # torch is not followed
     """(row, place in the epoch) in the order of another sampler, blank ones after the last.
 
     epoch: the run's, asked for when a pass begins. What accelerate sets does not arrive after a resume, whose data
@@ -90,7 +90,7 @@ class WholeEpoch(Sampler[tuple[int, int]]):
             yield _BLANK, place
 
 
-class PlacedRows(Dataset[dict[str, Any]]):
+class PlacedRows(Dataset[dict[str, Any]]):  # type: ignore[misc]  # torch is not followed
     """The rows that `WholeEpoch` names, with what their batch counts. A blank row is the first one with share 0."""
 
     def __init__(self, rows: Any, layout: Layout) -> None:

@@ -55,6 +55,8 @@ class Watched:
     part = Part()  # of the batch in hand
     whole_evaluations = False  # whether evaluation takes blank batches, too
     _since: float
+    _tokens: int = 0  # since the last log
+    _slots: int = 0
 
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
         counts = batch_counts(inputs)
@@ -106,16 +108,23 @@ class Watched:
             logs.update(self._pace())
         super().log(logs, *rest, **keywords)  # type: ignore[misc]
 
-    def _pace(self) -> dict[str, float]:
+    def catch_up(self) -> None:
+        """Take what was counted since the last call into the sums over all processes; every process calls it."""
         counts, jumps = self.watch.drain()
         for jump in jumps:
             self.say(str(jump))
         mine = torch.tensor([counts.tokens, counts.slots, counts.trained], device=self.args.device)  # type: ignore[attr-defined]
         tokens, slots, trained = self.accelerator.reduce(mine, "sum").tolist()  # type: ignore[attr-defined]
-        now = time.monotonic()
-        elapsed_s, self._since = max(now - self._since, 1e-9), now
         self.seen_tokens += tokens
         self.seen_trained += trained
+        self._tokens += tokens
+        self._slots += slots
+
+    def _pace(self) -> dict[str, float]:
+        self.catch_up()
+        now = time.monotonic()
+        elapsed_s, self._since = max(now - self._since, 1e-9), now
+        tokens, slots, self._tokens, self._slots = self._tokens, self._slots, 0, 0
         return {
             "tokens_per_second": round(tokens / elapsed_s, 1),
             "fill_rate": round(tokens / slots, 4) if slots else 1.0,

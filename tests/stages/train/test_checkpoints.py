@@ -262,3 +262,17 @@ def test_one_process_saves_a_complete_checkpoint_before_it_stops(
     (last,) = checkpoints(tmp_path / "run")
     assert (last / "optimizer.pt").exists()
     assert signal.getsignal(number) is before
+
+
+def test_tokens_are_counted_to_the_last_step_whatever_is_logged(run_job: Run, make: Any, tmp_path: Path) -> None:
+    rows = make.lm(20)
+    out = make.out(tmp_path / "out", "lm", {"train": rows})
+    keys = {"max_steps": 5, "logging_steps": 3, "save_strategy": "steps", "save_steps": 2}
+    metrics, _ = run_job(out, tmp_path / "run", **keys)
+    assert metrics["tokens_seen"] == sum(len(row["input_ids"]) for row in rows)
+    marks = [read_mark(tmp_path / "run" / f"checkpoint-{step}") for step in (2, 4)]
+    assert 0 < marks[0].tokens_seen < marks[1].tokens_seen < metrics["tokens_seen"]  # type: ignore[union-attr]
+    shutil.rmtree(tmp_path / "run" / "checkpoint-5", ignore_errors=True)
+    (tmp_path / "run" / "prep_train.json").unlink()
+    again, _ = run_job(out, tmp_path / "run", **keys)
+    assert again["tokens_seen"] == metrics["tokens_seen"]
