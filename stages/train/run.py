@@ -90,7 +90,8 @@ def _steps_wanted(trainer: Any) -> int:
     if arguments.max_steps > 0:
         return int(arguments.max_steps)
     batches = len(trainer.get_train_dataloader())
-    return math.ceil(float(arguments.num_train_epochs) * max(1, -(-batches // arguments.gradient_accumulation_steps)))
+    steps_an_epoch = max(1, -(-batches // int(arguments.gradient_accumulation_steps)))
+    return math.ceil(float(arguments.num_train_epochs) * steps_an_epoch)
 
 
 def _finished_already(setup: Setup, trainer: Any, checkpoint: Path) -> dict[str, Any]:
