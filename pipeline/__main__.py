@@ -1,24 +1,8 @@
-"""`prep`, and `python -m pipeline`, which is the same."""
+"""`python -m pipeline` is `prep`."""
 
 from __future__ import annotations
 
-import sys
-
-
-def main() -> None:
-    """Runs prep. Without click there is no command line; then one line says so, and the exit code is 3."""
-    try:
-        from .cli import main as run_command
-    except ModuleNotFoundError as error:
-        from .installation import missing_package
-
-        fault = missing_package(error)
-        if fault is None:
-            raise
-        sys.stderr.write(f"prep: {fault.problems[0]}\n")
-        sys.exit(fault.exit_code)
-    run_command()
-
-
 if __name__ == "__main__":  # a spawned worker imports this module, too, and needs no command line
+    from .start import main
+
     main()

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import click
 
 from pipeline.commands.usage_errors import as_fault, plain_words
-from registry.errors import NO_PERMISSION, Fault, MachineFault, did_you_mean
+from pipeline.engine.limits import check_limits, limit_fault
+from registry.errors import NO_PERMISSION, Fault, MachineFault, Terminated, UsageFault, did_you_mean
 
 from .installation import missing_package, prep_version
 
@@ -38,6 +39,24 @@ COMMANDS = {  # command -> (module, one line for the help page)
     "doctor": ("doctor", "Versions, extras, devices, name clashes, disk."),
 }
 
+_OF_LLAMA_FACTORY = {  # commands of LLaMA-Factory that are not here -> what does the same
+    "chat": "answers of a trained model for a file of prompts: prep predict CONFIG; "
+    "to talk to it, serve what `prep export` saved with vllm, ollama or transformers",
+    "api": "`prep export CONFIG` saves the model; vllm, SGLang or `transformers serve` offer it over HTTP",
+    "webui": "every setting is a key of one YAML: prep train CONFIG.yaml; `prep report OUT` makes a page to look at",
+    "eval": "the loss on held-out data: prep train CONFIG do_train=false do_eval=true; answers: prep predict CONFIG",
+}
+ELSEWHERE = {
+    **_OF_LLAMA_FACTORY,
+    "webchat": _OF_LLAMA_FACTORY["chat"],
+    "serve": _OF_LLAMA_FACTORY["api"],
+    "webdemo": _OF_LLAMA_FACTORY["webui"],
+    "ui": _OF_LLAMA_FACTORY["webui"],
+    "evaluate": _OF_LLAMA_FACTORY["eval"],
+    "tokenize": "prep pack CONFIG renders, tokenizes and packs",
+    "merge": "prep export CONFIG merges an adapter into its model",
+}
+
 
 class LazyGroup(click.Group):
     """Commands by name; the module is imported when the command runs."""
@@ -55,6 +74,8 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0] if args else ""
         if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            if name in ELSEWHERE:
+                raise UsageFault(f"there is no command {name!r}", hint=ELSEWHERE[name])
             guess = did_you_mean(name, self.list_commands(ctx))
             raise click.UsageError(f"there is no command {name!r}{guess}", ctx)
         found, command, words = super().resolve_command(ctx, args)
@@ -81,7 +102,7 @@ First steps:
   prep validate chats.jsonl     is every record good? where not, why not?
   prep pack sft.yaml            the shards that training reads
   prep inspect sft.yaml         the tokens, and which of them are trained
-  prep COMMAND --help              each command's options, with examples
+  prep COMMAND --help           each command's options, with examples
 
 \b
 Exit codes: 0 fine, 1 the data has errors, 2 the command or configuration is
@@ -114,14 +135,20 @@ def prep() -> None:
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Runs a command and ends the process with the exit code of contract.md."""
-    _open_missing_streams()
-    signal.signal(signal.SIGTERM, _terminated)
-    code = run(argv)
+    code = 143
+    try:
+        signal.signal(signal.SIGTERM, _terminated)
+        _open_missing_streams()
+        code = run(argv)
+    except Terminated:  # before `run` could catch it, or behind it
+        pass
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # `prep ... | head` ends quietly
         _let_go_of_stdout()
-    except OSError:  # the disk that stdout goes to is full, which `run` has said
+    except OSError:  # the disk that stdout goes to is full, which `run` has reported
         _let_go_of_stdout()
         code = code or MachineFault.exit_code
     sys.exit(code)
@@ -155,17 +182,17 @@ def _let_go_of_stdout() -> None:
 
 
 def run(argv: list[str] | None = None) -> int:
-    """Runs a command and returns its exit code; every error is said on stderr."""
+    """Runs a command and returns its exit code; every error is reported on stderr."""
     try:
-        return _run(argv)
-    except Exception as error:
+        return _run(_spelled(sys.argv[1:] if argv is None else argv))
+    except BaseException as error:  # a panic of Rust code is no Exception
         return _unexplained(error)
 
 
-def _run(argv: list[str] | None) -> int:
+def _run(words: list[str]) -> int:
     """The same for errors that have an explanation; others are raised."""
     try:
-        code = prep.main(args=_spelled(sys.argv[1:] if argv is None else argv), prog_name="prep", standalone_mode=False)
+        code = _called(words)
         return int(code) if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -191,17 +218,34 @@ def _run(argv: list[str] | None) -> int:
         show_fault(MachineFault("there is not enough memory", hint="use fewer workers: --workers 1"))
         return MachineFault.exit_code
     except OSError as error:
+        if limited := limit_fault(error):
+            show_fault(limited)
+            return limited.exit_code
         from stages.core.atomic_io import machine_fault
 
-        told = machine_fault(error, error.filename or "the system")
-        # where something is written, that place says so: this was to be read
-        show_fault(MachineFault(told.problems, hint=NO_PERMISSION) if isinstance(error, PermissionError) else told)
+        found = machine_fault(error, error.filename or "the system")
+        # what is written has faults of its own: this was to be read
+        show_fault(MachineFault(found.problems, hint=NO_PERMISSION) if isinstance(error, PermissionError) else found)
         return MachineFault.exit_code
 
 
-def _unexplained(error: Exception) -> int:
-    """The exit code for what is no Fault: a package that is not installed, else a bug of prep."""
-    fault = missing_package(error)
+def _called(words: list[str]) -> object:
+    """Calls a command. Raises Terminated when SIGTERM came, whatever the library that it came in made of it: an import
+    that is cut short may end in any error, or in none."""
+    Terminated.arrived = False
+    try:
+        if words:
+            check_limits(words[0])
+        return prep.main(args=words, prog_name="prep", standalone_mode=False)
+    finally:
+        if Terminated.arrived:
+            raise Terminated
+
+
+def _unexplained(error: BaseException) -> int:
+    """The exit code for what is no Fault: a limit of the machine, a package that is not installed, else a bug of
+    prep."""
+    fault = limit_fault(error) or missing_package(error)
     if fault is None:
         click.echo(traceback.format_exc(), err=True)
         click.echo("prep: this is a bug of prep. Please report it with the lines above.", err=True)
@@ -231,9 +275,13 @@ def _spelled(argv: list[str]) -> list[str]:
     return [same.get(argv[0], argv[0]), *argv[1:]] if argv else argv
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived; blocks unwind as for Ctrl-C, so that temporary files go."""
+_AGAIN_S = 5.0
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
+    """Ends the run where it is; once more, and again, should a library take the exception for its own."""
+    Terminated.arrived = True
+    if number == signal.SIGTERM:
+        signal.signal(signal.SIGALRM, _terminated)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S, _AGAIN_S)
     raise Terminated

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -40,6 +41,7 @@ EXTRAS = {
     "ray": ("ray",),
 }
 HOME = Path(__file__).resolve().parents[1]  # the folder of the four packages
+_EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 _NOT_FOUND = re.compile(r"^ModuleNotFoundError: No module named '([A-Za-z0-9_.]+)'", re.MULTILINE)
 
 
@@ -61,7 +63,38 @@ def prep_version() -> str:
         return "unknown"
 
 
-def missing_package(error: Exception) -> MachineFault | None:
+def install_command(extra: str = "") -> str:
+    """The command that installs prep's own packages, or those of an extra, where prep itself stands: from its source
+    folder when it runs from one, else by their names, for prep is on no index.
+    """
+    marks = f"[{extra}]" if extra else ""
+    if (HOME / "pyproject.toml").is_file():
+        place = f"{'.' if Path.cwd() == HOME else HOME}{marks}"
+        return f"python -m pip install -e {_quoted(place) if marks else shlex.quote(place)}"
+    return " ".join(["python -m pip install", *(_quoted(line) for line in _requirements(extra))])
+
+
+def _quoted(word: str) -> str:
+    """A word in quotes, which some shells need around brackets and all around < and >."""
+    return shlex.quote(word) if set(word) & set('"$`\\!') else f'"{word}"'
+
+
+def _requirements(extra: str) -> list[str]:
+    """What an installed prep says that it needs, without the conditions."""
+    try:
+        lines = importlib.metadata.requires(DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        lines = []
+    found = []
+    for line in lines:
+        what, _, condition = line.partition(";")
+        named = _EXTRA.search(condition)
+        if (named[1] if named else "") == extra:
+            found.append(what.strip())
+    return found or list(EXTRAS.get(extra, CORE.values()))
+
+
+def missing_package(error: BaseException) -> MachineFault | None:
     """The fault for a package that is not installed, None when the error is about something else.
 
     error: a ModuleNotFoundError, or what carries the traceback of one as text (a worker's).
@@ -76,5 +109,5 @@ def missing_package(error: Exception) -> MachineFault | None:
         return MachineFault(f"{CORE[name]} is not installed, and prep needs it: python -m pip install {CORE[name]}")
     for extra, distributions in EXTRAS.items():
         if name.replace("_", "-") in distributions:
-            return MachineFault(f"{name} is not installed", hint=f'python -m pip install "{DISTRIBUTION}[{extra}]"')
+            return MachineFault(f"{name} is not installed", hint=install_command(extra))
     return None

@@ -2,7 +2,7 @@
 
     12,345 records (2,100/s), 45 MB (7.9 MB/s), 9,870,000 tokens (1,700,000/s), 0:21 left, mostly tokenize (58 %)
 
-The time left is told when the size of the text is known beforehand (no compressed file, no table, no URL). The slowest
+The time left is shown when the size of the text is known beforehand (no compressed file, no table, no URL). The slowest
 stage is the one that took most of the workers' time so far.
 """
 
@@ -21,7 +21,7 @@ STAGES = ("validate and render", "tokenize", "keep")  # as ChunkResult.seconds c
 
 
 class Step(Protocol):
-    """What a chunk's result has to say."""
+    """What is counted of a chunk's result."""
 
     @property
     def read(self) -> int: ...
@@ -30,11 +30,18 @@ class Step(Protocol):
 
 
 class Progress:
-    """Called with each finished chunk. Use as a context manager. clock: seconds, for tests."""
+    """Called with each finished chunk. Use as a context manager."""
 
     def __init__(
         self, *, quiet: bool = False, total_bytes: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """Shows nothing yet.
+
+        Args:
+            quiet: Never show anything.
+            total_bytes: How much text there is, decompressed; 0 when that is not known.
+            clock: Seconds, for tests.
+        """
         self.quiet = quiet
         self.total_bytes = total_bytes
         self.terminal = sys.stderr.isatty() and not quiet
@@ -53,7 +60,7 @@ class Progress:
             self._bar.stop()
 
     def expect(self, total_bytes: int) -> None:
-        """How much text there is; 0 when nobody knows."""
+        """How much text there is, in bytes; 0 when that is not known."""
         self.total_bytes = total_bytes
 
     def __call__(self, result: Step) -> None:

@@ -19,6 +19,23 @@ import os
 from collections.abc import Iterable, Sequence
 
 
+class Terminated(BaseException):
+    """SIGTERM arrived; blocks unwind as for Ctrl-C, so that temporary files go.
+
+    arrived: it did, in this process; whoever goes on after an error of a library asks this first.
+    """
+
+    arrived = False
+
+
+def is_library_failure(error: BaseException) -> bool:
+    """Whether a library failed, so that another way may be taken: any exception, and a panic of Rust code, which is no
+    Exception. Never when the run is being ended."""
+    if Terminated.arrived:
+        return False
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 class Fault(Exception):
     """Something went wrong that we can explain. `problems` holds one line each: where, what, what to do."""
 
@@ -51,7 +68,7 @@ class UsageFault(Fault):
 
 
 class MachineFault(Fault):
-    """The machine said no."""
+    """The machine refuses: disk full, no permission, a missing extra."""
 
     exit_code = 3
 

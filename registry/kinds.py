@@ -108,7 +108,6 @@ _STAGES = (
     Stage("predict", "predict", "prompt"),
 )
 STAGES = {stage.name: stage for stage in _STAGES}
-RECORD_KINDS = tuple(dict.fromkeys(stage.records for stage in _STAGES))
 
 
 def method_of(stage: str, pref_loss: str) -> str:
@@ -119,11 +118,6 @@ def method_of(stage: str, pref_loss: str) -> str:
 def trained_stages() -> dict[str, str]:
     """The stages that have a trainer of their own, with the kind of shards that it reads."""
     return {stage.name: stage.kind.shards for stage in _STAGES if stage.trained_as == stage.name}
-
-
-def rule_stages() -> tuple[str, ...]:
-    """The stages that the rule table may name."""
-    return tuple(dict.fromkeys(stage.rule_stage for stage in _STAGES))
 
 
 def dpo_losses() -> tuple[str, ...]:

@@ -100,7 +100,16 @@ class Policy:
 
     @classmethod
     def make(cls, stage: str = "sft", overrides: Mapping[str, str] | None = None, *, strict: bool = False) -> Policy:
-        """Checks the overrides against the table. Raises UsageFault with every mistake at once."""
+        """A policy whose overrides were checked against the table.
+
+        Args:
+            stage: Training stage or "predict", whose severities hold.
+            overrides: Rule id -> error | warning | off, the user's choice over the stage's.
+            strict: Warnings become errors.
+
+        Raises:
+            UsageFault: With every mistake in the overrides.
+        """
         problems = []
         table = rules() if overrides else {}
         for rule_id, level in (overrides or {}).items():

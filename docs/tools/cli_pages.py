@@ -57,7 +57,14 @@ def pages(root: Path) -> dict[str, str]:
 
 
 def page(name: str, command: click.Command, entry: Entry, outputs: Sequence[str]) -> str:
-    """One command's page as Markdown. outputs: what the examples printed, in order."""
+    """One command's page as Markdown.
+
+    Args:
+        name: Of the command.
+        command: Its options and help.
+        entry: Its examples and pages to go on to, from docs/cli/examples.yaml.
+        outputs: What the examples printed, in order.
+    """
     lines = [f"# prep {name}", "", _MADE, ""]
     lines += _command(f"prep {name}", command)
     if isinstance(command, click.Group):

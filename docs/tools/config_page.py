@@ -1,4 +1,4 @@
-"""docs/config.md and schemas/config.json, both made from keys.yaml.
+"""docs/config.md and schemas/config.json, both made from pipeline/config/keys.yaml.
 
 `python -m docs.tools.config_page` in the repository's root writes them anew; a test fails when they differ from the
 table.
@@ -25,7 +25,7 @@ _TITLES = {
 }
 _INTRO = """# Configuration
 
-<!-- made from pipeline/keys.yaml by `python -m docs.tools.config_page`; edit that file instead -->
+<!-- made from pipeline/config/keys.yaml by `python -m docs.tools.config_page`; edit that file instead -->
 
 A configuration is a YAML file (or JSON) of `key: value` lines with LLaMA-Factory's names. Settings may also stand on
 the command line, behind the file or without one, as `key=value`, `--key value`, `--key=value`, `--flag`, `--no-flag`;

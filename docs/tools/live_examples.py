@@ -96,11 +96,11 @@ def settled(output: str, folder: Path) -> str:
     and what holds a digest of the code."""
     output = output.replace(f"{folder}{os.sep}", "").replace(sys.executable, "python")
     output = re.sub(r"^\d+\.\d s\n?", "", output, flags=re.MULTILINE)  # a line that only slow machines print
-    output = re.sub(r"; slowest: [a-z, ]+|, \d+\.\d MB/s", "", output)  # said only of runs above a second
+    output = re.sub(r"; slowest: [a-z, ]+|, \d+\.\d MB/s", "", output)  # printed only for runs above a second
     output = re.sub(r"\b\d+\.\d s\b", "0.3 s", output)
     # the key holds a digest of prep's own code, which every edit changes
     output = re.sub(r"\bkey [0-9a-f]{16}\b", "key 5f1c0de5a9b27e34", output)
-    output = re.sub(r"(prep's source: )[0-9a-f]{64}", r"\g<1>" + "c0de" * 16, output)
+    output = re.sub(r"(prep's source:\s+)[0-9a-f]{64}", r"\g<1>" + "c0de" * 16, output)
     output = re.sub(r"OMP_NUM_THREADS=\d+", "OMP_NUM_THREADS=8", output)
     output = re.sub(r"--master_port \d+", "--master_port 29500", output)
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "2026-11-21T09:00:00Z", output)

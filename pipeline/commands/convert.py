@@ -70,7 +70,7 @@ def command(words: tuple[str, ...], out: str | None, **options: Any) -> int:
     to_fields = replace(FORMATS[requested.to_id].default_fields, **changes)
     Converter(
         sources.format, sources.fields, requested.to_id, to_fields
-    )  # what cannot work is said before anything is read
+    )  # what cannot work is reported before anything is read
     for remark in sources.remarks:
         say(f"note: {remark}")
     conversion = Conversion(

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from pipeline.installation import CORE, DISTRIBUTION, EXTRAS, HOME, prep_version, version_of
+from pipeline.installation import CORE, DISTRIBUTION, EXTRAS, HOME, install_command, prep_version, version_of
 
 OURS = ("pipeline", "registry", "schemas", "stages")
 
@@ -44,8 +44,8 @@ def _versions(part: str, parts: dict[str, str]) -> list[str]:
     missing = [name for name, version in parts.items() if not version]
     lines = textwrap.wrap(", ".join(have), 69, break_on_hyphens=False)
     if missing:
-        extra = DISTRIBUTION if part == "core" else f'"{DISTRIBUTION}[{part}]"'
-        lines += [f"missing: {', '.join(missing)}", f"  python -m pip install {extra}"]
+        extra = "" if part == "core" else part
+        lines += [f"missing: {', '.join(missing)}", f"  {install_command(extra)}"]
     return [f"{part if at == 0 else '':<11}{line}" for at, line in enumerate(lines)]
 
 
@@ -53,7 +53,7 @@ def examine() -> dict[str, Any]:
     """What `prep doctor` reports, as plain data."""
     core = {name: version_of(name) for name in CORE.values()}
     lacking = [name for name, version in core.items() if not version]
-    problems = [f"{name} is not installed: python -m pip install {DISTRIBUTION}" for name in lacking] + clashes()
+    problems = [f"{name} is not installed: {install_command()}" for name in lacking] + clashes()
     return {
         "prep": prep_version(),
         "python": platform.python_version(),

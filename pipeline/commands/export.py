@@ -29,6 +29,7 @@ def command(arguments: tuple[str, ...], quiet: bool, as_json: bool) -> int:
     \b
       prep export model_name_or_path=Qwen3-8B adapter_name_or_path=saves/sft template=qwen3 export_dir=merged
     """
+    from stages.train.library_errors import translated
     from stages.train.model.export import export
 
     config = config_of(arguments, "export", {})
@@ -39,7 +40,8 @@ def command(arguments: tuple[str, ...], quiet: bool, as_json: bool) -> int:
             click.echo(line, err=True)
 
     job = export_job(config)
-    folder = export(job, say)
+    with translated():
+        folder = export(job, say)
     if as_json:
         click.echo(json_text(exported(folder, job)))
     return 0
@@ -57,7 +59,7 @@ def exported(folder: Path, job: ExportJob) -> dict[str, object]:
 
 
 def export_job(config: Config) -> ExportJob:
-    """The export that a configuration asks for. Raises UsageFault."""
+    """The export that a configuration describes. Raises UsageFault."""
     from pipeline.runs.train.job_from_config import predict_job_from_config
     from stages.train.model.export import ExportJob
 

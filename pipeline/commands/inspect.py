@@ -74,8 +74,8 @@ def command(
         raise UsageFault("--row, --find, --rule and --worst choose rows in different ways", hint="give one of them")
     with opened(target, say, command) as found:
         texts = token_texts(found.shards, tokenizer, say)
-        chosen, told = _choose(found.shards, texts, _Wanted(rows, split, find, rule, worst, limit))
-        for line in told:
+        chosen, remarks = _choose(found.shards, texts, _Wanted(rows, split, find, rule, worst, limit))
+        for line in remarks:
             say(line)
         viewer = Viewer(found.shards, texts)
         views = (viewer.view(name, number, only) for name, number, only in _by_row(chosen))
@@ -160,7 +160,7 @@ def _show(views: Iterable[View], texts: TokenTexts, *, ids: bool, full: bool, pl
 
 
 def wants_colour(terminal: bool) -> bool:
-    """Colour on a terminal, unless NO_COLOR (any text) or TERM=dumb says no; FORCE_COLOR asks for it anywhere."""
+    """Colour on a terminal, unless NO_COLOR (any text) or TERM=dumb says no; FORCE_COLOR switches it on anywhere."""
     if os.environ.get("NO_COLOR"):
         return False
     return bool(os.environ.get("FORCE_COLOR")) or (terminal and os.environ.get("TERM") != "dumb")

@@ -47,11 +47,11 @@ def command(subject: str | None, dataset_dir: str, area: str | None, markdown: b
 
 def _subject(word: str | None) -> str:
     if word is None:
-        raise UsageFault("what to list is not given", hint=f"prep list {'|'.join(_SUBJECTS)}")
+        raise UsageFault("what to list is not given", hint=_HINT)
     found = next((name for name in _SUBJECTS if word in (name, name[:-1])), None)
     if found is None:
         near = did_you_mean(word, _SUBJECTS)
-        raise UsageFault(f"{word}: there is no such list{near}", hint=f"prep list {'|'.join(_SUBJECTS)}")
+        raise UsageFault(f"{word}: there is no such list{near}", hint=_HINT)
     return found
 
 
@@ -96,7 +96,11 @@ def _formats(_: str) -> list[Row]:
 
 def _datasets(dataset_dir: str) -> list[Row]:
     from registry.datasets import list_datasets
+    from registry.datasets.info_file import load_dataset_info
+    from stages.core.display import clean
 
+    for note in load_dataset_info(dataset_dir).notes:
+        click.echo(f"note: {clean(note)}", err=True)
     return [
         {
             "name": row.name,
@@ -142,3 +146,4 @@ _SUBJECTS: dict[str, Callable[[str], list[Row]]] = {
     "models": _models,
     "profiles": _profiles,
 }
+_HINT = f"prep list SUBJECT; one of {', '.join(_SUBJECTS)}"

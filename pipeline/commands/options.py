@@ -14,7 +14,16 @@ PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 def config_of(words: Sequence[str], command: CommandName, options: Mapping[str, object]) -> Config:
-    """The configuration of the command that runs. Raises UsageFault as `config_from_words` does."""
+    """The configuration of the command that runs.
+
+    Args:
+        words: Its arguments: a file, and settings.
+        command: Its name.
+        options: Values of its options by key; None for those that were not given.
+
+    Raises:
+        UsageFault: With every mistake in file and words.
+    """
     return config_from_words(words, command, options, option_names())
 
 

@@ -37,8 +37,8 @@ def command(
     """
     from pipeline.output.manifest import dump
     from pipeline.progress import Progress
-    from pipeline.runs.pack.run import prepare_output, rejected_too_many
-    from pipeline.runs.pack.summary import pack_summary
+    from pipeline.runs.pack.run import prepare_output
+    from pipeline.runs.pack.summary import pack_summary, rejected_too_many
 
     def say(line: str) -> None:
         if not quiet:

@@ -51,4 +51,4 @@ def command(
             click.echo(line, err=True)
 
     say_notes(config, quiet or not speaks)
-    return predict_with(config, say, as_json=as_json)
+    return predict_with(config, say, as_json=as_json, quiet=quiet)

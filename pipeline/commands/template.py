@@ -81,7 +81,7 @@ _NAMED = ("default", "tool_use")
     help="The folder that holds tokenizer.json.",
 )
 @_compat
-@click.option("--template-date", default=_DATE, show_default=True, help="The day that templates are told.")
+@click.option("--template-date", default=_DATE, show_default=True, help="The date that templates get.")
 @click.option("--enable-thinking", type=click.BOOL, default=None, help="Passed to both templates; unset by default.")
 @_json
 def check(name: str, folder: str, compat: str, template_date: str, enable_thinking: bool | None, as_json: bool) -> int:
@@ -132,9 +132,9 @@ def _check_auto(renderer: AutoRenderer, as_json: bool) -> int:
     for case, result in zip(CASES, results, strict=True):
         notes = list(result.notes) if isinstance(result, RenderedText) else [result]
         spans = [result.text[start:end] for start, end in result.spans] if isinstance(result, RenderedText) else []
-        said = [{"rule": note.rule, "message": note.message} for note in notes]
+        noted = [{"rule": note.rule, "message": note.message} for note in notes]
         row: dict[str, Any] = {"case": case.name, "proven": isinstance(result, RenderedText)}
-        rows.append(row | {"trained": spans, "notes": said})
+        rows.append(row | {"trained": spans, "notes": noted})
     if as_json:
         click.echo(json.dumps({"template": "auto", "cases": rows}, ensure_ascii=False))
         return 0

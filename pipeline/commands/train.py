@@ -49,8 +49,8 @@ def command(
 
     say_notes(config, quiet or not speaks)
     if config.flag("do_predict") and not config.flag("do_train"):
-        return predict_with(config, say, as_json=as_json)
-    code = train_with(config, say, as_json=as_json)
+        return predict_with(config, say, as_json=as_json, quiet=quiet)
+    code = train_with(config, say, as_json=as_json, quiet=quiet or not speaks)
     if code == 0 and not config.flag("dry_run") and speaks:
         code = _after(config, say, as_json=as_json)
     return code

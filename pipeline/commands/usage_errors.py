@@ -16,8 +16,15 @@ from registry.errors import UsageFault, did_you_mean
 def plain_words(name: str, command: click.Command, words: list[str]) -> list[str]:
     """The words of a command, those that begin with `-` and stand behind `--` as paths: `./-a.jsonl`.
 
-    Raises UsageFault for a word such as `-xh`. click reads it as options of one letter each and, where a command passes
-    on what it does not know, answers the `h` with the help page and exit code 0: a check that never ran would pass.
+    Args:
+        name: Of the command.
+        command: Whose options are known.
+        words: As they were typed.
+
+    Raises:
+        UsageFault: For a word such as `-xh`. click reads it as options of one letter each and, where a command passes
+            on what it does not know, answers the `h` with the help page and exit code 0: a check that never ran would
+            pass.
     """
     takes_value = {name: not getattr(option, "is_flag", False) for option in command.params for name in option.opts}
     at = 0

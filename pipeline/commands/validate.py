@@ -73,13 +73,13 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
     if configs:
         if len(parsed.paths) > 1:
             raise UsageFault(
-                "give either one configuration file, or data files", hint="data files: prep validate a.jsonl b/"
+                "give either one configuration file, or data files", hint="data files: prep validate FILE FOLDER"
             )
         check_config_file(configs[0])
         config = load_config(configs[0], values, for_command="validate", options=settings, option_names=names)
         say_notes(config, quiet)
-        plans, remarks = [make_plan(config, needs_tokens=False)], []
-        remarks += [f"note: {note}" for note in plans[0].notes]
+        plans = [make_plan(config, needs_tokens=False)]
+        remarks = [f"note: {note}" for note in plans[0].notes]
     elif parsed.paths:
         _check_names(parsed.paths)
         values["dataset"] = ",".join(parsed.paths)
@@ -88,12 +88,11 @@ def command(arguments: tuple[str, ...], **options: Any) -> int:
         plans, remarks = plan_files(parsed.paths, config)
     elif "dataset" in values:
         config = load_config(None, values, for_command="validate", options=settings, option_names=names)
-        plans, remarks = [make_plan(config, needs_tokens=False)], []
+        plans = [make_plan(config, needs_tokens=False)]
+        remarks = [f"note: {note}" for note in plans[0].notes]
     else:
-        load_config(None, values, options=settings, option_names=names)  # a mistyped word is told first
-        raise UsageFault(
-            "name files, folders or globs to check, or a configuration file", hint="prep validate chats.jsonl"
-        )
+        load_config(None, values, options=settings, option_names=names)  # a mistyped word is reported first
+        raise UsageFault("name files, folders or globs to check, or a configuration file", hint="prep validate FILE")
     if not quiet and (idle := _without_effect(config, parsed.values)):
         click.echo(f"note: {idle}", err=True)
     profile = plans[0].config.data.profile
@@ -138,11 +137,10 @@ def _without_effect(config: Config, values: Mapping[str, object]) -> str:
     """One line about settings of the command line that need tokens, when none are made; else an empty string."""
     from pipeline.config.keys import keys
 
-    lacking = [key for key in ("model_name_or_path", "template") if config.get(key) is None]
     idle = [name for name in values if name in keys() and keys()[name].group in ("encode", "pack") and name != "stage"]
-    if not lacking or not idle:
+    if config.text("model_name_or_path") is not None or not idle:
         return ""
-    return f"{', '.join(idle)}: no effect without {' and '.join(lacking)}, for no tokens are made to check"
+    return f"{', '.join(idle)}: no effect without model_name_or_path, for no tokens are made to check"
 
 
 _OPTION = {"error": "errors", "warning": "warnings", "off": "offs"}

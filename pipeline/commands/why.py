@@ -17,7 +17,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="The parts as JSON on stdout.")
 def command(out: str, as_json: bool) -> int:
     """Show what each stage's cache key of OUT is made of, and what the last run reused."""
-    from pipeline.output.manifest import CACHE
+    from pipeline.output.manifest import CACHE, KEYS
     from pipeline.output.open import read_manifest
     from pipeline.output.store import is_store
     from stages.core.display import clean
@@ -25,8 +25,7 @@ def command(out: str, as_json: bool) -> int:
 
     manifest = read_manifest(out)
     folder = _folder(out, manifest["key"])
-    path = folder / CACHE / "keys.json"
-    made_of = json.loads(path.read_bytes()) if path.is_file() else {}
+    made_of = _parts(folder / CACHE / KEYS)
     if as_json:
         click.echo(json.dumps({"key": manifest["key"], "made_of": made_of, "run": manifest["run"]}, ensure_ascii=False))
         return 0
@@ -45,6 +44,20 @@ def command(out: str, as_json: bool) -> int:
         for line in _lines(part, values):
             click.echo(textwrap.fill(clean(line), 80, initial_indent="  ", subsequent_indent="    "))
     return 0
+
+
+def _parts(path: Path) -> dict[str, dict[str, Any]]:
+    """What an output's key is made of, none where that is not kept or is damaged: it is a cache."""
+    from registry.errors import DataFault
+    from stages.core.plain_file import read_plain
+
+    try:
+        found = json.loads(read_plain(path))
+    except (OSError, ValueError, RecursionError, DataFault):
+        return {}
+    if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+        return {}
+    return found
 
 
 def _lines(part: str, values: dict[str, Any]) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The configuration of a run: a file, the command line, the environment and the defaults, as typed values.
 
-    file ──┐
+    file      ──┐
     key=value ──┼─ old names → new ─ ${VAR} ─ types ─ input paths ─ cross checks ─→ Config
-    options ──┘
+    options   ──┘
 
 Every mistake is collected and raised at once. Input paths (data, models, DeepSpeed files) are looked for from the
 working directory, and where nothing is found there, from the folder of the configuration file; outputs always belong
@@ -12,6 +12,7 @@ to the working directory.
 from __future__ import annotations
 
 import functools
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,36 +53,41 @@ class Config:
     path: str | None = None
     said: tuple[str, ...] = ()
 
+    def words(self) -> list[str]:
+        """The words that give a command these settings, but for where it writes and with how many workers."""
+        said = [word for word in self.said if not word.startswith(("tokenized_path=", "workers="))]
+        return [*([self.path] if self.path else []), *said]
+
     def get(self, key: str) -> object:
         """The value of a key by its name; KeyError for a key that is not in the table (a bug of ours)."""
         return self.values[key]
 
     def text(self, key: str) -> str | None:
-        """A text or path, None when it was left out."""
+        """A text or path, None when it was not given."""
         value = self.values[key]
         assert value is None or isinstance(value, str), key
         return value
 
     def whole(self, key: str) -> int | None:
-        """A whole number, None when it was left out."""
+        """A whole number, None when it was not given."""
         value = self.values[key]
         assert value is None or (isinstance(value, int) and not isinstance(value, bool)), key
         return value
 
     def number(self, key: str) -> float | None:
-        """A number, None when it was left out."""
+        """A number, None when it was not given."""
         value = self.values[key]
         assert value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)), key
         return value
 
     def items(self, key: str) -> list[str]:
-        """A list of texts, empty when it was left out."""
+        """A list of texts, empty when it was not given."""
         value = self.values[key]
         assert value is None or isinstance(value, list), key
         return [str(item) for item in value or []]
 
     def flag(self, key: str) -> bool:
-        """A switch; left out without a default it is off."""
+        """A switch; off when it was not given and has no default."""
         value = self.values[key]
         assert value is None or isinstance(value, bool), key
         return bool(value)
@@ -170,12 +176,19 @@ def load_config(
     options: Mapping[str, object] | None = None,
     option_names: Sequence[str] = (),
 ) -> Config:
-    """The configuration of a run. Later wins: defaults, file, `overrides` (words of the command line, or the values of
-    `parse_arguments`), `options` (typed values of the command's own options; None = not given).
+    """The configuration of a run. Later wins: defaults, file, `overrides`, `options`.
 
-    option_names: how the command's own options are spelled, for a guess at a mistyped one.
-    for_command: also check what this command needs and cannot do; None checks only what is wrong for every command.
-    Raises UsageFault with every mistake at once.
+    Args:
+        path: The configuration file, YAML or JSON; None without one.
+        overrides: Words of the command line, or the values of `parse_arguments`.
+        environ: What `${NAME}` in a value stands for.
+        for_command: Also check what this command needs and cannot do; None checks only what is wrong for every command.
+        options: Typed values of the command's own options; None = not given.
+        option_names: How the command's own options are spelled, for a guess at a mistyped one.
+
+    Raises:
+        UsageFault: With every mistake at once.
+        MachineFault: The file may not be read.
     """
     layers = Layers(environ, option_names)
     if path is not None:
@@ -190,10 +203,11 @@ def load_config(
 
 def _said(words: Mapping[str, object]) -> tuple[str, ...]:
     """What was set beside the file, as words of the command line, without secrets."""
-    plain = {name: value for name, value in words.items() if not isinstance(value, (dict, list))}
     secret = {name for name, key in keys().items() if key.secret}
-    return tuple(f"{name}={_word(value)}" for name, value in plain.items() if name not in secret)
+    return tuple(f"{name}={_word(value)}" for name, value in words.items() if name not in secret)
 
 
 def _word(value: object) -> str:
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False)
     return str(value).lower() if isinstance(value, bool) else str(value)

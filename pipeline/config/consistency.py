@@ -18,7 +18,13 @@ _SMOOTHED = ("sigmoid", "robust", "exo_pair")
 
 
 def contradictions(values: Mapping[str, object], given: Set[str], command: CommandName | None) -> Iterator[str]:
-    """One line for each mistake: the key, what is wrong, what to do."""
+    """One line for each mistake: the key, what is wrong, what to do.
+
+    Args:
+        values: The typed value of every key that prep or its training uses.
+        given: The keys that the user wrote.
+        command: Whose needs are checked as well; None for none.
+    """
     yield from _of_stage(values, given)
     yield from _of_mixing(values)
     yield from _of_methods(values)
@@ -129,11 +135,11 @@ def _of_training(values: Mapping[str, object]) -> Iterator[str]:
         yield f"stage: {stage} needs reward functions, which are code; `prep pack` prepares its prompts"
     if stage == "dpo" and values["pref_loss"] == "kto_pair":
         yield "pref_loss: kto_pair is gone from TRL; use bco_pair, or stage kto"
-    only_predicts = values["do_predict"] and not values["do_train"]
-    if not values["dataset"] and not values["tokenized_path"] and not (only_predicts and values["eval_dataset"]):
+    trains_not = (values["do_predict"] or values["do_eval"]) and not values["do_train"]
+    if not values["dataset"] and not values["tokenized_path"] and not (trains_not and values["eval_dataset"]):
         yield "dataset: is missing: name data sets, or the folder of prepared shards as tokenized_path"
     evaluates = values["eval_dataset"] or (isinstance(values["val_size"], float) and values["val_size"] > 1e-6)
-    if not evaluates and not values["tokenized_path"]:  # shards bring their own validation split
+    if not evaluates and (values["dataset"] or not values["tokenized_path"]):  # shards bring their own validation split
         if values["do_eval"]:
             yield "do_eval: there is nothing to evaluate on; set val_size or eval_dataset"
         if values["eval_strategy"] != "no":

@@ -14,8 +14,16 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def expand(value: object, environ: Mapping[str, str], problems: list[str]) -> object:
-    """The value with every reference replaced, in lists and tables as well. What is wrong is appended to `problems`,
-    without a place. Unquoted text stays unquoted, so that `seed: ${SEED}` is read as a number."""
+    """The value with every reference replaced, in lists and tables as well.
+
+    Args:
+        value: Of the configuration file or the command line.
+        environ: Variables by name.
+        problems: Gets a line, without a place, for each reference that cannot be replaced.
+
+    Returns:
+        The value. Unquoted text stays unquoted, so that `seed: ${SEED}` is read as a number.
+    """
     if isinstance(value, str):
         if "${" not in value:
             return value

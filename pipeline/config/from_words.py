@@ -51,7 +51,7 @@ def check_config_file(path: str) -> None:
     except PermissionError as error:
         raise unreadable(error, path) from None
     except OSError:
-        pass  # what is wrong with it is said below
+        pass  # what is wrong with it is reported below
     if not Path(path).is_file():
         folder = Path(path) if Path(path).is_dir() else Path(path).parent
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []

@@ -55,7 +55,7 @@ class EncodeConfig:
 
     @property
     def template_name(self) -> str:
-        """The template to render with; left out, it is the tokenizer's own."""
+        """The template to render with; without one, the tokenizer's own."""
         return self.template if self.template else AUTO
 
 
@@ -132,7 +132,6 @@ class RunConfig:
 Group = TypeVar(
     "Group", DataConfig, EncodeConfig, MixConfig, PackConfig, ModelConfig, TrainConfig, ExportConfig, RunConfig
 )
-GROUPS = (DataConfig, EncodeConfig, MixConfig, PackConfig, ModelConfig, TrainConfig, ExportConfig, RunConfig)
 
 
 def grouped(group: type[Group], values: Mapping[str, object]) -> Group:
@@ -142,7 +141,7 @@ def grouped(group: type[Group], values: Mapping[str, object]) -> Group:
 
 
 def _frozen(value: object, annotation: str) -> object:
-    """Lists as tuples; a list that was left out is an empty one."""
+    """Lists as tuples; a list that was not given is an empty one."""
     if annotation.startswith("tuple"):
         return tuple(value) if isinstance(value, (list, tuple)) else ()
     if isinstance(value, dict):

@@ -48,7 +48,13 @@ class Layers:
         self.add(document.values, path, document.lines)
 
     def add(self, layer: Mapping[str, object], source: str, lines: Mapping[str, int] | None = None) -> None:
-        """Lays one layer over the ones before it, old names first."""
+        """Lays one layer over the ones before it, old names first.
+
+        Args:
+            layer: Values by key, under their present or an old name.
+            source: The file they stand in; empty for the command line.
+            lines: The line of each key in that file.
+        """
         fresh: dict[str, object] = {}
         for name, value in layer.items():
             line = (lines or {}).get(name, 0)

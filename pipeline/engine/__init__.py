@@ -26,7 +26,8 @@ class Engine(Protocol[TaskIn, ResultOut]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
 
-    def run(self, tasks: Iterable[TaskIn]) -> Iterator[tuple[int, ResultOut]]: ...
+    def run(self, tasks: Iterable[TaskIn]) -> Iterator[tuple[int, ResultOut]]:
+        """Yields (index of the task, its result) as results come. Raises the Fault of a task, or WorkerBug."""
 
 
 TaskT = TypeVar("TaskT")
@@ -67,7 +68,7 @@ def in_order(results: Iterable[tuple[int, ResultT]]) -> Iterator[ResultT]:
 
 class Job(NamedTuple, Generic[TaskT, ResultT]):
     """What every worker runs. `prepare(context)` builds the per-process state once (tokenizer, compiled schemas);
-    `run(state, task)` does one task; `name(task)` says in an error which one it was. All three are module-level."""
+    `run(state, task)` does one task; `name(task)` names it in an error. All three are module-level."""
 
     prepare: Callable[[Any], Any]
     run: Callable[[Any, TaskT], ResultT]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 from pipeline.config import Config, worker_count
 from registry.errors import UsageFault
 
 from . import Engine, Inline, Job, ResultT, TaskT
+from .limits import limit_fault
 from .process_pool import Processes
 
 SMALL_INPUT_BYTES = 8 << 20  # below this, starting workers takes longer than the work
@@ -13,9 +16,16 @@ PROCESS_BYTES = 400 << 20  # a process at work on chunks of the usual size, toke
 
 
 def open_engine(config: Config, job: Job[TaskT, ResultT], input_bytes: int) -> Engine[TaskT, ResultT]:
-    """The engine for a job over this many bytes, as `engine`, `workers`, `memory_limit` and `ray_address` say.
+    """The engine for a job, by `engine`, `workers`, `memory_limit` and `ray_address`.
 
-    Raises UsageFault when memory_limit is too small for one worker, MachineFault when Ray is wanted and not there.
+    Args:
+        config: The configuration of the run.
+        job: What every worker runs.
+        input_bytes: Size of the input on disk; a small one stays in this process.
+
+    Raises:
+        UsageFault: memory_limit is too small for one worker.
+        MachineFault: Ray is requested and not installed, or its cluster cannot be reached.
     """
     if config.text("engine") == "ray":
         from .ray import RayEngine
@@ -24,7 +34,13 @@ def open_engine(config: Config, job: Job[TaskT, ResultT], input_bytes: int) -> E
     if is_inline(config, input_bytes):
         return Inline(job)
     workers, limit = team_size(config), config.whole("memory_limit")
-    return Processes(job, workers, memory_bytes=limit // (workers + 1) if limit else None)
+    try:
+        return Processes(job, workers, memory_bytes=limit // (workers + 1) if limit else None)
+    except (OSError, RuntimeError) as error:
+        if limit or (fault := limit_fault(error)) is None:
+            raise
+        print(f"prep: {fault.problems[0]}; the work is done in this process", file=sys.stderr)
+        return Inline(job)
 
 
 def team_size(config: Config) -> int:

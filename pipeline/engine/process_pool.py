@@ -76,15 +76,20 @@ class _Worker:
         self.inbox = inbox
         self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.threads = [threading.Thread(target=work, daemon=True) for work in (self._speak, self._listen)]
-        for thread in self.threads:
-            thread.start()
+        try:
+            for thread in self.threads:
+                thread.start()
+        except BaseException:
+            self.process.kill()
+            self.process.join(5.0)
+            raise
 
     def _speak(self) -> None:
         try:
             while (message := self.outbox.get()) is not None:
                 self.pipe.send(message)
         except OSError:
-            return  # it is gone: `_listen` says so
+            return  # it is gone: `_listen` reports it
         except Exception:
             self.inbox.put((self, ("bug", -1, traceback.format_exc())))
 
@@ -119,8 +124,7 @@ class _Worker:
 class Processes(Generic[TaskT, ResultT]):
     """A team of spawned workers that stays between runs, so that a second kind of task starts at once.
 
-    Use it in a `with`, or `close` it. `run` may be called again once its results are taken. memory_bytes: what each
-    worker may take; one that takes more ends the run with a MachineFault.
+    Use it in a `with`, or `close` it. `run` may be called again once its results are taken.
     """
 
     def __init__(
@@ -131,12 +135,26 @@ class Processes(Generic[TaskT, ResultT]):
         silence_s: float = SILENCE_S,
         memory_bytes: int | None = None,
     ) -> None:
+        """Starts the workers.
+
+        Args:
+            job: What every worker runs; it is sent by pickle.
+            workers: How many processes.
+            silence_s: A worker that gives no sign of life for so long is taken for lost, and replaced.
+            memory_bytes: What each worker may take; one that takes more ends the run with a MachineFault.
+        """
         self.job = job
         self.silence_s = silence_s
         self._inbox: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
         self._beat_s = min(BEAT_S, silence_s / 4)
         self._memory_bytes = memory_bytes
-        self._team = [self._worker() for _ in range(workers)]
+        self._team: list[_Worker] = []
+        try:
+            for _ in range(workers):
+                self._team.append(self._worker())
+        except BaseException:  # no further process may be started
+            self.close()
+            raise
 
     def _worker(self) -> _Worker:
         return _Worker(self.job, self._inbox, self._beat_s, self._memory_bytes)
@@ -175,7 +193,7 @@ class Processes(Generic[TaskT, ResultT]):
             with contextlib.suppress(queue.Empty):
                 message = self._inbox.get(timeout=LOOK_S)
             now = time.monotonic()
-            # a long gap is ours (a slow consumer, a suspended run), and says nothing about the workers
+            # a long gap is ours (a slow consumer, a suspended run), and no sign of lost workers
             _look_after(self._team, min(now - looked, LOOK_S), self.silence_s)
             looked = now
             if message is None:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pipeline.installation import install_command
 from registry.errors import Fault, MachineFault, WorkerFault
 
 from . import Job, WorkerBug
@@ -23,13 +24,23 @@ RETRIES = 1  # after the loss of a worker or node
 
 
 class RayEngine:
-    """See `pipeline.engine.Engine`. address: of a running cluster ("auto" finds it); None starts one here."""
+    """See `pipeline.engine.Engine`."""
 
     def __init__(self, job: Job[Any, Any], *, address: str | None, workers: int) -> None:
+        """Connects to a cluster, or starts one.
+
+        Args:
+            job: What every Ray task runs.
+            address: Of a running cluster ("auto" finds it); None starts one here.
+            workers: CPUs of a cluster that is started here.
+
+        Raises:
+            MachineFault: Ray is not installed, or the cluster cannot be reached.
+        """
         try:
             import ray
         except ModuleNotFoundError:
-            raise MachineFault("engine: ray is not installed", hint='python -m pip install "prep-llm[ray]"') from None
+            raise MachineFault("engine: ray is not installed", hint=install_command("ray")) from None
         self.job = job
         self._ray = ray
         self._ours = not ray.is_initialized()

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing import connection
 from typing import Any
 
@@ -15,19 +16,32 @@ from registry.errors import Fault, MachineFault
 
 from . import Job
 
+_Message = tuple[str, int, Any]  # kind, index of the task (-1: of none), value
+
 LOOK_AT_MEMORY_S = 0.1
 RESERVED_BYTES = 4 << 30  # address space that allocators reserve without using it
 
 
 def main(pipe: connection.Connection, job: Job[Any, Any], beat_s: float, memory_bytes: int | None = None) -> None:
-    """A worker's life: prepare, then a task a message until the pipe closes."""
+    """A worker's life: prepare, then a task a message until the pipe closes.
+
+    Sends (kind, index, value): "result" for each task, "beat" as a sign of life, and last "fault" with a Fault or "bug"
+    with a traceback when something was raised.
+
+    Args:
+        pipe: To the parent; (index, task) come in.
+        job: What to run.
+        beat_s: Seconds between signs of life.
+        memory_bytes: Resident memory above which the process ends itself, after a fault that names the task; None for
+            no limit.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     lock = threading.Lock()
     at = ["starting"]
 
-    def send(message: tuple[str, int, Any]) -> None:
+    def send(message: _Message) -> None:
         with lock:
             pipe.send(message)
 
@@ -56,18 +70,7 @@ def main(pipe: connection.Connection, job: Job[Any, Any], beat_s: float, memory_
         _limit_address_space(memory_bytes + RESERVED_BYTES)
         threading.Thread(target=watch, args=(memory_bytes,), daemon=True).start()
     try:
-        state = job.prepare(job.context)
-        while True:
-            try:
-                index, task = pipe.recv()
-            except (EOFError, ConnectionResetError):
-                return
-            at[0] = job.name(task)
-            result = job.run(state, task)  # may raise EOFError as well: a file that ends early
-            try:
-                send(("result", index, result))
-            except (BrokenPipeError, ConnectionResetError):
-                return
+        _work(pipe, job, send, at)
     except Fault as fault:
         with contextlib.suppress(OSError):
             send(("fault", -1, fault))
@@ -78,8 +81,24 @@ def main(pipe: connection.Connection, job: Job[Any, Any], beat_s: float, memory_
             send(("bug", -1, traceback.format_exc()))
 
 
+def _work(pipe: connection.Connection, job: Job[Any, Any], send: Callable[[_Message], None], at: list[str]) -> None:
+    """Task after task until the pipe closes. at: gets the name of the one being done."""
+    state = job.prepare(job.context)
+    while True:
+        try:
+            index, task = pipe.recv()
+        except (EOFError, ConnectionResetError):
+            return
+        at[0] = job.name(task)
+        result = job.run(state, task)  # may raise EOFError as well: a file that ends early
+        try:
+            send(("result", index, result))
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
 def _resident_bytes() -> int:
-    """Memory of this process that is in RAM; 0 where the system does not say."""
+    """Memory of this process that is in RAM; 0 where the system does not tell."""
     try:
         with open("/proc/self/statm", "rb") as handle:
             return int(handle.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -125,8 +125,13 @@ def rejected_before(history: History) -> list[Counter[str]]:
 
 
 def cost(history: History, cutoff_len: int, before: Sequence[Counter[str]] | None = None) -> Cost:
-    """What `prep pack` with this `cutoff_len` would report. cutoff_len: at least 2 tokens. before: `rejected_before`,
-    given by who asks for several cutoffs."""
+    """What `prep pack` with this `cutoff_len` would report.
+
+    Args:
+        history: The lengths of an output.
+        cutoff_len: At least 2 tokens.
+        before: Result of `rejected_before`, for callers that cost several cutoffs.
+    """
     manifest = history.manifest
     table, by_limit, changed = _cut(history, cutoff_len)
     before = rejected_before(history) if before is None else before
@@ -161,7 +166,15 @@ def cost(history: History, cutoff_len: int, before: Sequence[Counter[str]] | Non
 
 
 def fates(history: History, cutoff_len: int) -> NDArray[np.uint8]:
-    """What becomes of each example under a cutoff: KEPT, REJECTED or DROPPED (stages.truncate.cut_findings)."""
+    """What becomes of each example under a cutoff.
+
+    Args:
+        history: The lengths of an output.
+        cutoff_len: At least 2 tokens.
+
+    Returns:
+        KEPT, REJECTED or DROPPED of stages.truncate.cut_findings (uint8, [examples]).
+    """
     return _cut(history, cutoff_len)[0].fate
 
 

@@ -67,7 +67,17 @@ class _Found(NamedTuple):
 
 
 def load_history(shards: Shards) -> History:
-    """Reads the lineage of every split. Raises DataFault when a file is missing or damaged."""
+    """Reads the lineage of every split.
+
+    Args:
+        shards: An opened output.
+
+    Returns:
+        Each tokenized record once, whether it stands in the rows or not.
+
+    Raises:
+        DataFault: When a file is missing or damaged.
+    """
     manifest = shards.manifest
     found: list[_Found] = []
     in_rows: dict[str, int] = {}
@@ -109,7 +119,14 @@ def load_history(shards: Shards) -> History:
 
 
 def sources_of(manifest: Mapping[str, Any]) -> tuple[list[str], NDArray[np.int32]]:
-    """The sources' names, in the order of the inputs, and for each input file the index of its source."""
+    """The sources of an output.
+
+    Args:
+        manifest: Of the output.
+
+    Returns:
+        Their names in the order of the inputs, and for each input file the index of its source (int32, [input files]).
+    """
     names = list(dict.fromkeys(str(entry["source"]) for entry in manifest["inputs"]))
     return names, np.array([names.index(entry["source"]) for entry in manifest["inputs"]], dtype=np.int32)
 

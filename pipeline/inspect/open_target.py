@@ -16,7 +16,7 @@ from pipeline.config.from_words import CONFIG_SUFFIXES, EVERYWHERE, config_from_
 from pipeline.config.keys import keys, renames
 from pipeline.config.overrides import parse_arguments
 from pipeline.output.manifest import MANIFEST
-from pipeline.output.open import open_folder, output_of, read_manifest
+from pipeline.output.open import open_folder, output_of, read_unchanged
 from pipeline.output.shards import Shards
 from pipeline.output.store import is_store, local_folder
 from registry.errors import UsageFault, did_you_mean
@@ -38,15 +38,22 @@ def open_shards(out: str, say: Say = lambda line: None) -> Shards:
     """A finished output: a folder, or a URL, which is fetched. Raises UsageFault or DataFault when there is none or it
     cannot be read."""
     folder = open_folder(out, say)
-    return Shards(folder, read_manifest(folder))
+    return Shards(folder, read_unchanged(folder))
 
 
 @contextlib.contextmanager
 def opened(words: Sequence[str], say: Say, command: click.Command) -> Iterator[Target]:
     """The target that a command line names: one folder, or a configuration with its settings.
 
-    A configuration is prepared into a temporary folder, which is gone afterwards. Raises UsageFault. command: whose
-    options a mistyped one is compared with.
+    A configuration is prepared into a temporary folder, which is gone afterwards.
+
+    Args:
+        words: The arguments, options of the command apart.
+        say: Takes notes and warnings, a line at a time.
+        command: Whose options a mistyped one is compared with.
+
+    Raises:
+        UsageFault: When the words name neither, or settings beside a finished output.
     """
     if not words:
         raise UsageFault("nothing to look at", hint="name an output folder of `prep pack`, or a configuration file")
@@ -111,8 +118,13 @@ def _options(command: click.Command) -> list[str]:
 def token_texts(shards: Shards, folder: str | None, say: Say) -> TokenTexts:
     """The texts of an output's token ids.
 
-    folder: as given with --tokenizer; else the one that the manifest's `run` block names. Raises UsageFault when no
-    tokenizer is there; says so when it is not the one that the output was made with.
+    Args:
+        shards: An opened output.
+        folder: Value of --tokenizer; None for the folder that the manifest's `run` block names.
+        say: Takes a warning when it is not the tokenizer that the output was made with.
+
+    Raises:
+        UsageFault: When no tokenizer is there.
     """
     from stages.tokenize.tokenizer_files import load_tokenizer_files
 

@@ -1,4 +1,4 @@
-"""Views as text for a terminal: a gutter that says whose tokens they are and whether they are trained, then the tokens.
+"""Views as text for a terminal: a gutter with the segment and whether it is trained, then the tokens.
 
     answer 1       12 █ The¦ sky¦ is¦ blue¦.¦<|im_end|>■
 
@@ -8,12 +8,11 @@ leave here (stages.core.display.clean); line breaks and tabs are drawn.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.output.shards import IGNORE
-from stages.core.display import clean
+from stages.core.display import cells, clean
 from stages.tokenize.decode import TokenTexts
 
 from .row_view import Example, Stretch, View
@@ -28,7 +27,7 @@ _TRAINED, _MASKED, _FAINT, _HEAD, _STOP = "32", "36", "2", "1", "1;35"
 
 @dataclass(frozen=True)
 class Look:
-    """How views are drawn. width: columns. ids: each token's id beside it. full: nothing is left out."""
+    """How views are drawn. width: columns. ids: each token's id beside it. full: no long turn is shortened."""
 
     width: int = 80
     colour: bool = False
@@ -51,7 +50,13 @@ def legend(look: Look) -> list[str]:
 
 
 def view_lines(view: View, texts: TokenTexts, look: Look) -> Iterator[str]:
-    """A row as lines."""
+    """A row as lines.
+
+    Args:
+        view: The row, or some of its examples.
+        texts: For labels that are not the token itself.
+        look: Width, colours, and how much is shown.
+    """
     trained = f"{view.tokens:,} tokens, {view.trained_tokens:,} trained"
     many = f", {view.of} examples" if view.of > 1 else ""
     label = "" if view.label is None else f", label {'true (wanted)' if view.label else 'false (unwanted)'}"
@@ -168,14 +173,3 @@ def _lines_of(text: str) -> list[str]:
 def drawn(text: str) -> str:
     """A text without line breaks as it is shown: tabs as a mark, other hidden characters as escapes."""
     return TAB.join(clean(part) for part in text.split("\t"))
-
-
-def cells(text: str) -> int:
-    """Columns that a clean text takes on a terminal."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) or unicodedata.category(char) == "Me"
-        else 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        for char in text
-    )  # fmt: skip

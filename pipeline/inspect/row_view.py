@@ -77,7 +77,16 @@ class Viewer:
         self.stops = frozenset(_stop_ids(shards, texts))
 
     def view(self, split: str, number: int, only: Container[int] | None = None) -> View:
-        """A row, or those of its examples that `only` names by their place in it."""
+        """A row, or some of its examples.
+
+        Args:
+            split: Name of the split.
+            number: Of the row in the split, from 0.
+            only: Places of the examples that are wanted, from 0; None for all.
+
+        Raises:
+            UsageFault: When there is no such row.
+        """
         row = self.shards.row(split, number)
         parts = [part for part in row.parts if only is None or part.number in only]
         return View(

@@ -20,8 +20,6 @@ from stages.tokenize.decode import TokenTexts
 from stages.truncate import CutOptions
 from stages.truncate.apply import example_tokens, trained_tokens
 
-WORST = ("truncated", "longest", "least-trained")
-
 
 class Pick(NamedTuple):
     """A row to show; part: one example of it, None for all."""
@@ -39,7 +37,14 @@ def first_rows(shards: Shards, splits: Sequence[str]) -> Iterator[Pick]:
 
 
 def find_text(shards: Shards, texts: TokenTexts, splits: Sequence[str], wanted: str) -> Iterator[Pick]:
-    """Examples whose decoded tokens hold a text, letter for letter."""
+    """Examples whose decoded tokens hold a text, letter for letter.
+
+    Args:
+        shards: An opened output.
+        texts: Of its token ids.
+        splits: Where to look, in this order.
+        wanted: The text.
+    """
     for split in splits:
         for number in range(shards.rows(split)):
             row = shards.row(split, number)
@@ -61,7 +66,17 @@ class Named(NamedTuple):
 
 
 def by_rule(shards: Shards, splits: Sequence[str], rule: str) -> Named:
-    """The examples of records that a rule's findings name. Raises UsageFault for a rule that does not exist."""
+    """The examples of records that a rule's findings name.
+
+    Args:
+        shards: An opened output.
+        splits: Where to look, in this order.
+        rule: Id of the rule.
+
+    Raises:
+        UsageFault: When there is no such rule.
+        DataFault: When report.json cannot be read.
+    """
     from registry.rules import rules
 
     report = read_report(shards)
@@ -94,7 +109,7 @@ def read_report(shards: Shards) -> dict[str, Any]:
     """OUT/report.json. Raises DataFault when it is not there or damaged, MachineFault when it may not be read."""
     path = shards.out / "report.json"
     try:
-        report: dict[str, Any] = json.loads(path.read_bytes())
+        report: dict[str, Any] = json.loads(shards.plain_file(path.name).read_bytes())
         return report | {"counts": dict(report["counts"]), "findings": list(report["findings"])}
     except PermissionError as error:
         raise unreadable(error, path) from None
@@ -103,9 +118,16 @@ def read_report(shards: Shards) -> dict[str, Any]:
 
 
 def worst(shards: Shards, splits: Sequence[str], by: str, limit: int) -> list[Pick]:
-    """The `limit` examples that lost most tokens, were longest, or train on the smallest share; the worst first.
+    """The examples that lost most tokens, were longest, or train on the smallest share; the worst first.
 
-    Equal ones in the order of the rows.
+    Args:
+        shards: An opened output.
+        splits: Where to look.
+        by: truncated | longest | least-trained.
+        limit: Most examples that are returned.
+
+    Returns:
+        Equal ones in the order of the rows; for `truncated` only examples that lost something.
     """
     best: list[tuple[float, int, Pick]] = []
     count = 0

@@ -1,4 +1,4 @@
-"""Lengths: the figures of `prep stats`, as one document: what stands in the rows, by source, turn and half.
+"""Lengths: the figures of `prep stats`, as one document: what stands in the rows, by source, turn and segment.
 
     sources     records, examples, turns, tokens, trained tokens; percentiles of each
     histograms  tokens, trained tokens and turns of an example, by powers of two
@@ -48,13 +48,19 @@ class _Rows(NamedTuple):
 
 
 def statistics(history: History, *, pace: Pace | None = None, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, Any]:
-    """The document of `prep stats --json`."""
+    """The document of `prep stats --json`.
+
+    Args:
+        history: The lengths of an output.
+        pace: Speed and length of a training run, for the estimate; None for no estimate.
+        cutoffs: What the cutoff table costs.
+    """
     manifest = history.manifest
     used = _used(history)
     rows = _rows(history, used)
     own = int(manifest["cutoff_len"])
     table = cutoff_table(history, cutoffs)
-    told = suggest(table, own)
+    suggestion = suggest(table, own)
     ledger = {name: value for name, value in manifest["ledger"].items() if name != "sources"}
     everything = {name: _source(history, used, rows, number) for number, name in enumerate(history.names)}
     return {
@@ -77,7 +83,7 @@ def statistics(history: History, *, pace: Pace | None = None, cutoffs: Sequence[
             "turns": _steps(rows.turns),
         },
         "cutoffs": [row.as_dict() for row in table],
-        "suggestion": told._asdict() if told else None,
+        "suggestion": suggestion._asdict() if suggestion else None,
         "estimate": estimate(table, own, pace, manifest) if pace else None,
     }
 
@@ -130,7 +136,7 @@ def _figures(rows: _Rows) -> dict[str, Any]:
 def _segments(history: History, used: NDArray[np.int64], mine: NDArray[np.bool_]) -> dict[str, Any]:
     """Prompts and answers (or the columns of preference rows): how many, their tokens, and how many of them are kept.
 
-    Segments without a token are not counted. `tokens` and `kept_tokens` leave out an end mark that a template appends.
+    Segments without a token are not counted. `tokens` and `kept_tokens` exclude an end mark that a template appends.
     """
     names = ROW_KINDS[history.cut.kind].segments
     kept, _ = cut(history.segments, history.counts, history.cut)
@@ -169,7 +175,17 @@ def _steps(values: NDArray[Any]) -> list[list[int]]:
 
 
 def estimate(table: Sequence[Cost], own: int, pace: Pace, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Steps and GPU-hours of the training split at each cutoff, from a measured speed. The last step may be short."""
+    """Steps and GPU-hours of the training split at each cutoff, from a measured speed. The last step may be short.
+
+    Args:
+        table: The cutoff table; where it is empty the output is estimated as it is.
+        own: The output's own `cutoff_len`.
+        pace: Speed and length of the training run.
+        manifest: Of the output.
+
+    Returns:
+        For each cutoff its steps, tokens, and hours rounded to 4 digits.
+    """
     found = []
     costs = {row.cutoff_len: row.splits["train"] for row in table if "train" in row.splits}
     if not costs and "train" in manifest["splits"]:

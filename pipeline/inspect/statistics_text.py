@@ -135,9 +135,9 @@ def _cutoffs(document: dict[str, Any]) -> str:
         lines.append("  rejected: records that the limit leaves nothing to train on; `kept` counts them as lost.")
     if not document["packed"]:
         lines.append("  fill: tokens / (rows x cutoff_len), so what padding to the limit would leave.")
-    told = document["suggestion"]
-    if told:
-        lines += ["", *_folded(f"suggested: cutoff_len={told['cutoff_len']}  ({told['reason']})")]
+    suggestion = document["suggestion"]
+    if suggestion:
+        lines += ["", *_folded(f"suggested: cutoff_len={suggestion['cutoff_len']}  ({suggestion['reason']})")]
     return "\n".join(lines)
 
 

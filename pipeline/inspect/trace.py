@@ -16,13 +16,19 @@ import numpy as np
 
 from pipeline.output.lineage_columns import Part, numbers
 from pipeline.output.shards import IGNORE, Row, Shards
-from registry.errors import UsageFault
+from registry.errors import DataFault, UsageFault
 
 from .history import sources_of
 
 
 def part_as_dict(shards: Shards, row: Row, part: Part) -> dict[str, Any]:
-    """Where an example came from and where it stands, as JSON shows it."""
+    """Where an example came from and where it stands, as JSON shows it.
+
+    Args:
+        shards: An opened output.
+        row: A row of it.
+        part: One of the row's examples.
+    """
     names, of_file = sources_of(shards.manifest)
     span = row.labels[part.start : part.start + part.tokens]
     return {
@@ -40,9 +46,16 @@ def part_as_dict(shards: Shards, row: Row, part: Part) -> dict[str, Any]:
 
 
 def trace_row(shards: Shards, split: str, number: int, token: int | None = None) -> dict[str, Any]:
-    """Where a row's examples come from, or where one of its tokens does. token: counts through the row from 0.
+    """Where a row's examples come from, or where one of its tokens does.
 
-    Raises UsageFault for a row or token that is not there.
+    Args:
+        shards: An opened output.
+        split: Name of the split.
+        number: Of the row in the split, from 0.
+        token: Counts through the row from 0; None for the whole row.
+
+    Raises:
+        UsageFault: When there is no such split, row or token.
     """
     row = shards.row(split, number)
     found: dict[str, Any] = {
@@ -127,7 +140,7 @@ def input_of(shards: Shards, name: str) -> int:
 
 
 def _absence(shards: Shards, source: int, line: int, nearest: int) -> str:
-    """Why a line stands in no row: rejected, left out, or no record begins there."""
+    """Why a line stands in no row: rejected, excluded, or no record begins there."""
     rejected = _rejection(shards, source, line)
     if rejected:
         return rejected
@@ -149,11 +162,21 @@ def _rejection(shards: Shards, source: int, line: int) -> str:
         name = str(entry["file"])
         if not name.startswith("rejects/") or not name.endswith(".findings.jsonl"):
             continue
-        with (shards.out / name).open("rb") as handle:
-            for raw in handle:
-                told = json.loads(raw)
-                findings = [found for found in told["findings"] if found["path"] == path]
-                if told["line"] == line and findings:
-                    reason = next((found for found in findings if found["severity"] == "error"), findings[0])
-                    return f"the record of that line was rejected: {reason['message']} [{reason['rule']}]"
+        try:
+            reason = _reason(shards.plain_file(name), path, line)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataFault(f"{shards.out / name}: cannot be read: {error}", hint="run `prep pack` again") from error
+        if reason:
+            return f"the record of that line was rejected: {reason['message']} [{reason['rule']}]"
     return ""
+
+
+def _reason(file: Path, path: str, line: int) -> dict[str, Any]:
+    """Why the record of a line was rejected, by a file of findings; empty when it does not say."""
+    with file.open("rb") as handle:
+        for raw in handle:
+            told = json.loads(raw)
+            findings = [found for found in told["findings"] if found["path"] == path]
+            if told["line"] == line and findings:
+                return next((found for found in findings if found["severity"] == "error"), findings[0])
+    return {}

@@ -44,7 +44,7 @@ class Checker:
         if source not in self._validators:
             spec = self.spec.sources[source]
             self._validators[source] = RecordValidator(
-                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.specials, self._words
+                spec.format, spec.fields, self.spec.stage, self.spec.policy, self.spec.control, self._words
             )
         return self._validators[source]
 
@@ -84,7 +84,7 @@ def check_records(
         checker: The checks of every data set.
         task: Which source the records are of, and how many of them are taken.
         chunk: The chunk with its bytes.
-        render: May add a note that says what the template refuses.
+        render: May add a note on what the template refuses.
         plain: Renders a record that the fast path proves clean; without it, `render` takes every record.
 
     Returns:
@@ -93,7 +93,7 @@ def check_records(
     tally = Tally(task.path, checker.spec.policy)
     validator = checker.validator(task.source)
     check = validator.check
-    setstate = SetState(task.path, checker.spec.sources[task.source].format)
+    setstate = SetState(task.path, checker.spec.sources[task.source].format, checker.spec.stage)
     look, keep, keep_row = setstate.add, setstate.keep, setstate.rows.append
     decode = orjson.loads
     fast_path = validator.fast_path if render is None or plain is not None else None
@@ -110,7 +110,7 @@ def check_records(
             try:
                 value = decode(data)
             except ValueError:
-                pass  # said below
+                pass  # reported by `parse` below
             else:
                 clean = fast_path(value, data)
                 if clean is not None:

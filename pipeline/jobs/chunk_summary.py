@@ -1,4 +1,4 @@
-"""A chunk's summary as JSON: what its cache file keeps beside the token ids, so that a reused chunk says the same."""
+"""A chunk's summary as JSON: what its cache file keeps beside the token ids, so that a reused chunk gives the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from stages.validate.dataset_state import SetState
 
 
 def summary(tally: Tally, setstate: SetState, text_bytes: int) -> dict[str, Any]:
-    """What `restore` needs, as JSON values."""
+    """What `restore` needs, as JSON values.
+
+    Args:
+        tally: Findings, counts and rejects of the chunk.
+        setstate: What the set-level checks remember of it.
+        text_bytes: Its size, decompressed.
+    """
     return {
         "read": tally.read,
         "counts": [[rule, severity, count] for (rule, severity), count in sorted(tally.counts.items())],
@@ -34,9 +40,15 @@ def summary(tally: Tally, setstate: SetState, text_bytes: int) -> dict[str, Any]
 
 
 def restore(meta: dict[str, Any], path: str, policy: Policy) -> tuple[Tally, SetState]:
-    """The tally and the set-level state of a chunk, from its summary. path: the file that the same bytes stand in now.
+    """The tally and the set-level state of a chunk, from its summary.
 
-    The policy is that of the run that wrote the summary: both are in the name of the cache file.
+    Args:
+        meta: The summary.
+        path: The file that the same bytes stand in now.
+        policy: Of the run that wrote the summary: both are in the name of the cache file.
+
+    Raises:
+        KeyError: A part of the summary is missing.
     """
 
     def finding(row: list[Any]) -> Finding:

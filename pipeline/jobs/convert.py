@@ -72,7 +72,7 @@ class ConvertResult(NamedTuple):
     keys: dict[str, None]
     has_calls: bool
     text_bytes: int
-    examples: None = None  # nothing is tokenized; progress asks
+    examples: None = None  # nothing is tokenized; read by progress
 
 
 class State:

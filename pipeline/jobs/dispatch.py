@@ -20,7 +20,7 @@ class Release(NamedTuple):
 
 
 def chunk_job(spec: BatchSpec) -> Job[Any, Any]:
-    """The job for a run's chunks: they are encoded as `spec.encode` says, or only checked. One that encodes takes
+    """The job for a run's chunks: they are encoded by `spec.encode`, or only checked without it. One that encodes takes
     `Release` and shards as well."""
     if spec.encode is None:
         return Job(check.prepare, check.run, task_name, spec)

@@ -32,6 +32,7 @@ from stages.render.tool_formats import tools_written_as
 from stages.tokenize.backends import Encoder
 from stages.tokenize.batch import Encoded, encode
 from stages.tokenize.token_cache import TokenCache, write_token_cache
+from stages.truncate import OVERLONG
 from stages.truncate.cut_findings import cut_chunk
 from stages.truncate.split_turns import split_overlong
 from stages.validate.dataset_state import SetState
@@ -48,6 +49,7 @@ class State:
 
     def __init__(self, spec: BatchSpec) -> None:
         assert spec.encode is not None
+        assert spec.encode.overlong in OVERLONG, spec.encode.overlong  # another word would cut in silence
         self.spec = spec
         self.encode_spec = spec.encode
         self.checker = Checker(spec, _call_words(spec.encode))

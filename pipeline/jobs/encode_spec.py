@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from stages.core.fingerprint import CHUNK_ONLY, NEVER, RUN_ONLY
 from stages.render.slot_renderer import RenderOptions
-from stages.tokenize.tokenizer_files import SpecialIds
+from stages.tokenize.fitted import SpecialIds
 from stages.truncate import CutOptions
 
 

@@ -11,7 +11,7 @@ from registry.templates import load_template
 from stages.core.segments import Rendered, Rendering, RenderPlain
 from stages.render.slot_renderer import Renderer
 from stages.tokenize.backends import NASTY, BackEndDiffers, Encoder, Ids, Offsets, ReferenceEncoder, load_encoder
-from stages.tokenize.tokenizer_files import fitted_tokenizer
+from stages.tokenize.fitted import fitted_tokenizer
 
 from .encode_spec import EncodeSpec
 
@@ -105,10 +105,18 @@ class Encoding:
         return found
 
     def sample(self, examples: Sequence[Rendered], encoder: Encoder) -> tuple[list[str], Ids, Offsets]:
-        """Nasty texts and some spread over the chunk, and what the back end makes of them, for
-        `pipeline.runs.tokenizer_backend`.
+        """A sample that proves the back end, or not (`pipeline.runs.tokenizer_backend`).
 
-        Raises BackEndDiffers when it cannot encode them.
+        Args:
+            examples: The rendered examples of the chunk.
+            encoder: The back end.
+
+        Returns:
+            Nasty texts and some spread over the chunk; their ids, end to end (int32, [tokens]); and the offsets of each
+            text in them (int64, [texts + 1]).
+
+        Raises:
+            BackEndDiffers: It cannot encode them.
         """
         texts = _sampled(examples)
         try:

@@ -1,6 +1,6 @@
 """The repair of one chunk of bytes: the same function in every engine.
 
-    record -> parse -> repair -> the bytes that are written -> parse -> validate -> kept, or left out as before
+    record -> parse -> repair -> the bytes that are written -> parse -> validate -> kept, or excluded as before
 
 A record that needs no repair is copied byte for byte. One that is repaired must pass the validator as it was written;
 if it does not, nothing of it is written, and its findings are those of the record as it was.
@@ -19,6 +19,7 @@ from stages.convert.repair import repair
 from stages.core.collector import Tally
 from stages.core.findings import Finding, Note
 from stages.core.records import Chunk, Limits, Record
+from stages.core.token_texts import TokenTexts
 from stages.parse.exact_numbers import load_exact
 from stages.parse.json_record import UNPARSED, parse
 from stages.readers.scan import load
@@ -36,7 +37,7 @@ class FixSpec:
     fields: Fields
     stage: str
     policy: Policy
-    specials: tuple[str, ...] = ()
+    control: TokenTexts = field(default_factory=TokenTexts)
     limits: Limits = field(default_factory=Limits)
 
 
@@ -52,7 +53,7 @@ class FixResult(NamedTuple):
 
     rejected: records that could not be kept as they were. kept: those that are written now, repaired ones included.
     block: the kept records, separated as their container needs it. before: findings by (rule, severity) of the records
-    as they were; after: those of the records as they were written or left out, with each repair, and what it fixed as
+    as they were; after: those of the records as they were written or excluded, with each repair, and what it fixed as
     a warning. findings: of `after`, capped a rule.
     """
 
@@ -66,7 +67,7 @@ class FixResult(NamedTuple):
     after: dict[tuple[str, str], int]
     findings: list[Finding]
     text_bytes: int
-    examples: None = None  # nothing is tokenized; progress asks
+    examples: None = None  # nothing is tokenized; read by progress
 
 
 class State:
@@ -74,7 +75,7 @@ class State:
 
     def __init__(self, spec: FixSpec) -> None:
         self.spec = spec
-        self.validator = RecordValidator(spec.format, spec.fields, spec.stage, spec.policy, spec.specials)
+        self.validator = RecordValidator(spec.format, spec.fields, spec.stage, spec.policy, spec.control)
 
 
 def prepare(spec: FixSpec) -> State:
@@ -83,7 +84,7 @@ def prepare(spec: FixSpec) -> State:
 
 
 def run(state: State, task: FixTask) -> FixResult:
-    """The engine's `run`: every record of a chunk, repaired, copied or left out."""
+    """The engine's `run`: every record of a chunk, repaired, copied or excluded."""
     chunk = task.chunk._replace(data=load(task.chunk))
     fixed = _Fixed(state, task.path)
     for record in read_records(chunk, state.spec.limits, state.spec.fields):

@@ -1,4 +1,4 @@
-"""What the chunk jobs of `prep validate` and `prep pack` are told and give back: picklable values, nothing else."""
+"""What the chunk jobs of `prep validate` and `prep pack` are given and give back: picklable values, nothing else."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from stages.core.collector import Reject, Tally
 from stages.core.findings import Finding
 from stages.core.fingerprint import NEVER, RUN_ONLY, canonical
 from stages.core.records import Chunk, Limits
+from stages.core.token_texts import TokenTexts
 from stages.validate.dataset_state import SetState
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class BatchSpec:
     sources: tuple[SourceSpec, ...] = field(metadata=RUN_ONLY)  # a chunk is of one, which its key names
     stage: str
     policy: Policy
-    specials: tuple[str, ...] = ()
+    control: TokenTexts = field(default_factory=TokenTexts)
     encode: EncodeSpec | None = None
     cache_folder: str | None = field(default=None, metadata=NEVER)  # where, not what
     limits: Limits = field(default_factory=Limits)
@@ -98,7 +99,14 @@ class ChunkResult(NamedTuple):
 
     @classmethod
     def of(cls, task: Task, tally: Tally, setstate: SetState, text_bytes: int) -> ChunkResult:
-        """What the checks of a chunk came to; nothing was tokenized."""
+        """What the checks of a chunk came to; nothing was tokenized.
+
+        Args:
+            task: The chunk's task.
+            tally: Its records, findings and rejects.
+            setstate: What the set-level checks remember of it.
+            text_bytes: Its size, decompressed.
+        """
         return cls(
             source=task.source,
             path=task.path,

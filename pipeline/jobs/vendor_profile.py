@@ -45,6 +45,8 @@ class ProfileResult(NamedTuple):
 
 
 class State:
+    """What a worker builds once."""
+
     def __init__(self, spec: ProfileSpec) -> None:
         source = spec.source
         self.spec = spec
@@ -53,6 +55,7 @@ class State:
 
 
 def run(state: State, task: ProfileTask) -> ProfileResult:
+    """The engine's `run`: every record of a chunk that is valid, held against the vendor's demands."""
     chunk = task.chunk._replace(data=load(task.chunk))
     found = FindingCollector()
     seen = FileState()

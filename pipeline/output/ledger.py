@@ -69,7 +69,11 @@ def total(ledgers: Sequence[SourceLedger]) -> SourceLedger:
 
 
 class Lengths(Protocol):
-    """What an account is made of, one item an example: lengths before and after the cut, whose it is, its fate."""
+    """What an account is made of, one item an example (all [examples]).
+
+    source: whose it is. tokens_in, trained_in: before the cut; tokens, trained: after it. fate: KEPT, REJECTED or
+    DROPPED, of `stages.truncate.cut_findings`.
+    """
 
     source: NDArray[np.int32]
     tokens_in: NDArray[np.int32]
@@ -86,10 +90,17 @@ def ledgers(
     rejected: Sequence[Counter[str]],
     record_of: Index | None = None,
 ) -> list[SourceLedger]:
-    """The account of each source. orders: indices of the kept examples of each split, repeats included. read, rejected:
-    records of each source, and those of them that were rejected, by rule. record_of: the record of each example in its
-    source; None = every example is a record of its own. `repeated` counts what stands there more than once, by sampling
-    or because `overlong: split` made several examples of it."""
+    """The account of each source. `repeated` counts what stands in the rows more than once, by sampling or because
+    `overlong: split` made several examples of it.
+
+    Args:
+        table: Every example, those that were dropped or rejected for their length included.
+        orders: Indices of the kept examples of each split, repeats included (int64, [examples of the split]).
+        read: Records of each source.
+        rejected: Records of each source that were rejected, by rule.
+        record_of: The record of each example in its source (int64, [examples]); None = every example is a record of its
+            own.
+    """
     if record_of is None:
         record_of = np.arange(len(table.source))
     used = np.zeros(len(table.source), dtype=np.int64)
@@ -132,7 +143,11 @@ PERCENTILES = (50, 90, 95, 99)
 
 
 def spread(values: NDArray[Any]) -> dict[str, float]:
-    """Least, mean, percentiles (nearest rank) and most; zeros when there is nothing."""
+    """Least, mean, percentiles (nearest rank) and most of some lengths; zeros when there are none.
+
+    Args:
+        values: Whole numbers, [n].
+    """
     if not len(values):
         return {"min": 0, "mean": 0.0, **{f"p{share}": 0 for share in PERCENTILES}, "max": 0}
     ordered = np.sort(values)

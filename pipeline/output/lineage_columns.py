@@ -15,14 +15,14 @@ from stages.writers.lineage import usual_mask
 
 
 class Lists(NamedTuple):
-    """Lists end to end: values, and borders (lists + 1,)."""
+    """Lists end to end: values ([items]), and their borders (int64, [lists + 1])."""
 
     values: NDArray[Any]
     borders: NDArray[np.int64]
 
     @property
     def counts(self) -> NDArray[np.int32]:
-        """Items of each list."""
+        """Items of each list (int32, [lists])."""
         return np.diff(self.borders).astype(np.int32)
 
     def at(self, index: int) -> list[int]:
@@ -31,11 +31,12 @@ class Lists(NamedTuple):
 
 
 class Lineage(NamedTuple):
-    """One shard's lineage, one item an example (a piece of a document, in stage pt), in row order.
+    """One shard's lineage, one item an example (a part of a document, in stage pt), in row order.
 
-    row: within the shard. start, tokens: its range in the row. source: index into the manifest's `inputs`. before,
-    after: tokens of each segment before and after the cut (the appended EOS of some templates not counted). trained: 1
-    for each half that carries a loss. cut: whether the cut took anything.
+    Arrays are [examples]. row: within the shard. start, tokens: its range in the row. source: index into the manifest's
+    `inputs`. line (1-based), record, offset (bytes): its place in that file. before, after: tokens of each segment
+    before and after the cut (the appended EOS of some templates not counted). trained: 1 for each segment that carries
+    a loss. cut: whether the cut took anything.
     """
 
     row: NDArray[np.int32]
@@ -72,7 +73,13 @@ class Part(NamedTuple):
 
 
 def part_of(lineage: Lineage, at: int, number: int = 0) -> Part:
-    """One example of a lineage."""
+    """One example of a lineage.
+
+    Args:
+        lineage: Of a shard.
+        at: Index of the example in it.
+        number: Its place in its row.
+    """
     return Part(
         number=number,
         start=int(lineage.start[at]),
@@ -88,7 +95,8 @@ def part_of(lineage: Lineage, at: int, number: int = 0) -> Part:
 
 
 def plain(array: pa.Array) -> NDArray[Any]:
-    """The numbers of an Arrow array without nulls, not copied. pyarrow's own conversion would import pandas."""
+    """The numbers of an Arrow array without nulls ([n], of the array's type), not copied. pyarrow's own conversion
+    would import pandas."""
     kind = np.dtype(str(array.type))
     buffer = array.buffers()[1]
     if buffer is None or not len(array):
@@ -106,7 +114,7 @@ def _there(array: pa.Array) -> NDArray[np.bool_]:
 
 
 def numbers(table: pa.Table, name: str) -> NDArray[np.int32]:
-    """A column of whole numbers."""
+    """A column of whole numbers (int32, [rows of the table])."""
     return plain(table.column(name).chunk(0)).astype(np.int32) if len(table) else np.empty(0, dtype=np.int32)
 
 
@@ -121,7 +129,17 @@ def lists(table: pa.Table, name: str) -> Lists:
 
 
 def filled(table: pa.Table, name: str, usual: NDArray[Any], like: Lists) -> tuple[Lists, NDArray[np.bool_]]:
-    """A list column whose nulls mean `usual` (values end to end in the shape of `like`), and where it is not null."""
+    """A list column whose nulls stand for a usual value.
+
+    Args:
+        table: A lineage file's.
+        name: Of the column.
+        usual: The usual values, end to end in the shape of `like` ([items]).
+        like: Lists of the same lengths.
+
+    Returns:
+        The lists, and where the column is not null (bool, [lists]).
+    """
     given = lists(table, name)
     there = _there(table.column(name).chunk(0)) if len(table) else np.empty(0, dtype=np.bool_)
     values = usual.copy()

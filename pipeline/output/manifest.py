@@ -5,53 +5,30 @@ Beside it here: the names of what prep writes into an output, and which folder i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from registry.errors import DataFault, UsageFault
+from registry.errors import DataFault
+from stages.core.manifest_document import SCHEMA_VERSION as SCHEMA_VERSION
+from stages.core.manifest_document import dump as dump
+from stages.core.manifest_document import parse_manifest as parse_manifest
+from stages.core.manifest_document import self_digest as self_digest
+from stages.core.plain_file import read_plain
 
-SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 CACHE = ".cache"
 LOCK = "lock"
 OWNER = "prep-output"  # marks a folder as ours, complete or not
 KEYS = "keys.json"
+STAMPS = "files.json"
 BUILD = "build."
 _TOP = frozenset({MANIFEST, CACHE, "README.md", "dataset_dict.json", "report.json", "lineage", "rejects", "train"})
 
 
-def dump(document: dict[str, Any]) -> bytes:
-    """The bytes of a manifest or report: sorted keys, so that equal content is equal bytes."""
-    return (json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode("utf-8")
-
-
-def parse_manifest(data: bytes, path: str) -> dict[str, Any]:
-    """The manifest in some bytes. path: for messages.
-
-    Raises UsageFault when its version is not ours, DataFault when it cannot be read as JSON.
-    """
-    try:
-        document = json.loads(data)
-    except ValueError as error:
-        raise DataFault(
-            f"{path}: not valid JSON: {error}", hint="the file is damaged: run `prep pack` again"
-        ) from error
-    if not isinstance(document, dict) or "splits" not in document:
-        raise DataFault(f"{path}: not a manifest of prep", hint="run `prep pack` again")
-    version = document.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise UsageFault(
-            f"{path}: schema_version {version!r} is not the one this prep reads ({SCHEMA_VERSION})",
-            hint="use the prep that wrote it, or run `prep pack` again",
-        )
-    return document
-
-
 def listed_files(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Relative path -> what the manifest says of it, for every file that it names."""
+    """Relative path -> its entry (size, sha256, rows of a table), for every file that a manifest names."""
     named: dict[str, dict[str, Any]] = {}
     for split in manifest["splits"].values():
         for shard in split["shards"]:
@@ -63,14 +40,9 @@ def listed_files(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def lies_outside(name: str) -> bool:
-    """Whether a file that a manifest names would not lie in its output."""
-    return os.path.isabs(name) or ".." in Path(name).parts
-
-
-def self_digest(manifest: dict[str, Any]) -> str:
-    """Digest of a manifest without its `run` block and without the digest itself."""
-    content = {key: value for key, value in manifest.items() if key not in ("run", "sha256")}
-    return hashlib.sha256(dump(content)).hexdigest()
+    """Whether a file that a manifest names would not lie in its output, or in that of its cache."""
+    parts = Path(name).parts
+    return not parts or os.path.isabs(name) or ".." in parts or parts[0] == CACHE
 
 
 # --- a folder of ours -------------------------------------------------------------------------------------------------
@@ -105,7 +77,7 @@ def splits_of(tree: Path) -> frozenset[str]:
 
 def _manifest(out: Path) -> dict[str, Any]:
     try:
-        document = json.loads((out / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+        document = json.loads(read_plain(out / MANIFEST))
+    except (OSError, ValueError, RecursionError, DataFault):
         return {}
     return document if isinstance(document, dict) else {}

@@ -11,13 +11,17 @@ from registry.errors import BusyFault, DataFault, UsageFault, unreadable
 from stages.core import atomic_io
 from stages.core.atomic_io import create, make_folder, remove_tree, sync_folder, write_whole
 from stages.core.display import clean
+from stages.core.manifest_document import changed
+from stages.core.plain_file import read_plain
+from stages.core.urls import public
 
-from .manifest import CACHE, MANIFEST, dump, is_ours, is_output, lies_outside, listed_files, parse_manifest, self_digest
+from .manifest import CACHE, MANIFEST, dump, is_ours, is_output, lies_outside, listed_files, parse_manifest
 from .publish import locked, new_build, open_output, publish
 from .remote_fetch import StoreFiles, fetch_manifest
 from .store import COPY, STAGING, Store, cache_folder, is_store, local_folder
 from .verify import Files, FolderFiles
 
+RUN_SHARDS = "prepared"  # where `prep train` packs in its output_dir
 _FETCHED = "fetched"
 _AGAIN = "run `prep pack` again"
 Say = Callable[[str], None]
@@ -30,14 +34,17 @@ def _quiet(line: str) -> None:
 def read_manifest(out: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest of an output: a folder, or a URL.
 
-    Raises UsageFault when there is none or its version is not ours, DataFault when it cannot be read as JSON,
-    MachineFault when it may not be read.
+    Raises UsageFault when there is none or its version is not ours, DataFault when it is damaged, MachineFault when it
+    may not be read.
     """
-    if is_store(out):
-        return fetch_manifest(os.fspath(out))
+    return fetch_manifest(os.fspath(out)) if is_store(out) else read_text(out)[0]
+
+
+def read_text(out: str | os.PathLike[str]) -> tuple[dict[str, Any], bytes]:
+    """The manifest of an output in a folder, and its bytes. Raises as `read_manifest` does."""
     path = local_folder(out) / MANIFEST
     try:
-        data = path.read_bytes()
+        data = read_plain(path)
     except (FileNotFoundError, NotADirectoryError):
         _refuse_file(out)
         what = (
@@ -46,7 +53,7 @@ def read_manifest(out: str | os.PathLike[str]) -> dict[str, Any]:
         raise UsageFault(f"{out}: {what}", hint="make one with `prep pack CONFIG.yaml -o OUT`") from None
     except OSError as error:
         raise unreadable(error, path) from error
-    return parse_manifest(data, str(path))
+    return parse_manifest(data, str(path)), data
 
 
 def output_of(file: str | os.PathLike[str]) -> Path | None:
@@ -72,13 +79,29 @@ def open_files(out: str | os.PathLike[str]) -> Files:
 
     Raises UsageFault or DataFault when there is no readable manifest, MachineFault when a store cannot be read.
     """
+    if is_store(out):
+        return StoreFiles(os.fspath(out))
+    folder = _inside_run(local_folder(out))
+    return FolderFiles(folder, *read_text(folder))
+
+
+def read_unchanged(out: str | os.PathLike[str]) -> dict[str, Any]:
+    """The manifest of an output whose figures are relied on. Raises DataFault as well when it has been changed."""
     manifest = read_manifest(out)
-    return StoreFiles(os.fspath(out), manifest) if is_store(out) else FolderFiles(local_folder(out), manifest)
+    if said := changed(manifest):
+        raise DataFault(f"{public(os.fspath(out))}/{MANIFEST}: {said} since it was written", hint=_AGAIN)
+    return manifest
 
 
 def open_folder(out: str | os.PathLike[str], say: Say = _quiet) -> Path:
-    """An output as a folder on this machine: a path as it is, a URL as its local copy."""
-    return local_copy(os.fspath(out), say) if is_store(out) else local_folder(out)
+    """An output as a folder on this machine: a path as it is, a training run's folder as the shards that `prep train`
+    packed into it, a URL as its local copy."""
+    return local_copy(os.fspath(out), say) if is_store(out) else _inside_run(local_folder(out))
+
+
+def _inside_run(folder: Path) -> Path:
+    packed = folder / RUN_SHARDS
+    return packed if not (folder / MANIFEST).exists() and (packed / MANIFEST).is_file() else folder
 
 
 def local_copy(url: str, say: Say = _quiet) -> Path:
@@ -88,8 +111,8 @@ def local_copy(url: str, say: Say = _quiet) -> Path:
     fetches it at this moment.
     """
     store, manifest = Store(url), fetch_manifest(url)
-    if manifest.get("sha256") != self_digest(manifest):
-        raise DataFault(f"{store.shown}/{MANIFEST}: has been changed", hint=_AGAIN)
+    if said := changed(manifest):
+        raise DataFault(f"{store.shown}/{MANIFEST}: {said}", hint=_AGAIN)
     for folder in (cache_folder(url, STAGING), cache_folder(url, COPY)):
         if _is_copy(folder, manifest):
             return folder

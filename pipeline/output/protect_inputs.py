@@ -1,4 +1,4 @@
-"""Guard: what prep writes where the user says never takes the place of what a run reads, nor of a part of an output.
+"""Guard: a file that the user has prep write never takes the place of what a run reads, nor of a part of an output.
 
 A path is compared as a name, as the place that links lead to, and as the file itself, so that neither `./a.jsonl` nor a
 symbolic or hard link gets past.
@@ -33,7 +33,16 @@ def marks(path: _PathLike) -> set[object]:
 
 
 def refuse_reading(target: _PathLike, read: Iterable[_PathLike], option: str) -> None:
-    """Raises UsageFault when a file that is about to be written is one of those that are read."""
+    """Refuses to write to an input.
+
+    Args:
+        target: The file that is about to be written.
+        read: The files that are read.
+        option: The option that names the target, for the message.
+
+    Raises:
+        UsageFault: The target is one of the files that are read.
+    """
     its = marks(target)
     if any(its & marks(path) for path in read):
         raise UsageFault(
@@ -43,7 +52,16 @@ def refuse_reading(target: _PathLike, read: Iterable[_PathLike], option: str) ->
 
 
 def refuse_folder(target: _PathLike, option: str, example: str) -> None:
-    """Raises UsageFault when a file that is about to be written is a folder, or lies in something that is none."""
+    """Refuses to write a file where a folder is, or into something that is none.
+
+    Args:
+        target: The file that is about to be written.
+        option: The option that names it, for the message.
+        example: A file name for the hint.
+
+    Raises:
+        UsageFault: The target is a folder, or lies in something that is none.
+    """
     path = Path(target)
     if path.is_dir():
         raise UsageFault(f"{option} {path}: is a folder; name the file to write", hint=f"{option} {path}/{example}")
@@ -59,9 +77,16 @@ def refuse_file(folder: _PathLike, option: str) -> None:
 
 
 def refuse_output(target: _PathLike, out: str, manifest: Mapping[str, Any], option: str) -> None:
-    """Raises UsageFault when a file that is about to be written is a part of an output, or was read to make it.
+    """Refuses to write to a part of an output, or to what was read to make it.
 
-    manifest: of the output. Its inputs are known by path, and by content where they are named from another folder.
+    Args:
+        target: The file that is about to be written.
+        out: The output, a folder or a URL.
+        manifest: Of the output. Its inputs are known by path, and by content where they are named from another folder.
+        option: The option that names the target, for the message.
+
+    Raises:
+        UsageFault: The target is a part of the output, or an input of it.
     """
     if not is_store(out):
         whole = os.path.realpath(local_folder(out))

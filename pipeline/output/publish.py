@@ -27,7 +27,7 @@ from registry.errors import BusyFault, MachineFault, UsageFault
 from stages.core import atomic_io
 from stages.core.atomic_io import machine_fault, make_folder, remove_tree, sweep, sync_folder
 
-from .manifest import BUILD, CACHE, KEYS, LOCK, MANIFEST, OWNER, is_ours, is_output, splits_of
+from .manifest import BUILD, CACHE, KEYS, LOCK, MANIFEST, OWNER, STAMPS, is_ours, is_output, splits_of
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/")  # two letters at least: C:/ is a folder
 
@@ -148,7 +148,7 @@ def _merge(beside: Path, out: Path) -> None:
     moves = [
         (entry, out / CACHE / entry.name)
         for entry in (sorted(old_cache.iterdir()) if old_cache.is_dir() else ())
-        if entry.name not in (LOCK, OWNER, KEYS)
+        if entry.name not in (LOCK, OWNER, KEYS, STAMPS)
     ]
     moves += [(entry, out / entry.name) for entry in sorted(beside.iterdir()) if not is_output(entry.name, splits)]
     try:
@@ -170,7 +170,7 @@ def publish(build: Path, out: Path) -> str:
     Returns a warning when the output is there but something old could not be cleaned away, else an empty string.
     """
     try:
-        if (out / MANIFEST).exists() and _exchange(build, out):
+        if os.path.lexists(out / MANIFEST) and _exchange(build, out):
             pass
         else:
             _replace(build, out)
@@ -186,8 +186,8 @@ def publish(build: Path, out: Path) -> str:
 def _replace(build: Path, out: Path) -> None:
     splits = splits_of(out)
     old = out / MANIFEST
-    if old.exists():
-        atomic_io.operations.unlink(os.fspath(old))
+    if os.path.lexists(old):
+        remove_tree(old)
         sync_folder(os.fspath(out))
     names = {entry.name for entry in build.iterdir()} - {CACHE}
     for entry in sorted(out.iterdir()):

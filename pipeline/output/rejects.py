@@ -31,9 +31,15 @@ class RejectFolder:
     are not prep's stay, and none of them is ever written over."""
 
     def __init__(self, folder: Path, names: Sequence[str], read: Iterable[str | Path]) -> None:
-        """Makes the folder. names: of all the run's data sets. read: files that are not to be touched.
+        """Makes the folder.
 
-        Raises UsageFault when rejects would take the place of such a file or of one that is not prep's.
+        Args:
+            folder: Where the rejects go.
+            names: Of all the run's data sets.
+            read: Files that are not to be touched.
+
+        Raises:
+            UsageFault: Rejects would take the place of such a file or of one that is not prep's.
         """
         refuse_file(folder, "--rejects")
         self.folder = folder
@@ -91,8 +97,14 @@ class RejectWriter:
     """Writes rejected records as they come: raw bytes one a line, and beside them what was wrong, line for line."""
 
     def __init__(self, folder: Path, names: Sequence[str], *, first: int = 0, written: set[str] | None = None) -> None:
-        """names: of the data sets, by source number. first: number of the first one, in the files' names. written: gets
-        the names of the files, without their endings."""
+        """Opens no file before there is a record for it.
+
+        Args:
+            folder: Where the files go.
+            names: Of the data sets, by source number.
+            first: Number of the first one, in the files' names.
+            written: Gets the names of the files, without their endings.
+        """
         self.folder = folder
         self.names = names
         self.first = first

@@ -11,15 +11,14 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from registry.errors import DataFault, UsageFault
-from stages.core.display import clean
+from registry.errors import UsageFault
 
-from .manifest import MANIFEST, listed_files, parse_manifest
+from .manifest import CACHE, MANIFEST, listed_files, parse_manifest
 from .store import Store
+from .verify import Place
 
 JOURNAL = "publishing.json"  # there while an output is being replaced
 MANIFEST_BYTES_MOST = 256 << 20  # 300,000 shards
-_AGAIN = "run `prep pack` again"
 
 
 def fetch_manifest(url: str) -> dict[str, Any]:
@@ -27,10 +26,15 @@ def fetch_manifest(url: str) -> dict[str, Any]:
 
     Raises UsageFault when there is none or its version is not ours, DataFault when it is damaged.
     """
+    return fetch_text(url)[0]
+
+
+def fetch_text(url: str) -> tuple[dict[str, Any], bytes]:
+    """The manifest of an output behind a URL, and its bytes. Raises as `fetch_manifest` does."""
     store = Store(url)
     data = store.read(MANIFEST, MANIFEST_BYTES_MOST)
     if data is not None:
-        return checked_manifest(data, f"{store.shown}/{MANIFEST}")
+        return parse_manifest(data, f"{store.shown}/{MANIFEST}"), data
     if store.about(JOURNAL) is not None:
         raise UsageFault(
             f"{store.shown}: is being published, or a run that published it has died",
@@ -42,40 +46,26 @@ def fetch_manifest(url: str) -> dict[str, Any]:
     )
 
 
-def checked_manifest(data: bytes, where: str) -> dict[str, Any]:
-    """A manifest from elsewhere, held against its schema. Raises as `parse_manifest` does."""
-    import jsonschema_rs
-
-    from schemas import load
-
-    manifest = parse_manifest(data, where)
-    error = next(jsonschema_rs.validator_for(load("manifest")).iter_errors(manifest), None)
-    if error is not None:
-        place = "".join(f"/{part}" for part in error.instance_path)
-        raise DataFault(f"{where}: not a manifest of prep ({clean(place) or 'its top level'})", hint=_AGAIN)
-    return manifest
-
-
 class StoreFiles:
     """The files of an output behind a URL, for `verify.problems`: each read once, a block at a time."""
 
-    def __init__(self, url: str, manifest: dict[str, Any]) -> None:
-        self.manifest = manifest
+    def __init__(self, url: str) -> None:
+        """Raises UsageFault or DataFault when there is no readable manifest, MachineFault when nothing can be read."""
+        self.manifest, self.text = fetch_text(url)
         self._store = Store(url)
-        self._held = self._store.held(sorted(listed_files(manifest)))
+        self._held = self._store.held(sorted(listed_files(self.manifest)))
 
-    def size(self, name: str) -> int | None:
-        """Bytes of an object, None when there is none."""
-        return self._held[name].bytes if name in self._held else None
+    def place(self, name: str) -> Place | None:
+        """An object, None when there is none."""
+        return Place(self._held[name].bytes) if name in self._held else None
 
     def content(self, name: str, *, rows: bool) -> tuple[str, int]:
         """sha256 of an object and, if requested, its rows (-1: not an Arrow stream)."""
         return self._store.through(name, lambda blocks: digest_of(blocks, rows=rows))
 
-    def names(self, folder: str) -> list[str]:
-        """Names of the objects right below a folder of the output, sorted (none on a web server)."""
-        inside = [name.removeprefix(f"{folder}/") for name in sorted(self._held) if name.startswith(f"{folder}/")]
-        return [name for name in inside if "/" not in name]
+    def names(self) -> list[str]:
+        """Names of all objects, sorted (on a web server only of those that the manifest lists)."""
+        return sorted(name for name in self._held if name != JOURNAL and not name.startswith(f"{CACHE}/"))
 
 
 class _Hashed(io.RawIOBase):
@@ -109,7 +99,7 @@ def digest_of(blocks: Iterator[bytes], *, rows: bool) -> tuple[str, int]:
         try:
             with pa.ipc.open_stream(pa.PythonFile(io.BufferedReader(source), mode="r")) as reader:
                 count = sum(batch.num_rows for batch in reader)
-        except pa.ArrowInvalid:
+        except (pa.ArrowException, OSError):  # a store that breaks off raises neither
             count = -1
     for block in blocks:  # what Arrow did not need
         source.digest.update(block)

@@ -33,10 +33,11 @@ from registry.errors import BusyFault, DataFault, MachineFault, UsageFault
 from stages.core import atomic_io
 from stages.core.atomic_io import TEMPORARY, machine_fault, remove_tree, write_whole
 from stages.core.display import clean
+from stages.core.manifest_document import changed
 
-from .manifest import CACHE, MANIFEST, is_output, lies_outside, listed_files, self_digest
+from .manifest import CACHE, MANIFEST, is_output, lies_outside, listed_files, parse_manifest
 from .open import read_manifest
-from .remote_fetch import JOURNAL, MANIFEST_BYTES_MOST, checked_manifest, digest_of
+from .remote_fetch import JOURNAL, MANIFEST_BYTES_MOST, digest_of
 from .store import STAGING, Held, Store, cache_folder
 from .verify import file_sha256
 
@@ -73,7 +74,7 @@ class RemoteOutput:
         there = self._there()
         manifest = self._complete(there, key)
         if manifest is None:
-            if there.journal is None:  # a mistyped bucket or a missing permission is told before hours of work
+            if there.journal is None:  # a mistyped bucket or a missing permission is reported before hours of work
                 self.store.write(JOURNAL, _journal_of(()))
                 self.store.remove(JOURNAL)
             self.log(f"prepared in {self.folder}, then published to {self.store.shown}")
@@ -218,7 +219,7 @@ class RemoteOutput:
             raise MachineFault(wrong, hint="does another machine write there? Start again when it has ended")
 
     def _tidy(self, there: _There, keep: set[str]) -> None:
-        """Removes what older outputs left. The output is complete by now, so a failure is only told."""
+        """Removes what older outputs left. The output is complete by now, so a failure is only logged."""
         owned = set(there.journal or ())
         if there.manifest is not None:
             owned.update(object_names(there.manifest))
@@ -270,10 +271,10 @@ def _manifest_of(data: bytes | None, where: str) -> dict[str, Any] | None:
     if data is None:
         return None
     try:
-        manifest = checked_manifest(data, where)
+        manifest = parse_manifest(data, where)
     except (DataFault, UsageFault):
         return None
-    return manifest if manifest.get("sha256") == self_digest(manifest) else None
+    return None if changed(manifest, data) else manifest
 
 
 def _journal_of(names: Collection[str]) -> bytes:
@@ -292,5 +293,5 @@ def _journal(data: bytes | None) -> list[str] | None:
 
 
 def _may_go(name: str) -> bool:
-    """Whether prep may remove an object: what a manifest or a journal from elsewhere says is not enough."""
+    """Whether prep may remove an object: an entry in a manifest or a journal from elsewhere is not enough."""
     return not lies_outside(name) and is_output(Path(name).parts[0]) and not name.endswith(TEMPORARY)

@@ -19,18 +19,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from registry.errors import DataFault, UsageFault, did_you_mean
+from registry.errors import UsageFault, did_you_mean
 from registry.kinds import ROW_KINDS, STAGES
+from stages.writers.excluded import EXCLUDED
 from stages.writers.excluded import NAME as EXCLUDED_NAME
+from stages.writers.lineage import LINEAGE
 
+from .arrow_files import ArrowFiles
 from .lineage_columns import Lineage, Part, numbers, part_of, plain, read_lineage
+from .manifest import listed_files
 
 OPEN_SHARDS = 8
 IGNORE = -100
 
 
 class Row(NamedTuple):
-    """One training row. ids and labels (tokens,): the columns end to end; labels are -100 where no loss is taken.
+    """One training row. ids and labels ([tokens]): the columns end to end; labels are -100 where no loss is taken.
 
     columns: name -> tokens of each id column, in order ("input_ids" alone for lm). label: KTO's. seq_lengths: of a
     packed row.
@@ -70,6 +74,7 @@ class Shards:
         self.manifest = manifest
         self.stage = str(manifest.get("stage", ""))
         self.kind = STAGES[self.stage].rows
+        self._files = ArrowFiles(self.out, listed_files(dict(manifest)))
         self._tables: OrderedDict[str, tuple[list[pa.RecordBatch], list[int]]] = OrderedDict()
         self._lineages: OrderedDict[str, Lineage] = OrderedDict()
 
@@ -81,7 +86,7 @@ class Shards:
         return sorted(self.manifest["splits"], key=lambda name: (name != "train", name))
 
     def shards(self, split: str) -> list[dict[str, Any]]:
-        """What the manifest says of a split's shards. Raises UsageFault for a split that is not there."""
+        """The manifest's entries of a split's shards. Raises UsageFault for a split that is not there."""
         known = self.manifest["splits"]
         if split not in known:
             raise UsageFault(
@@ -117,7 +122,7 @@ class Shards:
         batches, firsts = self._batches(shard["file"])
         at = bisect_right(firsts, within) - 1
         if at < 0 or within - firsts[at] >= batches[at].num_rows:
-            raise self._damaged(shard["file"], "it ends early")
+            raise self._files.damaged(shard["file"], "it ends early")
         batch, position = batches[at], within - firsts[at]
         names = ROW_KINDS[self.kind].id_columns
         columns = [_values(batch.column(name), position) for name in names]
@@ -146,32 +151,49 @@ class Shards:
         first, last = np.searchsorted(lineage.row, [within, within + 1]).tolist()
         found = [part_of(lineage, at, at - first) for at in range(first, last)]
         if sum(part.tokens for part in found) != tokens:
-            raise self._damaged(self.shards(split)[index]["lineage"]["file"], "it does not fit its shard")
+            raise self._files.damaged(self.shards(split)[index]["lineage"]["file"], "it does not fit its shard")
         return found
 
     def lineage(self, split: str, index: int) -> Lineage:
         """The lineage of a shard, by the shard's index in its split."""
         name = str(self.shards(split)[index]["lineage"]["file"])
         if name not in self._lineages:
-            self._lineages[name] = read_lineage(self._file(name), self.kind)
+            lineage = read_lineage(self._files.table(name, LINEAGE), self.kind)
+            self._check_places(name, int(self.shards(split)[index]["rows"]), lineage.row, lineage.source)
+            self._lineages[name] = lineage
             if len(self._lineages) > OPEN_SHARDS:
                 self._lineages.popitem(last=False)
         return self._lineages[name]
 
     def places(self, split: str, index: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-        """Only row, source and line of a shard's examples: a fraction of its lineage is decompressed."""
+        """Only row, source and line of a shard's examples (each int32, [examples]): a fraction of its lineage is
+        decompressed."""
         name = str(self.shards(split)[index]["lineage"]["file"])
-        table = self._file(name, ["row", "source", "line"])
-        return numbers(table, "row"), numbers(table, "source"), numbers(table, "line")
+        table = self._files.table(name, LINEAGE, ["row", "source", "line"])
+        rows, sources = numbers(table, "row"), numbers(table, "source")
+        self._check_places(name, int(self.shards(split)[index]["rows"]), rows, sources)
+        return rows, sources, numbers(table, "line")
+
+    def _check_places(self, name: str, count: int, rows: NDArray[np.int32], sources: NDArray[np.int32]) -> None:
+        """Raises DataFault when a lineage names rows that its shard, or inputs that the manifest has not got."""
+        for values, most in ((rows, count), (sources, len(self.manifest["inputs"]))):
+            if len(values) and not 0 <= int(values.min()) <= int(values.max()) < most:
+                raise self._files.damaged(name, "it does not fit its manifest")
 
     def excluded(self) -> pa.Table | None:
         """What was tokenized and stands in no row (stages.writers.excluded), None when there is nothing of the kind."""
         if any(entry["file"] == EXCLUDED_NAME for entry in self.manifest.get("files", ())):
-            return self._file(EXCLUDED_NAME)
+            table = self._files.table(EXCLUDED_NAME, EXCLUDED)
+            self._check_places(EXCLUDED_NAME, 0, np.empty(0, dtype=np.int32), numbers(table, "source"))
+            return table
         return None
 
+    def plain_file(self, name: str) -> Path:
+        """A small file that the manifest lists. Raises DataFault when it is missing or not as it was written."""
+        return self._files.unchanged(name)
+
     def segments(self, row: Row, part: Part) -> list[Segment]:
-        """The stretches of an example in its row's ids, empty ones left out; an appended EOS belongs to the last."""
+        """The stretches of an example in its row's ids, without empty ones; an appended EOS belongs to the last."""
         found, at = [], part.start
         kind = ROW_KINDS[self.kind]
         for index, tokens in enumerate(part.after):
@@ -188,47 +210,12 @@ class Shards:
 
     def _batches(self, name: str) -> tuple[list[pa.RecordBatch], list[int]]:
         if name not in self._tables:
-            path = self._inside(name)
-            try:
-                with pa.memory_map(os.fspath(path)) as source, pa.ipc.open_stream(source) as stream:
-                    batches = list(stream)
-                for batch in batches:
-                    batch.validate()
-            except FileNotFoundError:
-                raise self._damaged(name, "it is missing") from None
-            except (pa.ArrowInvalid, OSError) as error:
-                raise self._damaged(name, str(error).splitlines()[0]) from error
+            batches = self._files.batches(name, ROW_KINDS[self.kind], packed=bool(self.manifest["packed"]))
             firsts = np.cumsum([0, *(batch.num_rows for batch in batches)])[:-1].tolist()
             self._tables[name] = batches, firsts
             if len(self._tables) > OPEN_SHARDS:
                 self._tables.popitem(last=False)
         return self._tables[name]
-
-    def _file(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        path = self._inside(name)
-        try:
-            with pa.memory_map(os.fspath(path)) as source:
-                schema = pa.ipc.open_file(source).schema
-                wanted = [schema.get_field_index(column) for column in columns or ()]
-                options = pa.ipc.IpcReadOptions(included_fields=wanted or None)
-                table = pa.ipc.open_file(source, options=options).read_all()
-            table.validate()
-            return table.combine_chunks()
-        except FileNotFoundError:
-            raise self._damaged(name, "it is missing") from None
-        except (pa.ArrowInvalid, OSError) as error:
-            raise self._damaged(name, str(error).splitlines()[0]) from error
-
-    def _inside(self, name: str) -> Path:
-        if os.path.isabs(name) or ".." in Path(name).parts:
-            raise DataFault(f"{self.out}/manifest.json: {name} lies outside the output", hint="run `prep pack` again")
-        return self.out / name
-
-    def _damaged(self, name: str, what: str) -> DataFault:
-        return DataFault(
-            f"{self.out}/{name}: {what}",
-            hint=f"`prep verify {self.out}` lists every damaged file; `prep pack` makes it again",
-        )
 
 
 def _values(column: pa.Array, position: int) -> NDArray[np.int32]:

@@ -82,7 +82,7 @@ def cache_folder(url: str, kind: str) -> Path:
     the URL without credentials. kind: what it is for, as the ending."""
     shown = public(url).rstrip("/")
     base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):  # the specification says to ignore a relative one
+    if not os.path.isabs(base):  # the specification has a relative one ignored
         base = os.path.join(os.path.expanduser("~"), ".cache")
     title = re.sub(r"[^A-Za-z0-9._-]", "-", shown.rsplit("/", 1)[-1]).lstrip(".")[:40]
     digest = hashlib.sha256(shown.encode("utf-8", "surrogateescape")).hexdigest()[:16]

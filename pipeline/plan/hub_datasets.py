@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipeline.installation import install_command
 from registry.datasets.types import Dataset
 from registry.errors import MachineFault, UsageFault
 
@@ -25,15 +26,15 @@ def fetch(dataset: Dataset) -> Dataset:
     except ModuleNotFoundError:
         raise MachineFault(
             f"dataset: {dataset.name}: lives on a hub ({dataset.hub}), which needs the datasets library",
-            hint=f'python -m pip install "prep-llm[train]"; or {by_hand}',
+            hint=f"{install_command('train')}; or {by_hand}",
         ) from None
-    split, taken = _whole_and_part(dataset)
+    split, taken = whole_and_part(dataset)
     try:
         loaded = datasets.load_dataset(name, dataset.subset, split=split, data_dir=dataset.folder)
-    except Exception as error:  # whatever the library, the hub or the network says, it is the machine's or the entry's
-        said = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception as error:  # of the library, the hub or the network: it is the machine's or the entry's
+        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise MachineFault(
-            f"dataset: {dataset.name}: {name} cannot be loaded: {said[0][:200]}", hint=by_hand
+            f"dataset: {dataset.name}: {name} cannot be loaded: {reason[0][:200]}", hint=by_hand
         ) from error
     files = tuple(entry["filename"] for entry in loaded.cache_files)
     if not files:
@@ -41,7 +42,7 @@ def fetch(dataset: Dataset) -> Dataset:
     return replace(dataset, files=files, split=taken)
 
 
-def _whole_and_part(dataset: Dataset) -> tuple[str, str]:
+def whole_and_part(dataset: Dataset) -> tuple[str, str]:
     """The split to load, whole, and what of its records is taken, in the words of local files."""
     if "[" not in dataset.split:
         return dataset.split, "train"

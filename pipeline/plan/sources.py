@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import orjson
 
@@ -18,24 +17,34 @@ from registry.kinds import STAGES
 from stages.core.records import Chunk, Limits
 from stages.core.urls import public
 from stages.formats.detect import Detection, Detector
-from stages.formats.table import FORMATS
+from stages.formats.table import FORMATS, format_in_stage
 from stages.readers.discover import discover
 from stages.readers.scan import records, scan
+from stages.validate.suggest import suggestion
 
-from .hub_datasets import fetch
+from .hub_datasets import fetch, whole_and_part
 from .types import Source
-
-if TYPE_CHECKING:
-    from stages.render.jinja.chat_template import AutoTemplate
-
 
 _NAMED = 3  # files that one remark names; more of them are counted
 
 
-# --- sources ----------------------------------------------------------------------------------------------------------
-
-
 def resolve_sources(config: Config, stage: str, limits: Limits, *, lenient: bool) -> tuple[list[Source], list[str]]:
+    """The data sets of `dataset` and `eval_dataset`, in order.
+
+    Args:
+        config: The settings.
+        stage: Whose records they are to be.
+        limits: Bounds on the input.
+        lenient: Take records of several formats or of none; what is wrong with each is reported when it is checked.
+
+    Returns:
+        The sources, and notes on how they were read.
+
+    Raises:
+        UsageFault: With every data set that is not there or cannot be used.
+        DataFault: With every data set whose records are of several formats or of none.
+        MachineFault: A data set of a hub cannot be loaded.
+    """
     train, evaluation = config.data.dataset, config.data.eval_dataset
     if not train and not evaluation:
         raise UsageFault("dataset: not given", hint="name data sets of dataset_info.json, or a file, folder or glob")
@@ -53,16 +62,26 @@ def resolve_sources(config: Config, stage: str, limits: Limits, *, lenient: bool
             record_format=config.data.format,
         ):
             notes += dataset.notes
-            dataset = fetch(dataset)
             try:
-                files = tuple(path for spec in dataset.files for path in discover(spec, notes=notes))
+                dataset, files = _files(dataset, notes)
                 where = f"validation_{dataset.name}" if split != "train" and config.mix.eval_on_each_dataset else split
-                sources.append(_source(dataset, files, where, limits, lenient=lenient))
+                sources.append(_source(dataset, files, where, stage, limits, lenient=lenient))
             except (UsageFault, DataFault) as fault:
                 wrong.append(fault)
     raise_together(wrong)
     notes += format_remarks((source.files, source.detection) for source in sources)
     return sources, notes
+
+
+def _files(dataset: Dataset, notes: list[str]) -> tuple[Dataset, tuple[str, ...]]:
+    """The files of a data set's split, and the data set with the part of them that is taken, in terms of `train`."""
+    if dataset.hub:
+        dataset = fetch(dataset)
+        return dataset, tuple(path for spec in dataset.files for path in discover(spec, notes=notes))
+    names = {part.partition("[")[0].strip() for part in dataset.split.split("+")}
+    name, part = ("train", dataset.split) if names == {"train"} else whole_and_part(dataset)
+    found = tuple(path for spec in dataset.files for path in discover(spec, notes=notes, split=name))
+    return dataclasses.replace(dataset, split=part), found
 
 
 def raise_together(faults: Sequence[Fault]) -> None:
@@ -95,7 +114,9 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(map(public, names[:_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
-def _source(dataset: Dataset, files: tuple[str, ...], split: str, limits: Limits, *, lenient: bool) -> Source:
+def _source(
+    dataset: Dataset, files: tuple[str, ...], split: str, stage: str, limits: Limits, *, lenient: bool
+) -> Source:
     form = dataset.format
     detection = None
     if form == AUTO:
@@ -106,17 +127,19 @@ def _source(dataset: Dataset, files: tuple[str, ...], split: str, limits: Limits
         if not lenient and detection.format is None and detection.unknown:
             raise DataFault(
                 f"{public(files[0])}: {detection.reason}",
-                hint="say it with format=ID (`prep list formats`), or map columns in dataset_info.json",
+                hint=suggestion(detection.sample, STAGES[stage].data_stage)
+                or "say it with format=ID (`prep list formats`), or map columns in dataset_info.json",
             )
     if form not in FORMATS:
         raise UsageFault(f"{dataset.name}: there is no record format {form!r}")
     known = FORMATS[form]
     fields = dataset.fields or (detection.fields if detection else None) or known.default_fields
-    return Source(dataset, SourceSpec(dataset.name, form, fields), files, split, detection)
+    spec = SourceSpec(dataset.name, format_in_stage(form, stage), fields)
+    return Source(dataset, spec, files, split, detection)
 
 
 def likely_format(detection: Detection) -> str:
-    """The format to read records as that are of several formats or of none: what is wrong with each is said then."""
+    """The format to read records as that are of several formats or of none: each is then checked as that."""
     return max(detection.counts, key=lambda key: detection.counts[key], default="alpaca")
 
 
@@ -141,13 +164,13 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
             for record in records(item, limits):
                 try:
                     value = orjson.loads(record.data)
-                except ValueError:  # what is wrong with it is said when it is checked
+                except ValueError:  # what is wrong with it is reported when it is checked
                     broken += 1
                     continue
                 if isinstance(value, dict):
                     detector.add(value)
                     places.append(f"{path}:{record.line}")
-            break  # one chunk a file tells enough, and the next file may tell more
+            break  # one chunk a file is enough, and the next file may show more
     found = detector.result()
     if not places and broken:
         what = f"none of the first {broken:,} records can" if broken > 1 else "the first record cannot"
@@ -156,19 +179,3 @@ def detect_format(files: Sequence[str], limits: Limits) -> Detection:
         firsts = ", ".join(f"{name} (first at {places[at]})" for name, at in found.first.items())
         return dataclasses.replace(found, reason=f"the records are of several formats: {firsts}")
     return found
-
-
-def check_own_template(config: Config, template: AutoTemplate) -> None:
-    """Raises UsageFault for a key that the tokenizer's own chat template cannot follow."""
-    from stages.render.jinja.record_variables import kept_thoughts
-
-    hint = "leave the key out, or choose one of our templates with `template: NAME`"
-    if config.text("tool_format"):
-        raise UsageFault(
-            "tool_format has no effect with template auto: the tokenizer's chat template writes calls its own way",
-            hint=hint,
-        )
-    if config.flag("preserve_thinking") and not kept_thoughts(template):
-        raise UsageFault(
-            "preserve_thinking has no effect here: the tokenizer's chat template has no switch for it", hint=hint
-        )

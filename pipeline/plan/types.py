@@ -13,11 +13,13 @@ from registry.kinds import ROW_KINDS
 from registry.rules import Policy
 from stages.core.fingerprint import code_digest
 from stages.core.records import Limits
+from stages.core.token_texts import TokenTexts
 from stages.formats.detect import Detection
 
 if TYPE_CHECKING:
     from pipeline.jobs.encode_spec import EncodeSpec
-    from stages.tokenize.tokenizer_files import FittedTokenizer, TokenizerFiles
+    from stages.tokenize.fitted import FittedTokenizer
+    from stages.tokenize.tokenizer_files import TokenizerFiles
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,20 @@ class Plan:
         """Bytes on disk over all sources."""
         return sum(source.bytes for source in self.sources)
 
+    @property
+    def control(self) -> TokenTexts:
+        """Texts that become control tokens; few where `split_special_tokens` writes them as ordinary text."""
+        if self.fitted is None:
+            return TokenTexts()
+        return self.fitted.unsplit if self.config.encode.split_special_tokens else self.fitted.control
+
     def batch_spec(self, cache_folder: str | None) -> BatchSpec:
         """What the batch path needs."""
         return BatchSpec(
             sources=tuple(source.spec for source in self.sources),
             stage=self.stage,
             policy=self.policy,
-            specials=self.fitted.specials if self.fitted else (),
+            control=self.control,
             encode=self.encode,
             cache_folder=cache_folder,
             limits=self.limits,

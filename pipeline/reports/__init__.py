@@ -1,4 +1,4 @@
-"""Reporters: one result, several ways to say it. Each takes a `ValidationReport` and gives the whole output as text.
+"""Reporters: one result in several forms. Each takes a `ValidationReport` and gives the whole output as text.
 
 text    for people: grouped by rule, worst first, 80 columns
 json    the contract's document        jsonl   one finding a line

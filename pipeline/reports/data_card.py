@@ -40,8 +40,14 @@ MEANING = {
 def data_card(
     manifest: Mapping[str, Any], report: Mapping[str, Any], lengths: Mapping[str, Mapping[str, float]] | None = None
 ) -> str:
-    """The card as text. report: report.json. lengths: for each source `pipeline.output.ledger.spread` of its examples'
-    tokens before the cut (`example_lengths`); left out when None."""
+    """The card as text.
+
+    Args:
+        manifest: Of the output.
+        report: Its report.json.
+        lengths: For each source `pipeline.output.ledger.spread` of its examples' tokens before the cut
+            (`example_lengths`); None for a card without that section.
+    """
     parts = [
         _front_matter(manifest),
         f"# {_title(manifest)}",

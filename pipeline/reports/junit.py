@@ -61,11 +61,11 @@ def _suite(path: str, found: dict[str, list[Finding]], item: InputReport | None)
 
 
 def _case(rule_id: str, findings: list[Finding], classname: str) -> list[str]:
-    said = [f"{place(finding)} {finding.pointer}: {finding.message}" for finding in findings[:_MOST_LINES]]
-    said += [f"hint: {hint}" for hint in dict.fromkeys(finding.hint for finding in findings[:_MOST_LINES]) if hint]
+    text = [f"{place(finding)} {finding.pointer}: {finding.message}" for finding in findings[:_MOST_LINES]]
+    text += [f"hint: {hint}" for hint in dict.fromkeys(finding.hint for finding in findings[:_MOST_LINES]) if hint]
     if (rule := rules().get(rule_id)) is not None:
-        said.append(f"hint: {rule.hint}")
-    body = escape(_xml_text("\n".join(said)))
+        text.append(f"hint: {rule.hint}")
+    body = escape(_xml_text("\n".join(text)))
     lines = [f"    <testcase name={quoteattr(rule_id)} classname={classname}>"]
     if _failed(findings):
         message = quoteattr(_xml_text(f"{findings[0].message} ({len(findings)})"))

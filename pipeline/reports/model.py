@@ -42,7 +42,7 @@ class InputReport:
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """Everything a reporter may say. severities: rule -> "error" | "warning" in this run. remarks: lines for people."""
+    """Everything a reporter shows. severities: rule -> "error" | "warning" in this run. remarks: lines for people."""
 
     totals: Totals
     inputs: tuple[InputReport, ...] = ()
@@ -90,7 +90,16 @@ def make_report(
     remarks: Iterable[str] = (),
     elapsed_s: float = 0.0,
 ) -> ValidationReport:
-    """A report from what a run collected. `counts`: findings by (rule, severity), exact."""
+    """A report from what a run collected.
+
+    Args:
+        inputs: The files.
+        counts: Findings by (rule, severity), exact.
+        findings: Capped a rule, in the order of the input.
+        repaired: Records that were repaired.
+        remarks: Lines for people.
+        elapsed_s: Seconds that the run took.
+    """
     files = tuple(replace(item, path=readable(item.path)) for item in inputs)
     shown = tuple(finding._replace(path=readable(finding.path)) for finding in findings)
     by_rule: Counter[str] = Counter()

@@ -13,12 +13,13 @@ error  role.unknown  2 findings
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable
 
 from registry.rules import Rule, rules
-from stages.core.display import clean
+from stages.core.display import cells, clean
 from stages.core.findings import Finding
 
 from .model import ValidationReport
@@ -31,7 +32,13 @@ Paint = Callable[[str, str], str]
 
 
 def write(report: ValidationReport, *, color: bool = False, cap: int = CAP) -> str:
-    """The whole report. color: mark severities with terminal colours. cap: findings shown of each rule."""
+    """The whole report.
+
+    Args:
+        report: What a validation found.
+        color: Mark severities with terminal colours.
+        cap: Findings shown of each rule.
+    """
     paint = _colored if color else _plain
     lines: list[str] = []
     grouped: dict[str, list[Finding]] = defaultdict(list)
@@ -53,10 +60,12 @@ def worst_first(report: ValidationReport) -> list[str]:
 
 
 def place(finding: Finding) -> str:
-    """`path:line`, or what is known of it."""
+    """`path:line`, or what is known of it; with record and byte where the lines hold several records each."""
     path = clean(finding.path)
     if finding.line >= 0:
-        return f"{path}:{finding.line}"
+        several = finding.record >= finding.line  # more records before this one than lines
+        beside = f" record {finding.record}, byte {finding.byte_offset}" if several else ""
+        return f"{path}:{finding.line}{beside}"
     return path if finding.record < 0 else f"{path} record {finding.record}"
 
 
@@ -67,19 +76,19 @@ def _group(
     severity = report.severities.get(rule_id, "warning")
     lines = [f"{paint(severity, severity)}  {rule_id}  {_number(count, 'finding')}"]
     if rule is not None:
-        lines += _wrapped(rule.meaning, _INDENT)
+        lines += wrapped(rule.meaning, _INDENT)
     lines.append("")
     for finding in findings[:cap]:
         lines.append(f"{_INDENT}{place(finding)} {clean(finding.pointer)}".rstrip())
-        lines += _wrapped(finding.message, _INDENT * 3)
+        lines += wrapped(finding.message, _INDENT * 3)
         if finding.value.strip() and finding.value not in finding.message:
-            lines += _wrapped(f"value: {finding.value}", _INDENT * 3)
+            lines += wrapped(f"value: {finding.value}", _INDENT * 3)
         if finding.hint:
-            lines += _wrapped(finding.hint, _INDENT * 3)
+            lines += wrapped(finding.hint, _INDENT * 3)
     if count > cap:
         lines.append(f"{_INDENT}... {count - min(cap, len(findings)):,} more")
     if rule is not None:
-        lines += _wrapped(f"hint: {rule.hint}", _INDENT)
+        lines += wrapped(f"hint: {rule.hint}", _INDENT)
     return [*lines, ""]
 
 
@@ -94,14 +103,14 @@ def _summary(report: ValidationReport, paint: Paint) -> list[str]:
         if named:
             listed = ", ".join(f"{rule} {report.counts[rule]:,}" for rule in named)
             head = paint(severity, _number(total, severity))
-            wrapped = _wrapped(f"{_number(total, severity)}: {listed}", "")
-            lines += [head + wrapped[0][len(_number(total, severity)) :], *wrapped[1:]]
+            folded = wrapped(f"{_number(total, severity)}: {listed}", "")
+            lines += [head + folded[0][len(_number(total, severity)) :], *folded[1:]]
     if len(report.inputs) > 1:
         lines += [f"{_INDENT}{_file_line(item)}" for item in report.inputs[:20]]
         if len(report.inputs) > 20:
             lines.append(f"{_INDENT}... {len(report.inputs) - 20:,} more files")
-    for remark in report.remarks:
-        lines += _wrapped(clean(remark), "")
+    for remark in report.remarks:  # a command stays on one line, to be copied
+        lines += [clean(remark)] if remark.startswith("  prep ") else wrapped(clean(remark), "")
     if not report.counts:
         lines.append("nothing found")
     else:
@@ -117,12 +126,32 @@ def _file_line(item: object) -> str:
     return f"{path}: {form or 'unknown format'}, {read:,} read, {rejected:,} rejected"
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    """Lines of at most 80 columns; a word that is longer (a path) stays whole."""
+def wrapped(text: str, indent: str) -> list[str]:
+    """Lines of at most 80 columns; a word that is longer (a path) stays whole. Scripts that are written without spaces
+    and take two columns a character break anywhere."""
+    if not text.isascii():
+        return _by_cells(clean(text), indent)
     return textwrap.wrap(
         clean(text), COLUMNS, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
         break_on_hyphens=False,
     ) or [indent.rstrip()]  # fmt: skip
+
+
+_PIECES = re.compile(r"\s+|[^\s\u1100-\uffff\U00010000-\U0010ffff]+|.", re.DOTALL)
+
+
+def _by_cells(text: str, indent: str) -> list[str]:
+    lines, line, used = [], indent, len(indent)
+    for piece in _PIECES.findall(text):
+        blank = piece.isspace()
+        if used + (1 if blank else cells(piece)) > COLUMNS and line.strip():
+            lines.append(line.rstrip())
+            line, used = indent, len(indent)
+        if blank and not line.strip():
+            continue
+        line += " " if blank else piece
+        used += 1 if blank else cells(piece)
+    return [*lines, line.rstrip()]
 
 
 def _number(count: int, noun: str) -> str:

@@ -79,9 +79,21 @@ def collect(
     on_progress: Callable[[ChunkResult], None] | None = None,
     proof: BackEndProof | None = None,
 ) -> Collected:
-    """Runs every chunk of the plan. on_reject(source, reject) is called in input order. proof: takes the samples.
+    """Runs every chunk of the plan.
 
-    Raises what the engine raises, and BackEndDiffers.
+    Args:
+        plan: What is to be read.
+        engine: Runs the chunks, in any order.
+        on_reject: Takes the index of a source and one of its rejected records, in input order.
+        on_progress: Takes each result when it comes.
+        proof: Takes the samples that prove the tokenizer's back end.
+
+    Returns:
+        What was read and found, in input order.
+
+    Raises:
+        Fault: When the engine does.
+        BackEndDiffers: When a sample's ids are not the reference's.
     """
     collected = Collected()
     places: deque[int] = deque()  # file index of each chunk that was not yet taken
@@ -210,7 +222,14 @@ def stop_on_mapping(collected: Collected) -> None:
 def validation_report(
     runs: Sequence[tuple[Plan, Collected]], *, repaired: int = 0, remarks: Sequence[str] = (), elapsed_s: float = 0.0
 ) -> ValidationReport:
-    """What one or several runs over data sets found, as one report."""
+    """What one or several runs over data sets found, as one report.
+
+    Args:
+        runs: Each run's plan and what it collected.
+        repaired: Records that a copy holds in repaired form.
+        remarks: Lines about the run as a whole, such as formats that were found out.
+        elapsed_s: Seconds that the runs took together.
+    """
     inputs, counts, findings = [], Counter[tuple[str, str]](), []
     for plan, collected in runs:
         counts.update(collected.found.counts)

@@ -14,6 +14,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from pipeline.engine.limits import aside
 from pipeline.jobs.encode_spec import EncodeSpec
 from pipeline.jobs.encoder import Encoding
 from pipeline.jobs.specs import PROVEN, ChunkResult
@@ -33,7 +34,7 @@ class BackEndProof:
         self._pool = ThreadPoolExecutor(1)
         self._open: list[Future[Any]] = []
         if early and spec.back_end != "tokenizers":
-            self._open.append(self._pool.submit(self._load))
+            self._open.append(aside(self._pool, self._load))
 
     def __enter__(self) -> BackEndProof:
         return self
@@ -44,8 +45,9 @@ class BackEndProof:
     def add(self, result: ChunkResult) -> None:
         """Takes a chunk's sample, if it has one. Raises BackEndDiffers when an earlier one had other ids."""
         if result.sample is not None:
+            texts, ids, offsets = result.sample
             cache = result.examples.cache if result.examples is not None else ""
-            self._open.append(self._pool.submit(self._compare, *result.sample, cache))
+            self._open.append(aside(self._pool, lambda: self._compare(texts, ids, offsets, cache)))
         self._look(wait=False)
 
     def finish(self) -> None:

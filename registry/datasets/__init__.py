@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -71,11 +72,17 @@ def resolve(
     if not wanted:
         problems.append("dataset: names no data set")
     if problems:
-        raise UsageFault(problems, hint="`prep list datasets` shows the data sets of a folder")
+        raise UsageFault(problems, hint=_listing(dataset_dir, info))
     notes += info.notes if info is not None and any(data.declared for data in found) else ()
     if notes and found:
         found[0] = replace(found[0], notes=(*notes, *found[0].notes))
     return found
+
+
+def _listing(dataset_dir: str, info: DatasetInfo | None) -> str:
+    """The command that lists the data sets of a folder, or of the one that is meant."""
+    place = shlex.quote(dataset_dir) if info is not None else "DIR"
+    return f"`prep list datasets --dataset_dir {place}` shows the data sets of a folder"
 
 
 def list_datasets(dataset_dir: str) -> list[DatasetRow]:

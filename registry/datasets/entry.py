@@ -19,6 +19,7 @@ from .types import Dataset, Fields
 
 _NUMBER = r"(?:(-?\d+(?:_\d+)*)(%)?)?"
 _PART = re.compile(rf"train(?:\[{_NUMBER}:{_NUMBER}\])?")
+_SPLIT_NAME = re.compile(r"(^|\+)[\w.-]+(?=\[|\+|$)")  # whether the files have it, is seen when they are looked for
 _MARK = {  # which column tells a stage's data apart
     "alpaca": {"prompt": "instruction", "query": "input", "response": "output"},
     "sharegpt": {"messages": "conversations"},
@@ -43,9 +44,10 @@ def entry_to_dataset(name: str, entry: object, info: DatasetInfo, stage: str | N
     split = entry.get("split") or "train"
     if not hub:
         try:
-            split_parts(str(split), 0)
-        except UsageFault as fault:
-            problems.append(f"{at}: {fault.problems[0]}")
+            split_parts(_SPLIT_NAME.sub(r"\1train", str(split).replace(" ", "")), 0)
+        except UsageFault:
+            what = "must be a split such as train or test, or parts of one: train[:100], train[:50%]+train[90%:]"
+            problems.append(f"{at}: split {split}: {what}")
     if stage is not None:
         _check_stage(at, stage, ranking, fields, problems)
     _check_map(at, mapped, stage, problems, notes)
@@ -174,7 +176,20 @@ def _table(
             table[name] = target
         else:
             problems.append(f"{at}: {key} {name}: must be the name of a key in the records")
+    check_once(table, f"{at}: {key}", problems)
     return table
+
+
+def check_once(table: Mapping[str, str | None], what: str, problems: list[str]) -> None:
+    """One key of the records, or one word, cannot mean two things: which of them holds would be left to chance."""
+    names: dict[str, list[str]] = {}
+    for name, target in table.items():
+        if target is not None:
+            names.setdefault(target, []).append(name)
+    for target, several in names.items():
+        if len(several) > 1:
+            listed = f"{', '.join(several[:-1])} and {several[-1]}"
+            problems.append(f'{what} maps {listed} to one key, "{target}"; give each its own, or leave one out')
 
 
 def _fields(
@@ -242,6 +257,11 @@ def _check_stage(at: str, stage: str, ranking: bool, fields: Fields, problems: l
         problems.append(
             f'{at}: stage {stage} compares two answers, and this data set does not say "ranking": true;'
             " add it if the records hold chosen and rejected, or choose another stage"
+        )
+    elif known.prompts_only and ranking:
+        problems.append(
+            f'{at}: has "ranking": true (pairs of answers), and stage {stage} takes prompts, with one answer at most;'
+            " name a data set without ranking"
         )
     elif not known.pairs and ranking:
         problems.append(

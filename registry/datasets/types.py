@@ -39,8 +39,8 @@ class Dataset:
     files: local paths (file, folder or glob) or URLs, not yet expanded. format: id of a record format
     ("sharegpt-dpo", ...) or "auto". fields: the map, None when the format's own keys hold. num_samples: draw that
     many (with repetition when the set is smaller), None = all. declared: True when it stands in a
-    dataset_info.json. split: "train", or a part of it such as "train[:100]" (several joined by "+"). license: for
-    the data card only. notes: one line each, to be shown to the user.
+    dataset_info.json. split: "train" or another of a folder or hub, or a part of it such as "train[:100]" (several
+    joined by "+"). license: for the data card only. notes: one line each, to be shown to the user.
     """
 
     name: str

@@ -20,15 +20,17 @@ from registry.errors import UsageFault, did_you_mean
 class Profile:
     """One vendor's demands.
 
-    formats: ids of record formats that it takes. endings: of file names, compared as they are written. containers: what
-    a file may hold (stages.readers.FileInfo). min_records, max_records: of a file. max_bytes: of a file.
-    roles, record_keys, message_keys: the words and keys that it knows; empty = any. system: "first" = only the first
-    message. last: roles that the last message may have. weights: values that a message's `weight` may have, as they are
-    written; weight_roles: who may have one. content: "one" = an answer has a text or calls, not both; "any" = one or
-    both. call_id, function_name: regular expressions for the whole value. arguments: "text" = JSON text. max_tools: in
-    a record. uniform_columns: a column holds one type over the file. early_columns: bytes at the start of the file
-    within which every column must have shown its type; 0 = no matter where. dates: False = a text column must not look
-    like dates throughout. rules: severities of `profile.*` rules for this vendor.
+    formats: ids of record formats that it takes. key_sets: which of these keys may stand together in a record; a record
+    whose keys are one of the sets is taken whatever its format, but for ShareGPT's words. endings: of file names,
+    compared as they are written. containers: what a file may hold (stages.readers.FileInfo). min_records, max_records:
+    of a file. max_bytes: of a file. roles, record_keys, message_keys: the words and keys that it knows; empty = any.
+    system: "first" = only the first message. last: roles that the last message may have. weights: values that a
+    message's `weight` may have, as they are written; weight_roles: who may have one. content: "one" = an answer has a
+    text or calls, not both; "any" = one or both. call_id, function_name: regular expressions for the whole value.
+    arguments: "text" = JSON text. max_tools: in a record. uniform_columns: a column holds one type over the file.
+    early_columns: bytes at the start of the file within which every column must have shown its type; 0 = no matter
+    where. dates: False = a text column must not look like dates throughout. rules: severities of `profile.*` rules for
+    this vendor.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Profile:
     source: str
     as_of: str
     formats: tuple[str, ...] = ()
+    key_sets: tuple[tuple[str, ...], ...] = ()
     endings: tuple[str, ...] = ()
     containers: tuple[str, ...] = ()
     min_records: int = 0
@@ -79,4 +82,5 @@ def load_profile(name: str) -> Profile:
     if unknown := raw.keys() - known:
         raise ValueError(f"{name}.yaml: unknown keys {sorted(unknown)}")
     values: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in raw.items()}
+    values["key_sets"] = tuple(map(tuple, raw.get("key_sets", ())))
     return Profile(name=name, **values)

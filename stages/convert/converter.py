@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from registry.datasets.entry import check_once
 from registry.datasets.types import Fields
 from registry.errors import UsageFault, did_you_mean
 from stages.core.conversation import Conversation
@@ -21,8 +22,8 @@ from stages.core.display import shown
 from stages.core.findings import Note
 from stages.formats.chat_writer import MEDIA
 from stages.formats.losses import Loss, loss
-from stages.formats.openai import tools_unwrapped
 from stages.formats.table import FORMATS, reader
+from stages.formats.tool_list import tools_unwrapped
 from stages.validate.column_map import mapping_problems
 from stages.validate.schema import compiled
 
@@ -30,7 +31,17 @@ from .differences import record_losses
 
 
 class Converter:
-    """Converts the records of one data set. Raises UsageFault for a pair of formats, or a map, that cannot work."""
+    """Converts the records of one data set.
+
+    Args:
+        from_id: Id of the records' format.
+        from_fields: Their column and tag map.
+        to_id: Id of the format to write.
+        to_fields: Its column and tag map.
+
+    Raises:
+        UsageFault: The pair of formats, or a map, cannot work.
+    """
 
     def __init__(self, from_id: str, from_fields: Fields, to_id: str, to_fields: Fields) -> None:
         check_pair(from_id, to_id)
@@ -39,8 +50,10 @@ class Converter:
         for form, fields in ((source, from_fields), (target, to_fields)):
             for note in mapping_problems(form.id, fields, form.kind):
                 problems.append(f"{form.id}: {note.message}")
+            named = {name: key for name, key in vars(fields).items() if not name.endswith("_tag") or name == "kto_tag"}
+            check_once(named, f"{form.id}: the map", problems)
         if problems:
-            raise UsageFault(problems, hint="name the missing fields with --from-columns or --columns")
+            raise UsageFault(problems, hint="give each field a key of its own with --from-columns or --columns")
         self.source, self.target = source, target
         self.from_fields, self.to_fields = from_fields, to_fields
         self._checker = compiled(from_id, from_fields, source.kind)
@@ -59,10 +72,17 @@ class Converter:
     def convert(
         self, record: Any, losses: list[Loss], notes: list[Note], exact: dict[str, Any] | None = None
     ) -> dict[str, Any] | None:
-        """One record converted; None after a note that says why it cannot be. Losses are appended.
+        """Converts one record.
 
-        exact: the same record with the text of numbers that Python cannot hold
-        (`stages.parse.exact_numbers.load_exact`).
+        Args:
+            record: The decoded record.
+            losses: What the target cannot carry is appended.
+            notes: Why a record cannot be converted is appended.
+            exact: The same record with the text of numbers that Python cannot hold
+                (`stages.parse.exact_numbers.load_exact`).
+
+        Returns:
+            The record of the target format, None after a note.
         """
         if not self._checker.is_valid(record):
             notes.extend(self._checker.notes(record))
@@ -72,7 +92,7 @@ class Converter:
         try:
             return self._converted(record, losses, notes)
         except (orjson.JSONEncodeError, UnicodeEncodeError, RecursionError) as error:
-            # JSON inside a text, such as tools, is laxer than a record: any integer, half a surrogate pair, any depth
+            # JSON inside a text, such as tools, is laxer than a record: any integer, a lone surrogate, any depth
             text = f"it cannot be written as {self.target.id}: {shown(str(error), 80)}"
             notes.append(Note("convert.cannot-write", "", text))
             return None

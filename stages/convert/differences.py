@@ -23,9 +23,17 @@ _CALL_KEYS = ("tool_calls", "function_call")
 def record_losses(
     record: dict[str, Any], again: dict[str, Any], read: Conversation, reader: Reader, stated: list[Loss]
 ) -> list[Loss]:
-    """The losses that `stated` does not cover yet.
+    """The losses that are not stated yet.
 
-    record: the source, and `read` what `reader` made of it. again: the record after the way there and back.
+    Args:
+        record: The source record.
+        again: The record after the way there and back.
+        read: What `reader` made of `record`.
+        reader: The reader of the source format.
+        stated: Losses that the writer stated; each covers its place and what lies below it.
+
+    Returns:
+        The others, one for each place and kind.
     """
     if isinstance(reader, sharegpt.Reader):
         found = list(_chat(record, again, read, reader))
@@ -45,7 +53,16 @@ def _within(at: str, place: str) -> bool:
 
 
 def differences(old: Any, new: Any, at: str) -> Iterator[tuple[str, Any, Any]]:
-    """(pointer, old value, new value) of every place where two JSON values differ; MISSING where there is none."""
+    """Every place where two JSON values differ.
+
+    Args:
+        old: The value before.
+        new: The value after.
+        at: Pointer of both.
+
+    Yields:
+        (pointer, old value, new value); MISSING stands for a value that is not there.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
             yield from differences(old.get(key, MISSING), new.get(key, MISSING), at + pointer(key))

@@ -31,7 +31,6 @@ from stages.formats.tool_calls import json_text
 
 from .repair_turns import Repairing, in_order
 
-FILE_REPAIRS = ("bom", "crlf")
 _SYNONYMS = {
     "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "chatgpt": "assistant",
     "model": "assistant", "bot": "assistant", "system": "system", "observation": "observation", "tool": "observation",
@@ -41,9 +40,17 @@ _NEAR = 0.8  # how alike a mistyped role and a known one must be
 
 
 def repair(value: dict[str, Any], format_id: str, fields: Fields, stage: str) -> tuple[dict[str, Any], list[Note]]:
-    """The record repaired, and a note (rule `repair.*`) on each change; the same record and no note when none is made.
+    """The record repaired; `value` itself is not changed.
 
-    `value` is not changed. Pointers are those of the record as it was. stage: a training stage or "predict".
+    Args:
+        value: The decoded record.
+        format_id: Id of its record format.
+        fields: Its column and tag map.
+        stage: A training stage or "predict".
+
+    Returns:
+        The repaired record and a note (rule `repair.*`) on each change, with the pointer of the record as it was; the
+        same record and no note when nothing is repaired.
     """
     form = FORMATS[format_id]
     work = Repairing(_copy(value), fields, form.family, form.kind_in(stage))

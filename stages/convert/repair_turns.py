@@ -32,7 +32,14 @@ class Repairing:
             self.roles = {"developer": "system", "function": "observation", **self.roles}
 
     def note(self, rule: str, at: str, message: str, value: object) -> None:
-        """States one repair."""
+        """States one repair.
+
+        Args:
+            rule: A rule of the area `repair`.
+            at: Pointer into the record as it was.
+            message: What was done.
+            value: What stood there before.
+        """
         self.notes.append(Note(rule, at, message, shown(value)))
 
     def role(self, message: dict[str, Any]) -> str | None:

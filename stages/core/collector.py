@@ -35,13 +35,28 @@ class FindingCollector:
         self._kept_of_rule: Counter[str] = Counter()
 
     def note(self, note: Note, place: Place, policy: Policy) -> None:
-        """Takes a note with the severity that the policy gives it, or leaves it when its rule is off."""
+        """Takes a note with the severity that the policy gives it; a note whose rule is off is dropped.
+
+        Args:
+            note: What is wrong.
+            place: Where it is.
+            policy: Severities of this run.
+        """
         severity = policy.severity(note.rule)
         if severity != "off":
             self.add(note, place, severity)
 
     def add(self, note: Note, place: Place, severity: str) -> Finding:
-        """Takes a note with this severity, whatever a policy says; returns the finding."""
+        """Takes a note with a given severity, whatever a policy says.
+
+        Args:
+            note: What is wrong.
+            place: Where it is.
+            severity: error | warning.
+
+        Returns:
+            The finding, which is counted even where the cap of its rule keeps it out of `findings`.
+        """
         finding = Finding(note.rule, severity, *place, note.pointer, note.message, note.hint, note.value)
         self.counts[note.rule, severity] += 1
         self._keep(finding)
@@ -86,10 +101,16 @@ class Tally(FindingCollector):
         return Place(self.path, record.line, record.record, record.byte_offset)
 
     def judge(self, record: Record, notes: Sequence[Note], *, must_reject: bool = False) -> bool:
-        """Turns notes into findings; True when the record is rejected, which is then counted and kept aside.
+        """Turns the notes on a record into findings; a record with an error is counted as rejected and kept aside.
 
-        must_reject: the record cannot be taken, whatever the policy says; where it calls none of the notes an error,
-        the last of them, at which the checks stopped, is one all the same.
+        Args:
+            record: The record, with its bytes.
+            notes: All that was found in it.
+            must_reject: The record cannot be taken, whatever the policy says. Where the policy makes an error of no
+                note, the last one, at which the checks stopped, is an error all the same.
+
+        Returns:
+            Whether the record is rejected.
         """
         severities = [self.policy.severity(note.rule) for note in notes]
         if must_reject and "error" not in severities:

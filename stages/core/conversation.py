@@ -1,8 +1,8 @@
 """The record in the middle: every format converts into `Conversation` and out of it.
 
-    alpaca ─┐                                   ┌─ alpaca
-    sharegpt ├─ to_conversation → Conversation → from_conversation ─┤ sharegpt
-    openai ─┘                                   └─ openai
+    alpaca   ─┐                                                      ┌─ alpaca
+    sharegpt ─┼─ to_conversation → Conversation → from_conversation ─┼─ sharegpt
+    openai   ─┘                                                      └─ openai
 
 Roles: `user`, `assistant`, `function` (an assistant's tool calls), `observation` (a tool's result). A leading system
 message becomes `Conversation.system`. Contents are never stripped or normalised.
@@ -11,8 +11,6 @@ message becomes `Conversation.system`. Contents are never stripped or normalised
 from __future__ import annotations
 
 from typing import NamedTuple
-
-ROLES = ("user", "assistant", "function", "observation")
 
 # under which a message's thought may stand, the usual one first
 THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "thought", "reasoning_text")

@@ -43,7 +43,7 @@ def _json(value: object, limit_chars: int) -> str:
 
     try:
         text = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # half a surrogate pair, an integer beyond 64 bits, nesting beyond 254: what JSON cannot say
+    except TypeError:  # a lone surrogate, an integer beyond 64 bits, nesting beyond 254: what JSON cannot say
         try:
             return repr(value)[: limit_chars + 1]
         except RecursionError:
@@ -54,3 +54,14 @@ def _json(value: object, limit_chars: int) -> str:
 def pointer(*parts: str | int) -> str:
     """A JSON Pointer (RFC 6901) from its unescaped parts; `pointer()` is the whole document."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def cells(text: str) -> int:
+    """Columns that a clean text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) or unicodedata.category(char) == "Me"
+        else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )  # fmt: skip

@@ -72,9 +72,12 @@ class FileInfo(NamedTuple):
 class Limits:
     """Bounds on hostile or broken input. All sizes in bytes.
 
-    chunk_bytes: a chunk closes at the first record that reaches it. line_bytes: longest record. ratio and ratio_floor:
+    chunk_bytes: a chunk closes at the first record that reaches it, or at `chunk_records` and what was read with the
+    last of them. line_bytes: longest record. ratio and ratio_floor:
     decompressed bytes per compressed byte, enforced beyond the floor. window_bytes: largest zstd window.
     cut_bytes: how much of a record over the limit is kept to show. cell_bytes: largest CSV cell.
+    records_floor, records_a_byte: records of a compressed file or a table, likewise: the same 64 bytes over and over,
+    at the highest ratio that is allowed.
     """
 
     chunk_bytes: int = 4 << 20
@@ -84,6 +87,13 @@ class Limits:
     window_bytes: int = 1 << 27
     cut_bytes: int = 64 << 10
     cell_bytes: int = 16 << 20
+    chunk_records: int = 1 << 16
+    records_floor: int = 1 << 18
+    records_a_byte: int = 16
+
+    def too_many(self, records: int, inside: int) -> bool:
+        """Whether a file of `inside` bytes holds more records than any data has."""
+        return records > self.records_floor and records > inside * self.records_a_byte
 
     @property
     def block_bytes(self) -> int:

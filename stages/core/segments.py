@@ -1,4 +1,4 @@
-"""What rendering makes of a record: pieces of text and special ids, in segments of which one is trained."""
+"""What rendering makes of a record: pieces of text and special ids, in segments, each of them trained or not."""
 
 from __future__ import annotations
 

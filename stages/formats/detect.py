@@ -15,9 +15,10 @@ from registry.datasets.types import Fields
 
 from .table import FORMATS
 
-_PROMPTS = ("instruction", "prompt", "query", "question")
+PROMPTS = ("instruction", "prompt", "query", "question")
 _QUERIES = ("input", "context")
-_RESPONSES = ("output", "response", "completion", "answer", "target")
+RESPONSES = ("output", "response", "completion", "answer", "target")
+ANSWER_KEYS = (*RESPONSES, "solution")  # keys of which one is the answer, when several hold a text
 _TEXTS = ("text", "content")
 _TURNS = ("conversations", "messages", "conversation", "dialogue", "dialog")
 _LABELS = ("label", "kto_tag")
@@ -27,11 +28,13 @@ _MAX_KEYS = 8
 
 @dataclass(frozen=True)
 class Guess:
-    """What one record looks like. complete: it has everything its format needs, so it decides between kinds."""
+    """What one record looks like. complete: it has everything its format needs, so it decides between kinds. choices:
+    keys of which only the user knows which one is the answer."""
 
     format: str
     fields: Fields
     complete: bool
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Detection:
     format: id, or None when it cannot be told or the records are of several formats. fields: the map that fits.
     reason: one sentence. first: 0-based index of the first record of each format seen, in order of appearance.
     counts: records of each. unknown: records that fit no format. why: by what the format was told. unanimous: every
-    record agrees.
+    record agrees. sample: a record of those that leave the format open.
     """
 
     format: str | None
@@ -52,6 +55,7 @@ class Detection:
     unknown: int = 0
     why: str = ""
     unanimous: bool = False
+    sample: object = field(default=None, repr=False, compare=False)
 
     @property
     def mixed(self) -> bool:
@@ -70,12 +74,17 @@ class Detector:
         self.fields: dict[str, Fields] = {}
         self.partial: dict[str, int] = {}
         self.keys: dict[str, None] = {}
+        self.choices: tuple[str, ...] = ()
+        self.sample: object = None
 
     def add(self, record: object) -> None:
         """Looks at the next record."""
         index = self.read
         self.read += 1
         guess = classify(record)
+        if guess is None or (guess.choices and not self.choices):
+            self.sample = record if self.sample is None or guess is not None else self.sample
+            self.choices = guess.choices if guess is not None else self.choices
         if guess is None:
             self.unknown += 1
             if isinstance(record, dict):
@@ -106,7 +115,13 @@ class Detector:
         else:
             keys = ", ".join(list(self.keys)[:_MAX_KEYS])
             here = f"the keys are {keys}" if keys else "they are not objects"
-            return Detection(None, None, f"no known format fits the records: {here}", unknown=self.unknown)
+            reason = f"no known format fits the records: {here}"
+            return Detection(None, None, reason, unknown=self.unknown, sample=self.sample)
+        if self.choices and name == "alpaca":
+            named = " and ".join(f'"{key}"' for key in self.choices)
+            reason = f"the answer may be {named}: which one is trained must be said"
+            first, counts = dict(self.first), dict(self.counts)
+            return Detection(None, None, reason, first, counts, max(self.unknown, 1), sample=self.sample)
         fields = self.fields[name]
         why = _because(name, fields)
         reason = f"{name}: {why} ({whole} of {self.read} records)"
@@ -147,9 +162,9 @@ def classify(record: object) -> Guess | None:
     if turns_key is not None:
         return _chat(record, turns_key)
     fields = FORMATS["alpaca"].default_fields
-    prompt = next((key for key in _PROMPTS if key in record), None)
+    prompt = next((key for key in PROMPTS if key in record), None)
     query = next((key for key in _QUERIES if key in record and key != prompt), None)
-    response = next((key for key in _RESPONSES if key in record), None)
+    response = next((key for key in RESPONSES if key in record), None)
     paired = _pair(record)
     if prompt is None and query is None and response is None and not paired:
         text = next((key for key in _TEXTS if key in record), None)
@@ -163,7 +178,16 @@ def classify(record: object) -> Guess | None:
     label = _label(record)
     if label is not None:
         return Guess("alpaca-kto", replace(fields, kto_tag=label), response is not None)
-    return Guess("alpaca", fields, response is not None and (prompt is not None or query is not None))
+    whole = response is not None and (prompt is not None or query is not None)
+    return Guess("alpaca", fields, whole, response_choices(record))
+
+
+def response_choices(record: dict[str, Any]) -> tuple[str, ...]:
+    """The keys that may hold the answer of a record, when there are several; empty when one is meant beyond doubt."""
+    if "instruction" in record and "output" in record:
+        return ()
+    found = tuple(key for key in ANSWER_KEYS if isinstance(record.get(key), str) and record[key].strip())
+    return found if len(found) > 1 else ()
 
 
 def _chat(record: dict[str, Any], key: str) -> Guess | None:
@@ -211,7 +235,9 @@ def _label(record: dict[str, Any]) -> str | None:
     """The key of a KTO label: kto_tag, whatever it holds, or label when it could be meant as a boolean."""
     if "kto_tag" in record:
         return "kto_tag"
-    value = record.get("label")
-    if isinstance(value, bool) or (isinstance(value, str) and value.strip().casefold() in ("true", "false")):
-        return "label"
-    return None
+    return "label" if is_label(record.get("label")) else None
+
+
+def is_label(value: object) -> bool:
+    """Whether a value says good or bad: a boolean, or a text that spells one."""
+    return isinstance(value, bool) or (isinstance(value, str) and value.strip().casefold() in ("true", "false"))

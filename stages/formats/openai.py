@@ -5,9 +5,9 @@
 
 Results that follow one another become one observation turn, joined by "\n</tool_response>\n<tool_response>\n"
 (LLaMA-Factory's rule, right for templates of qwen's kind); its `call_id` holds the ids, one a line. Results at the very
-end answer nothing and are left out, with a note. `developer` is read as system and the older role `function` as a
-result. Unlike LLaMA-Factory's reader, nothing is added to the system prompt, and arguments are decoded, not encoded
-twice.
+end of what is trained answer nothing and are left out, with a note. `developer` is read as system and the older role
+`function` as a result. Unlike LLaMA-Factory's reader, nothing is added to the system prompt, and arguments are decoded,
+not encoded twice.
 
 OpenAI records out: `messages` of `{role, content}`, real `tool_calls` with ids, one message a tool result.
 
@@ -18,6 +18,7 @@ bare. The system prompt is always the leading message.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import operator
 from typing import Any
@@ -34,7 +35,8 @@ from .chat_writer import beside, key_loss
 from .losses import Loss, loss
 from .messages import ANSWERS, RESULT_BORDER, key_pointer, message_weight, plain_message, weight_notes
 from .roles import Turns, message_thought, tag_roles
-from .tool_calls import calls_list, json_text, openai_call, openai_calls
+from .tool_calls import calls_list, openai_call, openai_calls
+from .tool_list import tools_list
 
 _CALLS = "assistant with tool_calls"  # stands for the role word of such a turn
 _NEW = tuple.__new__  # see `plain_messages`
@@ -51,13 +53,18 @@ class Reader(sharegpt.Reader):
         special = {word for word, role in self.role_of.items() if role in ("observation", "function")}
         self._special = frozenset(special)
         self._word = operator.itemgetter(fields.role_tag)
+        self._text_key = itertools.repeat(fields.content_tag)
         self._ats = [f"{self.base}/{index}" for index in range(_USUAL_MESSAGES)]
 
     def __call__(self, record: dict[str, Any], notes: list[Note]) -> Conversation | None:
         """The record as a `Conversation`; None after a note that says why there is none."""
         raw: list[dict[str, Any]] = record[self.fields.messages]  # type: ignore[index]  # checked by fields_problems
-        # a call or a result has more keys than role and content, or a role word of its own
-        if max(map(len, raw)) > 2 or not self._special.isdisjoint(map(self._word, raw)):
+        # a call or a result has more keys than role and content, a role word of its own, or no content at all
+        if (
+            max(map(len, raw)) > 2
+            or not self._special.isdisjoint(map(self._word, raw))
+            or not all(map(operator.contains, raw, self._text_key))
+        ):
             return self._with_tools(record, raw, notes)
         return super().__call__(record, notes)
 
@@ -92,7 +99,8 @@ class Reader(sharegpt.Reader):
             turns.append(message)
         if broken:
             return None
-        if turns and turns[-1].role == "observation" and self.kind != "predict":
+        # a prompt, of a pair or to predict from, may end with what the model is to answer
+        if turns and turns[-1].role == "observation" and self.kind not in ("predict", "pref"):
             text = "tool results at the end of the conversation, with no answer after them, are left out"
             notes.append(Note("tools.trailing-result", turns[-1].at, text, shown(turns[-1].content)))
             del words[-1], places[-1], turns[-1]
@@ -265,47 +273,3 @@ def _split(message: Message, count: int) -> list[dict[str, Any]]:
     if all(len(values) == count for values in lines.values()):
         return [{key: values[index] for key, values in lines.items()} for index in range(count)]
     return [dict(joined), *({} for _ in range(count - 1))]
-
-
-def tools_list(text: str) -> object:
-    """A tool list from its JSON text; bare definitions are wrapped. Text that is no JSON list stays text, and so does a
-    list that a record cannot hold: with NaN, an integer over 64 bits, half a surrogate pair or nesting without end."""
-    tools = _decoded(text)
-    if tools is None or not _survives(tools):
-        return text
-    if all(isinstance(tool, dict) and "name" in tool and "function" not in tool for tool in tools):
-        return [{"type": "function", "function": tool} for tool in tools]
-    return tools
-
-
-def _survives(tools: list[Any]) -> bool:
-    try:
-        return bool(orjson.loads(orjson.dumps(tools)) == tools)
-    except (orjson.JSONEncodeError, orjson.JSONDecodeError):
-        return False
-
-
-def tools_unwrapped(text: str) -> str:
-    """The JSON text of a tool list, without the wrapping that `tools_list` adds; other text as it is."""
-    tools = _decoded(text)
-    return json_text([tool["function"] for tool in tools]) if tools and all(map(_wrapped, tools)) else text
-
-
-def _decoded(text: str) -> list[Any] | None:
-    """The list that a text holds, None when it holds none."""
-    try:
-        tools = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return tools if isinstance(tools, list) else None
-
-
-def _wrapped(tool: Any) -> bool:
-    return (
-        isinstance(tool, dict)
-        and tool.keys() == {"type", "function"}
-        and tool["type"] == "function"
-        and isinstance(tool["function"], dict)
-        and "name" in tool["function"]
-        and "function" not in tool["function"]
-    )

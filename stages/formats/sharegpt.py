@@ -137,7 +137,7 @@ class Reader:
         copied: list[int] = []
         for index in range(len(raw) - 1, -1, -1):
             message = raw[index]
-            if self.turns.role_of[message[role_key]] not in ANSWERS or message[text_key] not in texts:  # type: ignore[index]
+            if self.turns.role_of[message[str(role_key)]] not in ANSWERS or message.get(str(text_key)) not in texts:
                 break
             copied.insert(0, index)
         return copied

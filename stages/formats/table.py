@@ -156,6 +156,17 @@ _TABLE = (
 FORMATS: dict[str, Format] = {entry.id: entry for entry in _TABLE}
 
 
+def format_in_stage(format_id: str, stage: str) -> str:
+    """The format as which a stage reads records of `format_id`, however that was found out.
+
+    Labelled answers are read as plain ones where no stage learns from the label: `kto.in-sft` then speaks of each label
+    in stage sft, and prompts need none.
+    """
+    if FORMATS[format_id].kind == "kto" and STAGES[stage].records in ("sft", "predict"):
+        return FORMATS[format_id].family
+    return format_id
+
+
 @functools.lru_cache(maxsize=256)
 def reader(format_id: str, fields: Fields, kind: str) -> Reader:
     """The reader of one format under one map; kept, since it remembers the role sequences it has judged."""

@@ -9,7 +9,7 @@ split that leaves a side without records.
     concat            one source after the other; nothing lost, nothing twice
     interleave_under  ends when the first source has run out; the rest of the others is not used
     interleave_over   ends when the last source has run out; the others start again
-    interleave_once   as _over, but a source that has run out is left out: nothing lost, nothing twice
+    interleave_once   as _over, but a source that has run out is passed over: nothing lost, nothing twice
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ def problems(options: MixOptions, sources: int) -> list[str]:
 
 
 def source_name(names: Sequence[str], at: int) -> str:
+    """The name of a source in a message; one without a name is counted from 1."""
     return names[at] if at < len(names) else f"source {at + 1}"
 
 

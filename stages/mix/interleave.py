@@ -19,13 +19,19 @@ from . import BLOCK_DRAWS, MIXERS, MOST_DRAWS, Mixer, MixOptions, Positions, Sou
 
 
 def mix(sizes: Sequence[int], options: MixOptions, names: Sequence[str] = ()) -> tuple[Sources, Positions]:
-    """The final order: (source index, position within that source's sampled list), both of shape (rows,).
+    """The final order of the rows. One source alone is taken as it is, whatever the strategy.
 
-    sizes: length of each source's sampled list. names: of the sources, for messages. One source alone is taken as it
-    is, whatever the strategy.
+    Args:
+        sizes: Length of each source's sampled list.
+        options: Strategy, shares, seed and shuffling.
+        names: Names of the sources, for messages.
 
-    Raises UsageFault, with all mistakes at once, for options that do not fit (see `problems`), for an empty source
-    among several that are interleaved, and for shares so small that the mixture would never end.
+    Returns:
+        Source index (NDArray[int32], [rows]), and position within that source's sampled list (NDArray[int64], [rows]).
+
+    Raises:
+        UsageFault: With all mistakes at once: options that do not fit (see `problems`), an empty source among several
+            that are interleaved, or shares so small that the mixture would never end.
     """
     wrong = problems(options, len(sizes))
     mixer = MIXERS.get(options.strategy)

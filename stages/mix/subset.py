@@ -18,13 +18,21 @@ from . import SPLIT_OFF, MixOptions, Positions, problems
 
 
 def sample(records: int, num_samples: int | None, max_samples: int | None, rng: np.random.RandomState) -> Positions:
-    """Record indices of one source, shape (taken,), in the order LLaMA-Factory takes them.
+    """Record indices of one source, in the order in which LLaMA-Factory takes them.
 
-    num_samples N: a random permutation cut to N; when N exceeds the records, all of them once and then N - records
-    drawn with replacement. max_samples: the first so many of the result. `rng` stands for numpy's global state, which
-    upstream seeds once: give one `RandomState(seed)` to all sources in their order, those of `eval_dataset` last.
+    Args:
+        records: How many records the source has; without any the result is empty.
+        num_samples: N: a random permutation cut to N; when N exceeds the records, all of them once and then
+            N - records drawn with replacement. None: all records in order.
+        max_samples: The first so many of the result; None: all.
+        rng: Stands for numpy's global state, which upstream seeds once: give one `RandomState(seed)` to all sources in
+            their order, those of `eval_dataset` last.
 
-    Raises UsageFault when either count is below 1. A source without records gives an empty result.
+    Returns:
+        NDArray[int64], [taken].
+
+    Raises:
+        UsageFault: Either count is below 1.
     """
     for name, count in (("num_samples", num_samples), ("max_samples", max_samples)):
         if count is not None and count < 1:
@@ -40,12 +48,19 @@ def sample(records: int, num_samples: int | None, max_samples: int | None, rng: 
 
 
 def split(total: int, val_size: float, seed: int) -> tuple[Positions, Positions]:
-    """(train positions, validation positions), each in the order `datasets`' train_test_split gives them.
+    """Which positions train and which validate, each in the order of `train_test_split` of `datasets`.
 
-    val_size: up to 1e-6 is off (then train is 0 .. total - 1 in order); below 1 a share, rounded up; above 1 a count,
-    its fraction cut off. Together the two sides hold every position exactly once.
+    Args:
+        total: How many positions there are; none give two empty sides.
+        val_size: Up to 1e-6 is off (then train is 0 .. total - 1 in order); below 1 a share, rounded up; above 1 a
+            count, its fraction cut off.
+        seed: 0 to 2**32 - 1.
 
-    Raises UsageFault when val_size is negative or exactly 1, or leaves a side empty. No records give two empty sides.
+    Returns:
+        Train and validation positions (NDArray[int64], [train] and [validation]), together every position once.
+
+    Raises:
+        UsageFault: val_size is negative or exactly 1, or leaves a side empty.
     """
     wrong = problems(MixOptions(seed=seed, val_size=val_size), 1)
     if wrong:

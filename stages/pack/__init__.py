@@ -28,10 +28,18 @@ class Packer(NamedTuple):
 
 
 def pack(lengths: Sequence[int], limit_tokens: int, strategy: str = "best_fit") -> list[list[int]]:
-    """Rows of example indices; within a row the indices ascend. Every index stands in exactly one row, and no row's
-    lengths add up to more than `limit_tokens`.
+    """Rows of example indices. Within a row the indices ascend.
 
-    Raises ValueError when a length exceeds the limit (truncation comes first) or the strategy is unknown.
+    Args:
+        lengths: Tokens of each example.
+        limit_tokens: Most tokens of a row.
+        strategy: A name of PACKERS.
+
+    Returns:
+        Rows in which every index stands exactly once, and whose lengths add up to at most the limit.
+
+    Raises:
+        ValueError: A length exceeds the limit (truncation comes first), or the strategy is unknown.
     """
     if len(lengths) and max(lengths) > limit_tokens:
         raise ValueError(f"an example of {max(lengths)} tokens does not fit a row of {limit_tokens}")

@@ -15,6 +15,7 @@ import numpy as np
 
 
 def best_fit(lengths: Sequence[int], limit_tokens: int) -> list[list[int]]:
+    """Rows of example indices, none longer than the limit; no length may exceed it. See `pack`."""
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable").tolist()
     values = np.asarray(lengths, dtype=np.int64).tolist()
     rows: list[list[int]] = []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 
 def next_fit(lengths: Sequence[int], limit_tokens: int) -> list[list[int]]:
+    """Rows of example indices in input order, none longer than the limit; no length may exceed it. See `pack`."""
     rows: list[list[int]] = []
     free = -1
     for index, tokens in enumerate(lengths):

@@ -1,6 +1,6 @@
 """What is wrong with a record that could not be read: the slow, exact reading by Python's own `json`.
 
-Only records that fail come here. `json` is laxer than RFC 8259 in three ways (NaN and Infinity, half surrogate pairs,
+Only records that fail come here. `json` is laxer than RFC 8259 in three ways (NaN and Infinity, lone surrogates,
 numbers of any size), which is what lets it name those faults instead of giving up at them.
 """
 

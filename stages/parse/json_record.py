@@ -1,4 +1,4 @@
-"""Parse: one record's bytes in, one JSON object out, or the reason why not. Version 1.
+"""Parse: one record's bytes in, one JSON object out, or the reason why not.
 
 orjson reads; this module adds what RFC 8259 leaves open and a trainer must not guess at: a key given twice (readers
 disagree on which value counts), integers that a 64-bit reader turns into floats, nesting that kills other readers.
@@ -27,7 +27,7 @@ from stages.core.findings import Note
 
 from .diagnose import DEPTH_LIMIT, doubled_keys, reason, wide_integers
 
-_HEAD_BYTES = 96  # by these it is told whether a record may be compact
+_HEAD_BYTES = 96  # they show whether a record may be compact
 
 
 class _Unparsed:

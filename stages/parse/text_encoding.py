@@ -1,4 +1,4 @@
-"""Which encoding a text that is not UTF-8 is in: said to the user, never acted upon.
+"""Which encoding a text that is not UTF-8 is in: a hint for the user, never acted upon.
 
 UTF-16 and UTF-32 are seen by their byte order mark or by where their NUL bytes stand. Among the eight-bit ones only two
 are told apart, by the shape of the non-ASCII bytes: GB18030 writes common characters as two bytes of 0xA1-0xFE, the

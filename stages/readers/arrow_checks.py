@@ -17,6 +17,7 @@ from stages.core.records import Limits
 
 _MARK = b"\xff\xff\xff\xff"
 _END = _MARK + b"\0\0\0\0"
+_PACKED_RATIO = 50  # of one batch, which is unpacked at once: text comes to ten times its size
 _HEADER_LIMIT = 256 << 20
 _DICTIONARY, _RECORDS = 2, 3  # MessageHeader
 
@@ -82,7 +83,7 @@ def _check(source: Any, at: int, size: int, limits: Limits) -> tuple[Note | None
         return Note("bytes.truncated-file", "", f"the Arrow message at byte {at:,} is not whole"), at
     if kind in (_DICTIONARY, _RECORDS):
         claimed = _claimed(source, body, body_bytes, _batch(header, table, kind))
-        if claimed > limits.ratio_floor and claimed > body_bytes * limits.ratio:
+        if claimed > limits.ratio_floor and claimed > body_bytes * min(limits.ratio, _PACKED_RATIO):
             return Note("bytes.bomb", "", f"{body_bytes:,} bytes claim to unpack to {claimed:,}"), at
     return None, body + body_bytes
 

@@ -8,7 +8,7 @@ Chunks whose records are spans of bytes: the elements of a JSON array, objects s
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -46,7 +46,7 @@ def row_chunks(path: str, rows: Iterable[Row], limits: Limits, kind: str = "rows
         parts.append(row.data)
         size += len(row.data) + 1
         count += 1
-        if size >= limits.chunk_bytes:
+        if size >= limits.chunk_bytes or count >= limits.chunk_records:
             yield _filled(Chunk(path, index, kind, 0, row.byte_end, 0, first, count), parts, places, marks)
             index, first, count, size = index + 1, first + count, 0, 0
             parts, places, marks = [], array("q"), []
@@ -81,13 +81,26 @@ class Line(NamedTuple):
     size: int
 
 
-def physical_lines(blocks: Iterable[bytes], start: int, limits: Limits) -> Iterator[Line]:
-    """The lines of a stream of blocks, the first at offset `start`; a line over the limit is cut to `cut_bytes`."""
+def physical_lines(
+    blocks: Iterable[bytes], start: int, limits: Limits, blank_matters: Callable[[], bool] = lambda: False
+) -> Iterator[Line]:
+    """The lines of a stream of blocks; one over the limit is cut to `cut_bytes`.
+
+    Args:
+        blocks: The bytes.
+        start: Offset of the first block in the file.
+        limits: The bounds.
+        blank_matters: Whether lines with nothing in them are wanted right now; else whole blocks of them are left out.
+    """
     number = 1
     offset = start
     head = b""
     size = 0  # of the unfinished line
     for block in blocks:
+        if not size and block.endswith(b"\n") and not block.strip(b"\r\n") and not blank_matters():
+            number += block.count(b"\n")
+            offset += len(block)
+            continue
         lines = block.split(b"\n")
         for data in lines[:-1]:
             if size or len(data) > limits.line_bytes:
@@ -165,7 +178,8 @@ class SpanChunks:
         if self.keep:
             self._parts.append(piece)
         self._end = at + len(piece)
-        if self._end - self._start >= self.limits.chunk_bytes:
+        full = self.records - self._first >= self.limits.chunk_records
+        if full or self._end - self._start >= self.limits.chunk_bytes:
             yield from self.close()
 
     def close(self) -> Iterator[Chunk]:

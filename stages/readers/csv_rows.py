@@ -23,6 +23,7 @@ from stages.parse.diagnose import reason
 from .chunk_builders import Line, Row, physical_lines
 from .jsonl import too_long
 
+_CELL_LINES = 1 << 18  # of one cell: each is held until its end is found
 _QUOTED = re.compile('"[^"]*"')
 
 
@@ -33,12 +34,13 @@ class CsvReader:
         self.limits = limits
         self.notes: list[Note] = []
         self._delimiter = delimiter
+        self._in_quotes = False
         self._header: list[str] = []
         self._names: list[bytes] = []
 
     def rows(self, blocks: Iterable[bytes], start: int) -> Iterator[Row]:
         """The rows below the header. `start`: offset of the first block in the file."""
-        lines = _Lines(physical_lines(blocks, start, self.limits))
+        lines = _Lines(physical_lines(blocks, start, self.limits, lambda: self._in_quotes))
         while (line := lines.next()) is not None:
             if not line.data.strip():
                 continue
@@ -99,7 +101,9 @@ class CsvReader:
                     return cells, line, None
                 at = end + 1
                 continue
+            self._in_quotes = True
             cell, text, at, line, note = self._quoted(text, at + 1, line, lines)
+            self._in_quotes = False
             cells.append(cell)
             if note is None and at == len(text):
                 return cells, line, None
@@ -124,8 +128,9 @@ class CsvReader:
                 at = close + 2
                 continue
             parts += (text[at:], "\r\n" if line.data.endswith(b"\r") else "\n")
-            chars += len(text) - at
-            following = lines.next() if chars <= self.limits.cell_bytes else None
+            chars += len(text) - at + 1
+            short = line.number - opened.number < _CELL_LINES
+            following = lines.next() if short and chars <= self.limits.cell_bytes else None
             if following is None:
                 return "", text, at, line, _unclosed("a quote is opened and not closed", opened)
             line = following

@@ -67,6 +67,11 @@ class _Gzip:
     def unused_data(self) -> bytes:
         return self._inner.unused_data
 
+    @property
+    def unused(self) -> bytes:
+        """What was given and not yet looked at."""
+        return self._inner.unconsumed_tail
+
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max(max_length, 0))
 
@@ -83,31 +88,35 @@ def _new_decoder(name: str) -> Callable[[], _Decoder]:
     return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
 
-def decompressed(name: str, raw: Iterable[bytes], limits: Limits, notes: list[Note]) -> Iterator[bytes]:
+def decompressed(
+    name: str, raw: Iterable[bytes], limits: Limits, notes: list[Note], meter: Meter | None = None
+) -> Iterator[bytes]:
     """Blocks of the decompressed bytes of `raw`, compressed as `name`; at most `limits.block_bytes` each.
 
     Appends a note (bytes.bomb, bytes.truncated-file, bytes.damaged-file) and stops when the rest cannot be had.
     """
-    meter = _Meter(limits, notes)
-    source = (
-        _zstd_blocks(meter.counted(raw), limits, notes)
-        if name == "zst"
-        else _blocks(name, meter.counted(raw), limits, notes)
-    )
+    meter = meter or Meter(limits, notes)
+    source = _zstd_blocks(meter.counted(raw), limits, notes) if name == "zst" else _blocks(name, raw, meter)
     for block in source:
         if not meter.allows(len(block)):
             return
         yield block
 
 
-class _Meter:
+class Meter:
     """Counts both sides; refuses what grows beyond the ratio."""
 
     def __init__(self, limits: Limits, notes: list[Note]) -> None:
         self.limits = limits
         self.notes = notes
         self.inside = 0
+        self.waiting = 0  # of `inside`, not yet unpacked
         self.outside = 0
+
+    @property
+    def taken(self) -> int:
+        """Compressed bytes that what came out so far was made of."""
+        return self.inside - self.waiting
 
     def counted(self, raw: Iterable[bytes]) -> Iterator[bytes]:
         for block in raw:
@@ -116,23 +125,24 @@ class _Meter:
 
     def allows(self, size: int) -> bool:
         self.outside += size
-        if self.outside <= self.limits.ratio_floor or self.outside <= self.inside * self.limits.ratio:
+        if self.outside <= self.limits.ratio_floor or self.outside <= self.taken * self.limits.ratio:
             return True
-        grew = f"{self.inside:,} compressed bytes gave more than {self.outside - size:,}"
+        grew = f"{self.taken:,} compressed bytes gave more than {self.outside - size:,}"
         self.notes.append(Note("bytes.bomb", "", f"{grew}; the limit is {self.limits.ratio}:1"))
         return False
 
 
-def _blocks(name: str, raw: Iterator[bytes], limits: Limits, notes: list[Note]) -> Iterator[bytes]:
+def _blocks(name: str, raw: Iterable[bytes], meter: Meter) -> Iterator[bytes]:
     """gzip, bzip2, xz: member after member."""
     import lzma
     import zlib
 
+    limits, notes = meter.limits, meter.notes
     new = _new_decoder(name)
     decoder: _Decoder | None = None
     made = 0
     pending = b""
-    for data in raw:
+    for data in meter.counted(raw):
         data = pending + data
         pending = b""
         while True:
@@ -149,6 +159,7 @@ def _blocks(name: str, raw: Iterator[bytes], limits: Limits, notes: list[Note]) 
             except MemoryError:
                 raise MachineFault("out of memory while decompressing") from None
             made += len(block)
+            meter.waiting = len(decoder.unused) if isinstance(decoder, _Gzip) else 0
             if block:
                 yield block
             data = b""

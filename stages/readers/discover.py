@@ -17,6 +17,7 @@ from stages.core.urls import is_url, local_path
 from .local_file import kind_of
 from .remote_file import discover_remote
 from .sniff import ending
+from .split_files import take_split, without_split
 
 _MAGIC = "*?["
 
@@ -31,19 +32,21 @@ _BESIDE = frozenset(
 )
 
 
-def discover(spec: str, *, base: str = ".", notes: list[str] | None = None) -> list[str]:
+def discover(spec: str, *, base: str = ".", notes: list[str] | None = None, split: str | None = None) -> list[str]:
     """Paths of the data files that `spec` (relative to `base`, or a URL) names: a file, a folder, a glob.
 
     A folder gives files with a data ending (.jsonl, .json.gz, ...); hidden ones, and a folder's own description
     (dataset_info.json), are passed over, and so are prep's own findings beside rejected records, with a line in
-    `notes`, so that a folder of rejects can be fed in again. A file named outright is taken whatever its name. Raises
-    UsageFault when there is nothing, with what is there instead.
+    `notes`, so that a folder of rejects can be fed in again. A file named outright is taken whatever its name. split:
+    of a folder only the files of that split, by the hub's convention (stages.readers.split_files); None: all files.
+    Raises UsageFault when there is nothing, with what is there instead.
     """
     notes = [] if notes is None else notes
     if (inside := local_path(spec)) is not None:
         spec = inside
     elif is_url(spec):
-        return discover_remote(spec, _is_data)
+        found = discover_remote(spec, _is_data)
+        return take_split(spec, spec, found, split, notes) if split and found != [spec] else found
     path = os.path.normpath(os.path.join(base, os.path.expanduser(spec))) if spec else base
     if "\0" in spec:
         raise UsageFault(f"{clean(spec)}: a path cannot hold a NUL character")
@@ -51,14 +54,17 @@ def discover(spec: str, *, base: str = ".", notes: list[str] | None = None) -> l
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         if any(char in spec for char in _MAGIC):
+            without_split(spec, split)
             return _globbed(spec, path, notes)
         raise UsageFault(_missing(spec, path)) from None
     except OSError as error:
         raise MachineFault(f"{clean(spec)}: {error.strerror}") from None
     if stat.S_ISREG(mode):
+        without_split(spec, split)
         return [path]
     if stat.S_ISDIR(mode):
-        return _folder(spec, path, notes)
+        found = _folder(spec, path, notes)
+        return take_split(spec, path, found, split, notes) if split else found
     raise UsageFault(f"{clean(spec)} is {kind_of(mode)}, not a file")
 
 

@@ -79,7 +79,8 @@ class LineScanner:
             self._end = base + cut - virtual
         self._line_start = base + cut - virtual
         self._line_blank, self._head = True, b""
-        if self._end - self._start >= self.limits.chunk_bytes:
+        full = self.records - self._first_record >= self.limits.chunk_records
+        if full or self._end - self._start >= self.limits.chunk_bytes:
             yield from self._close()
         if cut < len(block):
             self._grow(block[cut:])

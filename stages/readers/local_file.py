@@ -20,6 +20,8 @@ from registry.errors import MachineFault, UsageFault
 from stages.core.display import clean
 
 _HASHED_BYTES = 1 << 20
+_HOLES_BYTES = 64 << 20  # up to here zeros are read like anything else
+_HOLES_RATIO = 1000
 
 
 class Hasher:
@@ -39,8 +41,13 @@ class Hasher:
         if self._bytes < _HASHED_BYTES:
             return
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="sha256", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="sha256", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no further thread may be started
+                self._hash_here()
+                return
+            self._thread = thread
         self._queue.put(self._blocks)
         self._blocks, self._bytes = [], 0
 
@@ -48,6 +55,11 @@ class Hasher:
         while (blocks := self._queue.get()) is not None:
             for block in blocks:
                 self._hash.update(block)
+
+    def _hash_here(self) -> None:
+        for block in self._blocks:
+            self._hash.update(block)
+        self._blocks, self._bytes = [], 0
 
     def close(self) -> None:
         """Ends the thread."""
@@ -59,9 +71,7 @@ class Hasher:
     def hexdigest(self) -> str:
         """The digest of all blocks; none may follow."""
         self.close()
-        for block in self._blocks:
-            self._hash.update(block)
-        self._blocks = []
+        self._hash_here()
         return self._hash.hexdigest()
 
 
@@ -78,6 +88,11 @@ class Source:
         self.block_bytes = block_bytes
         self.fd = open_regular(path)
         self.size = 0
+        try:
+            _refuse_holes(path, self.fd)
+        except BaseException:
+            os.close(self.fd)
+            raise
         self._hasher = Hasher()
         self._ended = False
 
@@ -144,6 +159,30 @@ def open_regular(path: str) -> int:
         return fd
     os.close(fd)
     raise UsageFault(f"{clean(path)} is {kind_of(mode)}, not a file")
+
+
+def _refuse_holes(path: str, fd: int) -> None:
+    """Raises UsageFault for a file that is next to nothing but holes: it takes no room, and hours to read."""
+    size = os.fstat(fd).st_size
+    if size <= _HOLES_BYTES:
+        return
+    data = at = 0
+    try:
+        while at < size and data * _HOLES_RATIO < size:
+            at = os.lseek(fd, at, os.SEEK_DATA)
+            end = os.lseek(fd, at, os.SEEK_HOLE)
+            data += end - at
+            at = end
+    except OSError:  # ENXIO: no data behind this place; a system that cannot tell calls everything data
+        if data == 0 and at == 0 and os.fstat(fd).st_blocks:
+            data = size
+    os.lseek(fd, 0, os.SEEK_SET)
+    if data * _HOLES_RATIO < size:
+        raise UsageFault(
+            f"{clean(path)}: {size:,} bytes, of which {data:,} are there and the rest are holes: no data was ever "
+            "written to them",
+            hint="fetch or write the file again: a copy or a download was cut short",
+        )
 
 
 def kind_of(mode: int) -> str:

@@ -15,7 +15,7 @@ from . import sniff
 from .cell_values import spelled, with_values
 from .chunk_builders import row_chunks, row_records, span_records, text_rows
 from .csv_rows import CsvReader
-from .decompress import compression, decompressed
+from .decompress import Meter, compression, decompressed
 from .jsonl import LineScanner, line_records
 from .local_file import Source, changed, read_range
 from .remote_file import RemoteSource
@@ -73,11 +73,12 @@ class _Scan:
         packed = compression(source.head(16))
         promised, promised_packed = sniff.ending(self.path)
         blocks: Iterator[bytes] = source.blocks()
+        meter = Meter(self.limits, self.notes)
         if packed:
             if promised_packed != packed:
                 named = f"named .{promised_packed or promised}, but" if promised_packed or promised else "the file"
                 self._note("bytes.extension", f"{named} is {packed}-compressed")
-            blocks = decompressed(packed, blocks, self.limits, self.notes)
+            blocks = decompressed(packed, blocks, self.limits, self.notes, meter)
         else:
             if promised_packed:
                 self._note("bytes.extension", f"named .{promised_packed}, but it is not compressed")
@@ -92,7 +93,19 @@ class _Scan:
         if packed and (inner := compression(head)):
             self._note("bytes.nested-compression", f"{inner} inside {packed}: only one layer of compression is undone")
             return
-        yield from self._text(head, blocks, packed, keep=bool(packed) or not source.seekable)
+        chunks = self._text(head, blocks, packed, keep=bool(packed) or not source.seekable)
+        yield from self._bounded(chunks, meter) if packed else chunks
+
+    def _bounded(self, chunks: Iterator[Chunk], meter: Meter) -> Iterator[Chunk]:
+        """The chunks of a compressed file, as long as there are no more records than its bytes can mean."""
+        count = 0
+        for chunk in chunks:
+            yield chunk
+            count += chunk.records
+            if self.limits.too_many(count, meter.taken):
+                self.records = count
+                self._note("bytes.bomb", f"{meter.taken:,} compressed bytes gave more than {count:,} records")
+                return
 
     def _text(self, head: bytes, blocks: Iterator[bytes], packed: str, *, keep: bool) -> Iterator[Chunk]:
         found = sniff.binary(head)

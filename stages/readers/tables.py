@@ -58,6 +58,7 @@ class TableReader:
         number = 0
         try:
             for batch in self._batches(opener):
+                self._check_rows(number + batch.num_rows)
                 for row in self._render(batch, number):
                     self._made += len(row.data) + 1
                     if self._made > self.limits.ratio_floor and self._made > self.size * self.limits.ratio:
@@ -77,6 +78,7 @@ class TableReader:
 
             # page checksums, where the writer left some, turn silent damage into an error
             file = pq.ParquetFile(opener(), page_checksum_verification=True, memory_map=False)
+            self._check_rows(file.metadata.num_rows)
             self._check_footer(file.metadata)
             columns = self._columns(file.schema_arrow)
             for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
@@ -93,6 +95,7 @@ class TableReader:
             columns = self._columns(reader.schema)
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)
+                self._check_rows(batch.num_rows)
                 batch.validate(full=True)
                 yield batch.select(columns)
 
@@ -111,10 +114,15 @@ class TableReader:
                     if note is None:
                         raise
                     raise _Refused(note) from error
+                self._check_rows(batch.num_rows)
                 batch.validate(full=True)
                 yield batch.select(columns)
         if note is not None:  # the batches before the cut are whole
             raise _Refused(note)
+
+    def _check_rows(self, rows: int) -> None:
+        if self.limits.too_many(rows, self.size):
+            raise _Refused(Note("bytes.bomb", "", f"{self.size:,} bytes claim to hold {rows:,} rows"))
 
     def _check_footer(self, metadata: Any) -> None:
         for group in range(metadata.num_row_groups):

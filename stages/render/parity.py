@@ -137,8 +137,15 @@ def check(
 ) -> TemplateProof:
     """Compares our token ids with those of the tokenizer's own template on every case.
 
-    render_ours: ids of a whole conversation, or Refused. `tokenizer` is the one that both ids belong to. Raises
-    UsageFault when the tokenizer's template works for no conversation at all.
+    Args:
+        render_ours: Gives the ids of a whole conversation; raises Refused where our template cannot write it.
+        renderer: Renders the tokenizer's own template.
+        tokenizer: The one that both ids belong to.
+        cases: The conversations to compare.
+        name: Our template's name, for the proof.
+
+    Raises:
+        UsageFault: The tokenizer's template works for no conversation at all.
     """
     texts = renderer.plain([case.conversation for case in cases])
     proofs = tuple(
@@ -220,9 +227,12 @@ def _token(tokenizer: tokenizers.Tokenizer, ids: list[int], at: int) -> str:
 def slot_ids(
     renderer: Renderer, tokenizer: tokenizers.Tokenizer, end_id: int | None = None
 ) -> Callable[[Conversation], list[int]]:
-    """`render_ours` for a template of slots: each piece is tokenized on its own, as the line does it.
+    """`render_ours` for a template of slots: each piece is tokenized on its own, as in training.
 
-    end_id: the EOS that an `efficient_eos` template appends, None for the others.
+    Args:
+        renderer: The template with its options and ids.
+        tokenizer: Encodes the pieces that are texts.
+        end_id: The EOS that an `efficient_eos` template appends, None for the others.
     """
 
     def ids(record: Conversation) -> list[int]:
@@ -245,12 +255,20 @@ def slot_ids(
 def prove(folder: str, name: str, compat: str, renderer: AutoRenderer, template_date: str) -> TemplateProof:
     """`check` for one of our templates by name, with the tokenizer of a folder.
 
-    Raises UsageFault for an unknown template, a folder without tokenizer.json, or a token that the tokenizer lacks.
+    Args:
+        folder: Where tokenizer.json lies.
+        name: Our template.
+        compat: The version of LLaMA-Factory whose template it is.
+        renderer: Renders the folder's own template.
+        template_date: The day that templates write, as 2026-11-21.
+
+    Raises:
+        UsageFault: An unknown template, a folder without tokenizer.json, or a token that the tokenizer lacks.
     """
     from registry.errors import UsageFault
     from registry.templates import load_template
     from stages.tokenize.backends import shared_reference
-    from stages.tokenize.tokenizer_files import fitted_tokenizer
+    from stages.tokenize.fitted import fitted_tokenizer
 
     from .slot_renderer import RenderOptions
 

@@ -1,8 +1,8 @@
 """Render: a `Conversation` becomes segments of pieces, ready to tokenize.
 
-    messages   user            assistant        user            assistant
-    segments     [piece ...]     [piece ...]      [piece ...]     [piece ...]
-               source          target           source          target
+    messages   user            assistant       user            assistant
+    segments   [piece ...]     [piece ...]     [piece ...]     [piece ...]
+               source          target          source          target
     piece      a text, tokenized on its own, or a token id that is inserted as it is
 
 The borders between pieces are part of the result: neighbouring texts are never joined before they are tokenized
@@ -27,7 +27,7 @@ from stages.core.findings import Note
 from stages.core.segments import Rendered, Segment, template_traits
 from stages.formats.messages import plain_message, plain_messages
 from stages.render.tool_formats.base import ToolFormatError
-from stages.tokenize.tokenizer_files import SpecialIds
+from stages.tokenize.fitted import SpecialIds
 
 from .slot_writer import INDEX, SlotWriter
 

@@ -21,7 +21,7 @@ from .tool_formats import DEFECTS, tool_format
 
 if TYPE_CHECKING:
     from stages.core.segments import Segment
-    from stages.tokenize.tokenizer_files import SpecialIds
+    from stages.tokenize.fitted import SpecialIds
 
 
 INDEX = "{{idx}}"
@@ -92,12 +92,17 @@ class SlotWriter:
         return ops
 
     def write(self, message: Message, text: str, position: int, record: Conversation, notes: list[Note]) -> Segment:
-        """The half of one message.
+        """The segment of one message.
 
-        text: its content, with its thought as it is to be written. position: its place in the record, whose first
-        message carries the prefix, the system prompt and the tools.
+        Args:
+            message: The message.
+            text: Its content, with its thought as it is to be written.
+            position: Its place in the record, from 0. The first carries the prefix, the system prompt and the tools.
+            record: The conversation around it.
+            notes: Takes what could not be written as it stood.
 
-        Raises ToolFormatError when its calls or the record's tools cannot be written.
+        Raises:
+            ToolFormatError: Its calls or the record's tools cannot be written.
         """
         segment: Segment = []
         role = message.role

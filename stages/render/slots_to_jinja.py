@@ -33,10 +33,16 @@ class Written:
 def to_jinja(
     template: Template, *, default_system: str | None = None, tool_format_name: str | None = None, template_date: str
 ) -> Written:
-    """The template as Jinja. `default_system` and `tool_format_name` are the run's settings, None for the template's
-    own.
+    """The template as Jinja.
 
-    Raises ValueError for an unknown tool format.
+    Args:
+        template: The template of slots.
+        default_system: The run's system prompt, None for the template's own.
+        tool_format_name: The run's tool format, None for the template's own.
+        template_date: The day that is written, as 2026-11-21.
+
+    Raises:
+        ValueError: An unknown tool format.
     """
     prompt_form = tool_format(tool_format_name or template.tools_format, template.compat)
     call_form = tool_format(tool_format_name or template.function_format, template.compat)

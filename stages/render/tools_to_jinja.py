@@ -181,7 +181,8 @@ def _row_calls(form: ToolFormat) -> str | None:
         return form.calls([ToolCall(called, arguments) for called, arguments in calls])
 
     empty = _split(text((name, {})), [name])
-    worded = _split(text((name, {key: _WORD})), [name, key, _WORD])
+    quote = _WORD + '"\\'  # a format that escapes it writes JSON, which is no row of its own
+    worded = _split(text((name, {key: quote})), [name, key, quote])
     counted = _split(text((name, {key: _NUMBER})), [name, key, number])
     rows = _split(text((name, {key: _NUMBER, key2: _NUMBER})), [name, key, number, key2, number])
     nested: dict[str, object] = {key2: {"x": _WORD}, key: _NUMBER}  # keys out of order, and a value that is JSON

@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
-from registry.errors import Fault, UsageFault
+from registry.errors import Fault, UsageFault, is_library_failure
+from stages.core.token_texts import THOUGHT_TAGS
 
 Ids = NDArray[np.int32]
 Offsets = NDArray[np.int64]
@@ -37,6 +39,20 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]: ...
 
 
+def all_special(json_text: str) -> str:
+    """A tokenizer.json with every added token flagged special but marks of a thought: the libraries split no others
+    into ordinary tokens."""
+    try:
+        raw = orjson.loads(json_text)
+        raw["added_tokens"] = [
+            token if token["content"] in THOUGHT_TAGS else token | {"special": True}
+            for token in raw.get("added_tokens") or ()
+        ]
+    except (ValueError, TypeError, AttributeError, KeyError):  # no tokenizer: for the back end to say
+        return json_text
+    return orjson.dumps(raw).decode()
+
+
 class ReferenceEncoder:
     """The `tokenizers` library itself. Raises UsageFault for a tokenizer.json that it cannot read."""
 
@@ -45,21 +61,32 @@ class ReferenceEncoder:
     def __init__(self, json_text: str, *, split_special_tokens: bool = False) -> None:
         import tokenizers
 
+        if split_special_tokens:
+            json_text = all_special(json_text)
         try:
             self.tokenizer = tokenizers.Tokenizer.from_str(json_text)
-        except Exception as error:  # the library raises nothing narrower
+        except BaseException as error:  # the library raises nothing narrower, and its panics are no Exceptions
+            if not is_library_failure(error):
+                raise
             raise UsageFault(
                 f"tokenizer.json: tokenizers {tokenizers.__version__} cannot read it: {str(error)[:200]}",
                 hint="a file written by a newer version needs a newer tokenizers; else download it again",
             ) from error
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        if split_special_tokens:
-            self.tokenizer.encode_special_tokens = True
+        self.tokenizer.encode_special_tokens = split_special_tokens
 
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
         """See `Encoder`."""
-        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        try:
+            encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        except BaseException as error:  # a panic of Rust code is no Exception
+            if not is_library_failure(error):
+                raise
+            raise UsageFault(
+                f"tokenizer.json: the tokenizers library fails on a text with it: {str(error)[:120]}",
+                hint="its pattern goes over a text again and again; use the tokenizer as published",
+            ) from error
         lists = [encoding.ids for encoding in encodings]
         offsets = np.zeros(len(lists) + 1, dtype=np.int64)
         np.cumsum([len(ids) for ids in lists], out=offsets[1:])
@@ -91,7 +118,9 @@ class FastokensEncoder:
     def __init__(self, json_text: str, *, split_special_tokens: bool = False) -> None:
         import fastokens
 
-        self.tokenizer = fastokens.Tokenizer.from_json_str(json_text)
+        self.tokenizer = fastokens.Tokenizer.from_json_str(
+            all_special(json_text) if split_special_tokens else json_text
+        )
         self.split = split_special_tokens
 
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
@@ -144,7 +173,13 @@ def family(raw: dict[str, Any]) -> str:
 
 
 def choose(raw: dict[str, Any], input_bytes: int, *, split_special_tokens: bool = False) -> str:
-    """The back end to try first for an input of this size."""
+    """The back end to try first for an input of this size.
+
+    Args:
+        raw: The decoded tokenizer.json.
+        input_bytes: Text to encode; for little of it a fast back end takes longer to load than it saves.
+        split_special_tokens: Whether special tokens in the text are encoded as plain text.
+    """
     kind = family(raw)
     if kind == "other" or input_bytes < SMALL_BYTES:
         return "tokenizers"
@@ -173,8 +208,18 @@ NASTY = (
 
 
 def differences(name: str, texts: Sequence[str], ids: Ids, offsets: Offsets, reference: Encoder) -> str:
-    """Compares what a back end made of the texts with what the reference makes of them, id by id and border by border:
-    an empty text, or what is not the same."""
+    """Compares what a back end made of the texts with what the reference makes of them, id by id, border by border.
+
+    Args:
+        name: The back end's, for the message.
+        texts: What was encoded.
+        ids: The back end's ids, all texts end to end (int32, [tokens]).
+        offsets: Where each text's ids begin, and the end (int64, [texts + 1]).
+        reference: The back end that is right.
+
+    Returns:
+        What differs, in words; "" when nothing does.
+    """
     want, want_offsets = reference.encode(texts)
     if len(offsets) != len(want_offsets):
         return f"{name} gives {len(offsets) - 1} results for {len(texts)} texts"

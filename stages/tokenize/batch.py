@@ -1,10 +1,10 @@
 """Encode: a batch of rendered examples becomes flat arrays. One tokenizer call a batch, no Python call a token.
 
-    pieces   "sys A"  151644  "q1"  "a1"  "sys A" ...        each text once: a repeated one is encoded once
-    ids      [ . . . . . . . . . . . . . . . . . ]           int32, all examples end to end
-    segments   [ 7, 12, 5, 9, ... ]                            int32, tokens of each segment, example by example
-    trained  [ 0,  1, 0, 1, ... ]                            uint8, one a segment
-    counts   [ 4, 2, ... ]                                   int32, segments of each example
+    pieces    "sys A"  151644  "q1"  "a1"  "sys A" ...        each text once: a repeated one is encoded once
+    ids       [ . . . . . . . . . . . . . . . . . ]           int32, all examples end to end
+    segments  [ 7, 12, 5, 9, ... ]                            int32, tokens of each segment, example by example
+    trained   [ 0,  1, 0, 1, ... ]                            uint8, one a segment
+    counts    [ 4, 2, ... ]                                   int32, segments of each example
 
 Lengths are those before any cut: truncation is applied to the lengths later, so a new `cutoff_len` needs no tokenizer.
 """

@@ -1,6 +1,6 @@
 """Token text: what each token id stands for, byte for byte, so that a row can be shown token by token.
 
-    ids     9707    11    220   102891   222         the last two are segments of one character
+    ids     9707    11    220   102891   222         the last two are bytes of one character
     pieces  Hello   ,     " "   ""       一          a character belongs to the token that completes it
 
 Byte-level and sentencepiece vocabularies are read straight from tokenizer.json; for anything else the `tokenizers`

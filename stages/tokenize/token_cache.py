@@ -29,7 +29,16 @@ HEAD_BYTES = len(MAGIC) + 8 + DIGEST_BYTES
 
 
 def write_token_cache(path: str, meta: Mapping[str, Any], sections: Mapping[str, NDArray[Any]]) -> None:
-    """Writes a cache file whole."""
+    """Writes a cache file whole.
+
+    Args:
+        path: The file, which appears only when all of it is written.
+        meta: The chunk's summary: whatever JSON can hold.
+        sections: Arrays by name, of any fixed-size dtype and shape (n,).
+
+    Raises:
+        MachineFault: It cannot be written.
+    """
     table = {}
     digest = xxhash.xxh3_128()
     offset = 0
@@ -97,16 +106,27 @@ class TokenCache:
         return list(self._sections)
 
     def section(self, name: str, start: int = 0, end: int | None = None) -> NDArray[Any]:
-        """Items start to end (exclusive) of a section."""
+        """Items start to end (exclusive; None: to the last) of a section, shape (end - start,), in its own dtype.
+
+        Raises:
+            KeyError: No such section.
+            ValueError: The file is shorter than its header says.
+        """
         dtype, _, count = self._sections[name]
         out = np.empty((count if end is None else end) - start, dtype=np.dtype(dtype))
         self.read_into(name, start, out)
         return out
 
     def read_into(self, name: str, start: int, out: NDArray[Any]) -> None:
-        """Fills `out`, an array of the section's type, with its items from `start` on.
+        """Fills an array with a section's items.
 
-        Raises ValueError when the file is shorter than its header says.
+        Args:
+            name: The section.
+            start: The first item.
+            out: Array of the section's dtype, shape (n,); takes the items start to start + n.
+
+        Raises:
+            ValueError: The file is shorter than its header says.
         """
         offset = self._start + self._sections[name][1] + start * out.itemsize
         view = out.data.cast("B") if out.size else memoryview(b"")

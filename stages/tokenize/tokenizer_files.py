@@ -7,7 +7,6 @@ that the `tokenizers` library would assign, so that every back end sees the same
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -17,18 +16,20 @@ from typing import Any
 import orjson
 
 from registry.errors import MachineFault, UsageFault
-from registry.templates import Template, load_template
 
+from .declared_tokens import declared_tokens
 from .hub_cache import looks_like_hub_name, model_folder
+from .tokenizer_check import check_tokenizer
 
 FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json",
+    "added_tokens.json",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """What the folder holds. `special` maps bos/eos/pad/unk to their text, absent ones left out."""
+    """What the folder holds. `special` maps bos/eos/pad/unk to their text, without absent ones."""
 
     folder: str
     sha256: str
@@ -39,9 +40,10 @@ class TokenizerFiles:
     @property
     def vocabulary(self) -> dict[str, int]:
         """Text -> id over the model's vocabulary and the added tokens."""
-        return _Ids(self.raw).table
+        return IdSpace(self.raw).table
 
-class _Ids:
+
+class IdSpace:
     """Text -> id, with added tokens numbered as the `tokenizers` library numbers them when it loads the file: from the
     model's size upwards, in their order. The id that the file states beside a token is not looked at."""
 
@@ -103,20 +105,56 @@ def load_tokenizer_files(folder: str) -> TokenizerFiles:
         raw = orjson.loads(contents["tokenizer.json"])
         config = orjson.loads(contents.get("tokenizer_config.json", b"{}"))
         special_map = orjson.loads(contents.get("special_tokens_map.json", b"{}"))
+        added = orjson.loads(contents.get("added_tokens.json", b"{}"))
     except orjson.JSONDecodeError as error:
         raise UsageFault(f"{folder}: a tokenizer file is not valid JSON: {error}") from error
     if not _looks_right(raw):
         raise UsageFault(f"{path}: not a tokenizer.json (it needs `model` with `vocab`, and a list `added_tokens`)")
-    for name, value in (("tokenizer_config.json", config), ("special_tokens_map.json", special_map)):
+    described = {"tokenizer_config.json": config, "special_tokens_map.json": special_map, "added_tokens.json": added}
+    for name, value in described.items():
         if not isinstance(value, dict):
             raise UsageFault(f"{root / name}: not a JSON object")
+    check_tokenizer(raw, os.fspath(path))
     special = {}
     for kind in ("bos", "eos", "pad", "unk"):
         value = config.get(f"{kind}_token") or special_map.get(f"{kind}_token")
         text = value.get("content") if isinstance(value, dict) else value
         if isinstance(text, str) and text:
             special[kind] = text
-    return TokenizerFiles(os.fspath(root), digest.hexdigest(), special, raw, config)
+    try:
+        declared = declared_tokens(config, special_map, added)
+    except ValueError as error:
+        raise UsageFault(f"{folder}: {error}") from None
+    return TokenizerFiles(os.fspath(root), digest.hexdigest(), special, _with_declared(raw, declared, folder), config)
+
+
+def _with_declared(
+    raw: dict[str, Any], declared: tuple[list[dict[str, Any]], list[dict[str, Any]]], folder: str
+) -> dict[str, Any]:
+    """tokenizer.json with the tokens that only files beside it declare, as transformers adds them on loading.
+
+    Raises UsageFault when a new one meets a vocabulary whose ids have holes: there is no telling its id.
+    """
+    entries = {token["content"]: token for token in raw.get("added_tokens") or ()}
+    decoded, others = declared
+    flags = {token["content"]: token for token in decoded}
+    lacking = {token["content"]: token for token in reversed([*decoded, *others]) if token["content"] not in entries}
+    changed = any(not entries[text].items() >= flags[text].items() for text in entries.keys() & flags.keys())
+    if not lacking and not changed:
+        return raw
+    numbering = IdSpace(raw)
+    # in the order of the library, each where it is named first
+    new = list(dict.fromkeys(token["content"] for token in [*decoded, *others] if token["content"] in lacking))
+    for text in new:
+        if text not in numbering.table and numbering.has_holes():
+            raise UsageFault(
+                f"{folder}: the token {text!r} is declared beside tokenizer.json only, and the ids of its "
+                "vocabulary have holes, so there is no telling which id it would get",
+                hint="save the tokenizer afresh: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+            )
+        numbering.add(text)
+    kept = [token | flags.get(text, {}) for text, token in entries.items()]
+    return raw | {"added_tokens": [*kept, *(lacking[text] | {"id": numbering.table[text]} for text in new)]}
 
 
 def _looks_right(raw: object) -> bool:
@@ -128,158 +166,3 @@ def _looks_right(raw: object) -> bool:
     return isinstance(added, list) and all(
         isinstance(token, dict) and isinstance(token.get("content"), str) for token in added
     )
-
-
-@dataclass(frozen=True)
-class Growth:
-    """A token that the vocabulary lacked: its text, its new id, and what requested it."""
-
-    token: str
-    id: int
-    requested_by: str
-
-
-@dataclass(frozen=True)
-class FittedTokenizer:
-    """A tokenizer with a template's needs applied. `json_text` is what every back end loads.
-
-    size: ids run from 0 to size - 1. pad: id of the padding token (the EOS where the folder names none).
-    specials: every added token marked special, longest first.
-    """
-
-    json_text: str = field(repr=False)
-    ids: SpecialIds
-    pad: int | None
-    size: int
-    growth: tuple[Growth, ...]
-    missing_tokens: tuple[str, ...]
-    missing_marks: tuple[str, ...]
-    specials: tuple[str, ...]
-
-    @property
-    def vocabulary(self) -> dict[str, int]:
-        """Text -> id with the template's tokens."""
-        return _Ids(orjson.loads(self.json_text)).table
-
-
-def vocabulary_digest(vocabulary: dict[str, int], size: int) -> str:
-    """One sha256 for which text each id below `size` stands for."""
-    return hashlib.sha256(orjson.dumps(sorted(item for item in vocabulary.items() if item[1] < size))).hexdigest()
-
-
-class _AddedTokens:
-    """The `added_tokens` of a tokenizer.json, with the ids that the library gives, and those that come to them."""
-
-    def __init__(self, files: TokenizerFiles) -> None:
-        self._folder = files.folder
-        self._numbering = _Ids(files.raw)
-        self.vocabulary = self._numbering.table
-        self.entries: list[dict[str, Any]] = [
-            token | {"id": self.vocabulary[token["content"]]} for token in files.raw.get("added_tokens") or ()
-        ]
-        self._listed = {token["content"] for token in self.entries}
-        self.growth: list[Growth] = []
-
-    def add(self, token: str, special: bool, requested_by: str) -> None:
-        """Lists a token that is not there yet. Raises UsageFault where its id could not be told."""
-        if token in self._listed:
-            return
-        new = token not in self.vocabulary
-        if new and self._numbering.has_holes():  # the library numbers by the vocabulary's size and gives another's away
-            raise UsageFault(
-                f"{self._folder}: {requested_by} adds the token {token!r}, but the ids of this vocabulary have holes, "
-                "so there is no telling which id it would get",
-                hint="put it into tokenizer.json's model vocabulary with a free id, or choose another template",
-            )
-        token_id = self._numbering.add(token)
-        if new:
-            self.growth.append(Growth(token, token_id, requested_by))
-        self._listed.add(token)
-        self.entries.append(
-            {"id": token_id, "content": token, "single_word": False, "lstrip": False, "rstrip": False}
-            | {"normalized": not special, "special": special}
-        )
-
-    def specials(self) -> tuple[str, ...]:
-        """Every token marked special, longest first."""
-        found = (token["content"] for token in self.entries if token["special"])
-        return tuple(sorted(found, key=lambda text: (-len(text), text)))
-
-    def json_text(self, raw: dict[str, Any]) -> str:
-        """tokenizer.json with these tokens; stored limits of the folder must not cut or pad what we encode."""
-        entries = sorted(self.entries, key=lambda token: int(token["id"]))
-        return orjson.dumps({**raw, "added_tokens": entries, "truncation": None, "padding": None}).decode("utf-8")
-
-
-def fit(
-    files: TokenizerFiles, template: Template | None, extra_tokens: tuple[tuple[str, bool], ...] = ()
-) -> FittedTokenizer:
-    """Applies what LLaMA-Factory's loader applies (research note §3.2).
-
-    In order: `add_tokens` / `new_special_tokens` (extra_tokens: text, special); with `replace_eos` the first stop word
-    becomes the EOS; no EOS at all gives `<|endoftext|>`; no pad gives pad = EOS; the other stop words become special
-    tokens. A token that the vocabulary lacks is appended (`growth`).
-
-    Raises UsageFault when a token is to be appended to a vocabulary whose ids have holes.
-    """
-    added = _AddedTokens(files)
-    vocabulary = added.vocabulary
-    for token, special in extra_tokens:
-        added.add(token, special, "new_special_tokens" if special else "add_tokens")
-    # which marks the tokenizer had before we touch it: a template that brings its own has the wrong tokenizer
-    missing_marks = tuple(mark for mark in (template.marks() if template else ()) if mark not in vocabulary)
-    eos = _stop_words(added, files.special.get("eos"), template)
-    bos, pad = files.special.get("bos"), files.special.get("pad", eos)
-    tokens = template.tokens() if template else ()
-    ids = SpecialIds(
-        bos=vocabulary.get(bos) if bos else None,
-        eos=vocabulary.get(eos),
-        eos_text=eos,
-        bos_text=bos or "",
-        tokens=tuple((token, vocabulary[token]) for token in tokens if token in vocabulary),
-    )
-    return FittedTokenizer(
-        json_text=added.json_text(files.raw),
-        ids=ids,
-        pad=vocabulary.get(pad) if pad else None,
-        size=max(vocabulary.values(), default=-1) + 1,
-        growth=tuple(added.growth),
-        missing_tokens=tuple(token for token in tokens if token not in vocabulary),
-        missing_marks=missing_marks,
-        specials=added.specials(),
-    )
-
-
-@functools.lru_cache(maxsize=2)
-def fitted_tokenizer(
-    folder: str, template: str, compat: str, extra_tokens: tuple[tuple[str, bool], ...]
-) -> tuple[TokenizerFiles, FittedTokenizer]:
-    """A tokenizer folder and what a template makes of it; kept, since the plan and the engine both need it."""
-    files = load_tokenizer_files(folder)
-    return files, fit(files, None if template == "auto" else load_template(template, compat), extra_tokens)
-
-
-def _stop_words(added: _AddedTokens, eos: str | None, template: Template | None) -> str:
-    """Adds the EOS and the template's stop words; the EOS."""
-    stop_words = template.stop_words if template else ()
-    requested_by = f"template {template.name}" if template else "stop word"
-    if template and template.replace_eos and stop_words:
-        eos, stop_words = stop_words[0], stop_words[1:]
-        added.add(eos, True, requested_by)
-    if eos is None:
-        eos = "<|endoftext|>"
-        added.add(eos, True, "no eos_token")
-    for word in stop_words:
-        added.add(word, True, requested_by)
-    return eos
-
-
-@dataclass(frozen=True)
-class SpecialIds:
-    """The ids that slots insert. None = the tokenizer has no such token. `tokens` holds the looked-up ones."""
-
-    bos: int | None
-    eos: int | None
-    eos_text: str
-    bos_text: str = ""
-    tokens: tuple[tuple[str, int], ...] = ()

@@ -1,8 +1,8 @@
-"""Whole texts through a fast tokenizer: ids of the joined text, and which tokens belong to which half of it.
+"""Whole texts through a fast tokenizer: ids of the joined text, and which tokens belong to which segment of it.
 
     segments   "<|im_start|>user\\nTwo?<|im_end|>\\n<|im_start|>assistant\\n" | "Four.<|im_end|>" | "\\n" | ""
-    text     the segments joined, encoded at once: borders of segments never change an id
-    tokens   |4|...|                                                       each lies in the segment where it starts
+    text       the segments joined, encoded at once: borders of segments never change an id
+    tokens     |4|...|                                                     each lies in the segment where it starts
 
 The fast back ends give no offsets. A token of a byte-level vocabulary is as many bytes as its name has characters, so
 the running sum of lengths is the offset; a text whose tokens do not add up to its bytes (a normaliser was at work),
@@ -29,7 +29,14 @@ from .batch import Encoded, encode
 
 
 def token_bytes(raw: dict[str, Any]) -> NDArray[np.int32] | None:
-    """Bytes of text that each id stands for, from a decoded tokenizer.json; None when that depends on the text."""
+    """Bytes of text that each id stands for.
+
+    Args:
+        raw: A decoded tokenizer.json.
+
+    Returns:
+        Lengths by id (int32, [ids]), 0 for an id without a token; None when they depend on the text.
+    """
     normalizer = raw.get("normalizer")
     if isinstance(normalizer, dict) and normalizer.get("type") == "Sequence" and not normalizer.get("normalizers"):
         normalizer = None
@@ -85,7 +92,7 @@ class WholeTexts:
     def _lengths(
         self, parts: list[list[str]], texts: list[str], ids: Ids, offsets: Offsets
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Tokens of each segment, and for each text whether they cannot be told from the lengths of its tokens."""
+        """Tokens of each segment, and for each text whether they do not follow from the lengths of its tokens."""
         sizes = np.fromiter(
             (len(segment.encode("utf-8")) for segments in parts for segment in segments), dtype=np.int64
         )

@@ -13,6 +13,7 @@ from stages.train.launch.torchrun import rank
 
 from .checkpoints import checkpoints
 from .job import TrainJob, from_json
+from .library_errors import translated
 
 
 def main(argv: list[str]) -> int:
@@ -27,7 +28,8 @@ def main(argv: list[str]) -> int:
         if job.task == "predict":
             from stages.train.generate.run import predict
 
-            predict(job, say)
+            with translated():
+                predict(job, say)
         else:
             from .run import train
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,9 +66,17 @@ def checkpoints(output: Path) -> list[Path]:
 def starting_point(job: TrainJob, now: Mark, deepspeed: dict[str, Any] | None, notes: list[str]) -> Path | None:
     """The checkpoint to resume from, or None for a fresh start.
 
-    `now` describes this run (its step is not read). As in LLaMA-Factory an output folder with checkpoints is resumed
-    unless `overwrite_output_dir`; one that holds a finished model and no checkpoint is refused. Raises UsageFault with
-    every reason why the checkpoint cannot go on exactly.
+    As in LLaMA-Factory an output folder with checkpoints is resumed unless `overwrite_output_dir`; one that holds a
+    finished model and no checkpoint is refused.
+
+    Args:
+        job: The run; `resume` names a checkpoint, "last", or None.
+        now: What this run is made from; its step is not read.
+        deepspeed: The engine's configuration, None without it.
+        notes: Takes what the user should know of the choice.
+
+    Raises:
+        UsageFault: Every reason why the checkpoint cannot go on exactly.
     """
     output = Path(job.run.output_dir)
     requested = job.run.resume
@@ -167,12 +174,3 @@ def holds_a_model(output: Path) -> bool:
     """Whether a finished model or adapter lies in the folder."""
     patterns = ("*.safetensors", "*.bin")
     return any(next(output.glob(pattern), None) for pattern in patterns)
-
-
-def clear_old(output: Path) -> int:
-    """Remove the checkpoints of an earlier run of ours before a fresh start, or the next resume would pick the highest
-    number among two runs. Returns how many."""
-    found = [folder for folder in output.glob("checkpoint-*") if (folder / MARK).is_file()]
-    for folder in found:
-        shutil.rmtree(folder)
-    return len(found)

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.errors import DataFault, UsageFault
+from registry.errors import DataFault, UsageFault, unreadable
+from stages.core.manifest_document import changed, parse_manifest
+from stages.core.plain_file import kind_of, read_plain
 
 MANIFEST = "manifest.json"
 COLUMNS = {
@@ -78,16 +80,15 @@ def read_manifest(root: Path) -> Prepared:
     manifest is damaged."""
     path = root / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
+        manifest = parse_manifest(read_plain(path), str(path))
+    except (FileNotFoundError, NotADirectoryError):
         raise UsageFault(
             f"{root}: no {MANIFEST}, so nothing was packed here to the end", hint="run prep pack with this config first"
         ) from None
-    except ValueError as error:
-        raise DataFault(f"{path}: not JSON ({error}); pack again") from None
-    missing = [key for key in ("kind", "packed", "splits", "cutoff_len") if key not in manifest]
-    if missing or manifest["kind"] not in COLUMNS:
-        raise DataFault(f"{path}: not a manifest of prep ({', '.join(missing) or 'unknown kind'}); pack again")
+    except OSError as error:
+        raise unreadable(error, path) from error
+    if said := changed(manifest):
+        raise DataFault(f"{path}: {said} since it was written", hint="pack again")
     return Prepared(root, manifest)
 
 
@@ -99,9 +100,18 @@ def manifest_digest(prepared: Prepared) -> str:
 
 
 def verify(prepared: Prepared, splits: Iterable[str], threads: int = 4) -> int:
-    """Read every shard of `splits` and compare size, sha256 and rows with the manifest; returns the bytes read.
+    """Read every shard of `splits` and compare size, sha256 and rows with the manifest.
 
-    Raises DataFault with one line for each file that differs.
+    Args:
+        prepared: The folder.
+        splits: Names of its splits.
+        threads: How many files are read at once.
+
+    Returns:
+        The bytes read.
+
+    Raises:
+        DataFault: One line for each file that differs.
     """
     shards = [shard for split in splits for shard in prepared.shards(split)]
     with ThreadPoolExecutor(threads) as pool:
@@ -113,7 +123,10 @@ def verify(prepared: Prepared, splits: Iterable[str], threads: int = 4) -> int:
 
 def _shard_problem(shard: Shard) -> str:
     try:
-        size = shard.path.stat().st_size
+        held = shard.path.stat()
+        if kind := kind_of(held.st_mode):
+            return f"{shard.path}: is {kind}, not a file"
+        size = held.st_size
         if size != shard.bytes:
             return f"{shard.path}: {size:,} bytes, the manifest says {shard.bytes:,}"
         with shard.path.open("rb") as file:
@@ -123,14 +136,21 @@ def _shard_problem(shard: Shard) -> str:
     if sha256 != shard.sha256:
         return f"{shard.path}: its bytes have changed since it was packed (sha256 {sha256[:12]}…)"
     rows = _rows(shard.path)
+    if rows < 0:
+        return f"{shard.path}: is no Arrow stream"
     return "" if rows == shard.rows else f"{shard.path}: {rows:,} rows, the manifest says {shard.rows:,}"
 
 
 def _rows(path: Path) -> int:
     import pyarrow as pa
 
-    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
-        return sum(batch.num_rows for batch in reader)
+    try:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+            return sum(batch.num_rows for batch in reader)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # the disk's; Arrow's own have no number
+            raise
+        return -1
 
 
 def dataset(prepared: Prepared, split: str) -> Any:
@@ -166,3 +186,25 @@ def lengths(prepared: Prepared, split: str) -> Any:
             table = pa.ipc.open_stream(source).read_all()
         counts.append(sum(pc.list_value_length(table[name]).to_numpy() for name in names))
     return np.concatenate(counts).astype(np.int32)
+
+
+def longest_example(prepared: Prepared, split: str) -> int:
+    """Tokens of the longest example: of a packed row its longest part, of a pair the prompt with its longer answer."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    longest = 0
+    for shard in prepared.shards(split):
+        with pa.memory_map(str(shard.path)) as source:
+            table = pa.ipc.open_stream(source).read_all()
+        if not table.num_rows:
+            continue
+        if "seq_lengths" in table.column_names:
+            found = pc.max(pc.list_flatten(table["seq_lengths"])).as_py()
+        else:
+            size = {name: pc.list_value_length(table[name]) for name in prepared.columns() if name.endswith("_ids")}
+            prompt = size.pop("prompt_ids", None)
+            rest = pc.max_element_wise(*size.values())
+            found = pc.max(rest if prompt is None else pc.add(prompt, rest)).as_py()
+        longest = max(longest, int(found or 0))
+    return longest

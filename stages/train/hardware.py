@@ -1,4 +1,4 @@
-"""What this machine can do for a run, and what a config asks for that it cannot.
+"""What this machine can do for a run, and what a config requests that it cannot.
 
 A key that only means something on a GPU is downgraded with a sentence where the result is the same training, only
 slower (bf16 on a CPU, flash attention, Liger kernels); what would change the training, or what needs a package that is
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.errors import MachineFault
+from registry.errors import MachineFault, UsageFault, did_you_mean
 
 from .job import TrainJob
 
@@ -28,7 +28,14 @@ _REPORTERS = {
     "swanlab": ("swanlab",),
     "comet_ml": ("comet_ml",),
     "clearml": ("clearml",),
+    "azure_ml": ("azureml",),
+    "codecarbon": ("codecarbon",),
+    "dagshub": ("dagshub",),
+    "dvclive": ("dvclive",),
+    "flyte": ("flytekit",),
+    "neptune": ("neptune",),
 }
+_OTHER_REPORTERS = ("all", "kubeflow")
 
 
 @dataclass(frozen=True)
@@ -71,10 +78,18 @@ def machine(use_cpu: bool) -> Machine:
 
 
 def precision(job: TrainJob, here: Machine, notes: list[str]) -> Precision:
-    """The run's number formats; what was turned off goes to `notes`.
+    """The run's number formats.
 
     Full and freeze training keeps its weights in float32 under mixed precision (bfloat16 alone loses small updates);
-    LoRA's frozen base, DeepSpeed's working copy and `pure_bf16` are loaded in the segment format.
+    LoRA's frozen base, DeepSpeed's working copy and `pure_bf16` are loaded in the format of 16 bits.
+
+    Args:
+        job: The run.
+        here: The machine.
+        notes: Takes what was turned off.
+
+    Raises:
+        MachineFault: bf16 on a GPU that does not compute in it.
     """
     requested = {name: job.flag(name) for name in ("bf16", "fp16")}
     if here.on_cpu or here.device == "mps":
@@ -85,10 +100,10 @@ def precision(job: TrainJob, here: Machine, notes: list[str]) -> Precision:
     bf16 = requested["bf16"] or job.model.pure_bf16
     if bf16 and not here.bf16:
         raise MachineFault("bf16: this GPU does not compute in bfloat16", hint="set bf16: false and fp16: true")
-    segment = "bfloat16" if bf16 else "float16" if requested["fp16"] else "float32"
+    short = "bfloat16" if bf16 else "float16" if requested["fp16"] else "float32"
     frozen_base = job.tuning.adapter or job.model.pure_bf16 or job.run.deepspeed is not None
     # fp16 weights cannot be trained under a gradient scaler, so only frozen ones are loaded so
-    weights = segment if frozen_base and (segment != "float16" or job.tuning.adapter) else "float32"
+    weights = short if frozen_base and (short != "float16" or job.tuning.adapter) else "float32"
     return Precision(bf16 and not job.model.pure_bf16, requested["fp16"] and not bf16, weights)
 
 
@@ -124,6 +139,9 @@ def reporters(arguments: Mapping[str, object]) -> list[str]:
     names = [str(name) for name in given] if isinstance(given, (list, tuple)) else str(given or "none").split(",")
     wanted = [name.strip() for name in names if name.strip() not in ("", "none", "None")]
     for name in wanted:
+        if name not in _REPORTERS and name not in _OTHER_REPORTERS:
+            known = [*_REPORTERS, *_OTHER_REPORTERS]
+            raise UsageFault(f'report_to: there is no panel "{name}"{did_you_mean(name, known)}')
         packages = _REPORTERS.get(name, ())
         if packages and not any(_has(package) for package in packages):
             raise MachineFault(f"report_to: {name} is not installed", hint=f"pip install {packages[0]}")
@@ -145,8 +163,16 @@ def check_disk(folder: Path, model: Footprint, job: TrainJob, notes: list[str]) 
     """Compare the free space with what the run will write.
 
     A checkpoint holds the saved weights (the adapter alone for LoRA) and, unless `save_only_model`, two float32 moments
-    and a float32 copy of what is trained. Raises MachineFault when not even one fits; a note when all that will be kept
-    do not.
+    and a float32 copy of what is trained.
+
+    Args:
+        folder: Where the run writes.
+        model: The model's size.
+        job: The run.
+        notes: Takes a note when all checkpoints that will be kept do not fit.
+
+    Raises:
+        MachineFault: Not even one fits.
     """
     saved = model.weight_bytes * (model.trained / max(model.parameters, 1) if job.tuning.adapter else 1.0)
     state = 0 if job.flag("save_only_model") else 12 * model.trained
@@ -173,21 +199,24 @@ class Footprint:
     trained: int
     weight_bytes: int
 
-    def state_bytes(self, *, segment: bool, zero_stage: int, processes: int) -> int:
+    def state_bytes(self, *, half_precision: bool, zero_stage: int, processes: int) -> int:
         """Bytes a process needs for weights, gradients and Adam's state; activations come on top.
 
-        half: training in bf16/fp16 keeps a float32 copy of what is trained. ZeRO-1 splits the optimizer's state over
-        the processes, 2 the gradients too, 3 the weights too.
+        Args:
+            half_precision: Training in bf16/fp16, which keeps a float32 copy of what is trained.
+            zero_stage: What DeepSpeed splits over the processes: 1 the optimizer's state, 2 the gradients too, 3 the
+                weights too.
+            processes: How many there are.
         """
-        gradients = self.trained * (2 if segment else 4)
-        optimizer = self.trained * (12 if segment else 8)
+        gradients = self.trained * (2 if half_precision else 4)
+        optimizer = self.trained * (12 if half_precision else 8)
         split = [part / processes for part in (optimizer, gradients, self.weight_bytes)]
         whole = [optimizer, gradients, self.weight_bytes]
         return int(sum(split[:zero_stage]) + sum(whole[zero_stage:]))
 
 
 def footprint(model: Any) -> Footprint:
-    """The footprint of a torch model, ZeRO-3's pieces counted whole."""
+    """The footprint of a torch model, ZeRO-3's split weights counted whole."""
     every = trained = size = 0
     for parameter in model.parameters():
         count = int(getattr(parameter, "ds_numel", 0) or parameter.numel())
@@ -198,7 +227,14 @@ def footprint(model: Any) -> Footprint:
 
 
 def check_memory(needed_bytes: int, here: Machine, processes_here: int, notes: list[str]) -> None:
-    """A note when weights, gradients and optimizer alone are more than what is free for this process."""
+    """A note when weights, gradients and optimizer alone are more than what is free for this process.
+
+    Args:
+        needed_bytes: What one process needs.
+        here: The machine.
+        processes_here: How many processes share it.
+        notes: Takes the note.
+    """
     free = free_memory(here, processes_here)
     if free and needed_bytes > free:
         notes.append(
@@ -208,7 +244,7 @@ def check_memory(needed_bytes: int, here: Machine, processes_here: int, notes: l
 
 
 def free_memory(here: Machine, processes_here: int) -> int:
-    """Bytes that one process may still take, 0 when it cannot be told."""
+    """Bytes that one process may still take, 0 when that is not known."""
     if here.device == "cuda":
         import torch
 

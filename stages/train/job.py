@@ -161,6 +161,11 @@ class TrainJob:
             return self.preference.loss
         return self.stage
 
+    @property
+    def language_loss(self) -> bool:
+        """Whether the loss is the mean of -log p, whose exponential is a perplexity."""
+        return self.method == "sft" and not self.run.dft_loss
+
     def flag(self, key: str) -> bool:
         """Whether a switch among the arguments is on."""
         return bool(self.arguments.get(key))

@@ -38,7 +38,7 @@ def prove(setup: Setup, trainer: Any, own: Sequence[tuple[Any, Callable[..., Any
     """
     documents = sample_documents(trainer.train_dataset, vocabulary(trainer))
     if setup.zero_stage == 3:
-        # the weights are in pieces until the engine runs
+        # the weights are split until the engine runs
         if setup.job.model.trust_remote_code:
             _plain_heads(own)
         if setup.prepared.packed:
@@ -75,7 +75,14 @@ def isolation_gap(
 ) -> float:  # fmt: skip
     """The largest change that another first document makes in the log-probabilities of the other three.
 
-    forward: collated batch -> per-token log-probabilities, 1 x tokens - 1. 0.0 when the examples are isolated.
+    Args:
+        forward: From a collated batch to its per-token log-probabilities (float, [1, tokens - 1]).
+        collate: The trainer's collator.
+        documents: Four short token lists.
+        ids: How many ids the model knows.
+
+    Returns:
+        Nats; 0.0 when the examples are isolated.
     """
     a, b, c, d = documents
     changed = [(token + 1) % ids for token in reversed(a)]
@@ -90,8 +97,14 @@ def isolation_gap(
 
 
 def check_isolation(trainer: Any, model: Any, documents: Sequence[list[int]]) -> float:
-    """Try `isolation_gap` on `model` with the trainer's own collator. Raises UsageFault when the examples see each
-    other; returns the gap."""
+    """Try `isolation_gap` on `model` with the trainer's own collator.
+
+    Returns:
+        The gap, in nats.
+
+    Raises:
+        UsageFault: The examples see each other.
+    """
     gap = isolation_gap(_scorer(trainer, model), trainer.data_collator.inner, documents, vocabulary(trainer))
     if gap > tolerance(model):
         name = getattr(trainer.model.config, "_attn_implementation", "?")

@@ -1,6 +1,6 @@
 """One training run in this process: check, load, build, prove, train, save.
 
-    train(job) -> metrics        every process of a run calls it; only the first writes files and speaks
+    train(job) -> metrics        every process of a run calls it; only the first writes files and logs
 
 Raises a Fault for whatever is not our own bug; `Stopped` after a SIGTERM, when the checkpoint is complete.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from stages.train.launch import distributed
 
 from . import checkpoints, data, hardware
 from .job import TrainJob
+from .library_errors import LESS, out_of_memory, translated
+from .model import hub
+from .monitor.earlier_run import EarlierRun
 from .setup import Plan, Say, Setup, plan, start
 
 RESULT_FILE = "prep_train.json"
@@ -36,13 +40,14 @@ def train(job: TrainJob, log: Say) -> dict[str, Any]:
 
     log: takes one line for a person; called on the first process, and on any process whose loss jumps.
     """
-    setup = start(job, log)
-    try:
-        metrics = _train(setup)
-        distributed.everyone_here()  # a process that leaves early breaks the connections of the others
-        return metrics
-    finally:
-        distributed.leave()
+    with translated():
+        setup = start(job, log)
+        try:
+            metrics = _train(setup)
+            distributed.everyone_here()  # a process that leaves early breaks the connections of the others
+            return metrics
+        finally:
+            distributed.leave()
 
 
 def _train(setup: Setup) -> dict[str, Any]:
@@ -51,6 +56,8 @@ def _train(setup: Setup) -> dict[str, Any]:
     job, say = setup.job, setup.say
     planned = plan(setup)
     checkpoint = _checkpoint(setup, planned)
+    if checkpoint is not None and (done := _finished(setup, checkpoint)) is not None:
+        return done
     distributed.everyone_here()
     trainer, stop = build_trainer(setup, planned, checkpoint)
     for note in setup.notes:
@@ -66,9 +73,7 @@ def _train(setup: Setup) -> dict[str, Any]:
         trainer.seen_trained = kept.trained_tokens_seen if kept else 0
     if not job.run.do_train:
         return _evaluate(trainer, setup)
-    if checkpoint is not None and _steps_done(checkpoint) >= _steps_wanted(trainer):
-        return _finished_already(setup, trainer, checkpoint)
-    metrics = _go(trainer, checkpoint)
+    metrics = _only_saving_is_left(setup, trainer, checkpoint) or _go(setup, trainer, checkpoint)
     if stop.stopped:
         distributed.everyone_here()
         alone = distributed.process_count() == 1
@@ -80,79 +85,97 @@ def _train(setup: Setup) -> dict[str, Any]:
     return _finish(setup, trainer, metrics)
 
 
-def _steps_done(checkpoint: Path) -> int:
-    kept = checkpoints.read_mark(checkpoint)
-    return kept.step if kept else 0
-
-
-def _steps_wanted(trainer: Any) -> int:
-    arguments = trainer.args
-    if arguments.max_steps > 0:
-        return int(arguments.max_steps)
-    batches = len(trainer.get_train_dataloader())
-    steps_an_epoch = max(1, -(-batches // int(arguments.gradient_accumulation_steps)))
-    return math.ceil(float(arguments.num_train_epochs) * steps_an_epoch)
-
-
-def _finished_already(setup: Setup, trainer: Any, checkpoint: Path) -> dict[str, Any]:
-    """The results of a run whose last step is done; the trainer itself would take one more at each start."""
-    results = setup.output / RESULT_FILE
-    if results.is_file() and checkpoints.holds_a_model(setup.output):
-        setup.say(
-            f"finished: {_steps_done(checkpoint)} steps were done before, nothing is changed (raise max_steps or "
-            "num_train_epochs to go on, set overwrite_output_dir: true to start anew)"
-        )
-        return dict(json.loads(results.read_text("utf-8"))["metrics"])
-    if setup.deepspeed is not None:
-        raise UsageFault(
-            f"{checkpoint} has all the steps, but the run ended before its model was saved",
-            hint=f"export it from there: model_name_or_path (or adapter_name_or_path): {checkpoint}",
-        )
-    from transformers import TrainerState
-
-    setup.say("all steps were done before; the model is saved from the last checkpoint")
-    trainer._load_from_checkpoint(str(checkpoint))
-    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    trainer._move_model_to_device(trainer.model, trainer.args.device)
-    return _finish(setup, trainer, {})
-
-
 def _checkpoint(setup: Setup, planned: Plan) -> Path | None:
-    """The checkpoint to go on from; without one, those of the run before are removed if that is wanted."""
-    job = setup.job
-    if not job.run.do_train:
+    """The checkpoint to go on from. What a killed run had moved aside is put back before it is looked for."""
+    if not setup.job.run.do_train:
         return None
-    found = checkpoints.starting_point(job, planned.mark, setup.deepspeed, setup.notes)
-    if found is None and job.run.overwrite and distributed.is_first():
-        removed = checkpoints.clear_old(setup.output)
-        if removed:
-            setup.notes.append(f"{removed} checkpoint(s) of the run before removed from {setup.output}")
-    return found
+    if distributed.is_first() and (count := EarlierRun(setup.output).put_back()):
+        setup.notes.append(f"{count} checkpoint(s) put back that a run without a checkpoint of its own had replaced")
+    distributed.everyone_here()
+    return checkpoints.starting_point(setup.job, planned.mark, setup.deepspeed, setup.notes)
+
+
+def _finished(setup: Setup, checkpoint: Path) -> dict[str, Any] | None:
+    """The results of a run that has ended as this one would, None when there is something left to do."""
+    try:
+        end = json.loads((setup.output / RESULT_FILE).read_bytes())["end"]
+        results = dict(json.loads((setup.output / "all_results.json").read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if end["planned"] != _planned(setup.job) or not checkpoints.holds_a_model(setup.output):
+        return None
+    mark = checkpoints.read_mark(checkpoint)
+    if mark is None or mark.step > int(end["steps"]):
+        return None
+    setup.say(
+        f"{setup.output}: this run ended after {end['steps']} steps and nothing is changed; a larger max_steps or "
+        "num_train_epochs goes on, overwrite_output_dir: true starts anew"
+    )
+    return results
+
+
+def _planned(job: TrainJob) -> dict[str, object]:
+    """What decides about a run's length."""
+    return {key: job.arguments.get(key) for key in ("max_steps", "num_train_epochs")}
 
 
 def _opening(setup: Setup, trainer: Any, numbers: hardware.Precision) -> str:
     trained = hardware.footprint(trainer.model).trained
     arguments = trainer.args
     rows = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
-    segment = "bf16" if numbers.bf16 else "fp16" if numbers.fp16 else numbers.weights
+    precision = "bf16" if numbers.bf16 else "fp16" if numbers.fp16 else numbers.weights
     shape = "packed " if setup.prepared.packed else ""
-    where = f"{segment} on {arguments.world_size} x {setup.here.device}"
+    where = f"{precision} on {arguments.world_size} x {setup.here.device}"
     return (
         f"{setup.job.stage} ({setup.job.tuning.kind}): {trained:,} trained parameters, "
         f"{len(trainer.train_dataset):,} {shape}rows, {rows} a step, {where}"
     )
 
 
-def _go(trainer: Any, start: Path | None) -> dict[str, float]:
+def _go(setup: Setup, trainer: Any, start: Path | None) -> dict[str, float]:
+    """The steps. What a fresh run had moved aside is put back when it ends without a checkpoint of its own."""
+    from stages.train.monitor.callbacks import Replace
+
+    if start is None:
+        trainer.add_callback(Replace(setup.output, setup.say))
     try:
         return dict(trainer.train(resume_from_checkpoint=str(start) if start else None).metrics)
-    except RuntimeError as error:
-        if "out of memory" in str(error).lower():
+    except (RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
             raise MachineFault(
-                f"the device ran out of memory at step {trainer.state.global_step + 1}",
-                hint="lower per_device_train_batch_size (raise gradient_accumulation_steps) or cutoff_len, or use LoRA",
+                f"the device ran out of memory at step {trainer.state.global_step + 1}", hint=LESS
             ) from None
         raise
+    finally:
+        if sys.exc_info()[0] is not None and distributed.is_first():
+            EarlierRun(setup.output).put_back()
+
+
+def _only_saving_is_left(setup: Setup, trainer: Any, start: Path | None) -> dict[str, float]:
+    """The figures of a run that was killed between its last checkpoint and its end, whose weights are then loaded; {}
+    when there are steps to take. The trainer would take one step too many."""
+    if start is None or setup.job.arguments.get("fsdp"):
+        return {}
+    from transformers import TrainerState
+
+    state = TrainerState.load_from_json(str(start / "trainer_state.json"))
+    arguments = trainer.args
+    ended = state.global_step >= arguments.max_steps if arguments.max_steps > 0 else (
+        (state.epoch or 0.0) >= arguments.num_train_epochs
+    )  # fmt: skip
+    if not ended:
+        return {}
+    if setup.deepspeed is not None:
+        raise UsageFault(
+            f"{start} has all the steps, but the run ended before its model was saved",
+            hint=f"export it from there: model_name_or_path (or adapter_name_or_path): {start}",
+        )
+    trainer._load_from_checkpoint(str(start))
+    trainer.state = state
+    trainer._move_model_to_device(trainer.model, trainer.args.device)
+    setup.say(f"every step was taken before: {start.name} is saved as the result")
+    losses = [float(entry["loss"]) for entry in state.log_history if "loss" in entry]
+    return {"train_loss": sum(losses) / max(len(losses), 1), "epoch": float(state.epoch or 0.0)}
 
 
 def _last_evaluation(trainer: Any) -> dict[str, Any]:
@@ -169,7 +192,7 @@ def _evaluate(trainer: Any, setup: Setup) -> dict[str, Any]:
     from stages.train.monitor.callbacks import evaluations
 
     evaluated: dict[str, Any] = _last_evaluation(trainer) or trainer.evaluate(metric_key_prefix="eval")
-    if setup.job.method == "sft":
+    if setup.job.language_loss:
         for name in evaluations(evaluated):
             # eval_loss has always had `perplexity` beside it
             key = "perplexity" if name == "eval_loss" else name.removesuffix("loss") + "perplexity"
@@ -179,6 +202,7 @@ def _evaluate(trainer: Any, setup: Setup) -> dict[str, Any]:
 
 
 def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
+    from stages.train.model.card import fill_card
     from stages.train.model.moved_base import moves_base
     from stages.train.model.tokenizer import settle
 
@@ -186,9 +210,11 @@ def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, 
     trainer.save_model(str(output))
     if distributed.is_first():
         settle(output)
+        fill_card(output, job)
+        EarlierRun(output).forget()
     if moves_base(job.tuning):
         say("the adapter is saved as an ordinary LoRA of twice the rank, which fits the model as it was published")
-    trainer.catch_up()
+    trainer.count()
     metrics["tokens_seen"] = trainer.seen_tokens
     metrics["trained_tokens_seen"] = trainer.seen_trained
     trainer.save_metrics("train", metrics)
@@ -199,10 +225,16 @@ def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, 
         if job.run.plot_loss:
             from stages.train.monitor.callbacks import plot_history
 
-            for path in plot_history(trainer.state.log_history, output):
+            drawn = plot_history(trainer.state.log_history, output)
+            for path in drawn:
                 say(f"drawn: {path}")
-        summary = {"data": data.manifest_digest(setup.prepared), "stage": job.stage, "metrics": metrics}
+            if not drawn:
+                say("plot_loss: nothing drawn, for a curve needs two logged steps; lower logging_steps")
+        end = {"steps": trainer.state.global_step, "planned": _planned(job)}
+        summary = {"data": data.manifest_digest(setup.prepared), "stage": job.stage, "metrics": metrics, "end": end}
         (output / RESULT_FILE).write_text(json.dumps(summary, indent=1, default=str) + "\n", encoding="utf-8")
+        if repository := hub.of_arguments(job.arguments):
+            hub.upload(output, repository, say)
     say(
         f"done: {trainer.state.global_step} steps in {metrics.get('train_runtime', 0.0):.1f} s, "
         f"loss {metrics.get('train_loss', float('nan')):.4f}; saved in {output}"

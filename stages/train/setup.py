@@ -93,8 +93,10 @@ def plan(setup: Setup) -> Plan:
     numbers = hardware.precision(job, setup.here, setup.notes)
     fields = trainer_arguments(job, setup.here, numbers, setup.deepspeed, setup.notes)
     attention = hardware.attention(job, setup.here, setup.notes)
+    setup.notes.extend(_beyond_positions(setup))
     fields = _row_by_row(setup, fields, attention)
     processes = distributed.process_count()
+    _check_one_batch(setup, fields, processes)
     rows = int(fields["per_device_train_batch_size"]) * int(fields["gradient_accumulation_steps"]) * processes
     mark = Mark(
         step=0,
@@ -137,6 +139,54 @@ def _splits(job: TrainJob, prepared: data.Prepared) -> list[str]:
             hint="set val_size or eval_dataset and pack again, or eval_strategy: no",
         )
     return ["train", *others] if job.run.do_train else others
+
+
+def _beyond_positions(setup: Setup) -> list[str]:
+    """A note when examples are longer than what the model's positions were made for, which no library says."""
+    from .model.load import read_config
+
+    prepared, spec = setup.prepared, setup.job.model
+    try:
+        config = read_config(spec)
+    except UsageFault:  # told when the model is loaded, with everything else that is wrong with it
+        return []
+    limit = positions(config.get_text_config(), scaled=bool(spec.rope_scaling))
+    if not limit or int(prepared.manifest["cutoff_len"] or limit + 1) <= limit:
+        return []
+    longest = max(data.longest_example(prepared, split) for split in setup.splits)
+    if longest <= limit:
+        return []
+    what = "with this rope_scaling" if spec.rope_scaling else "as published"
+    return [
+        f"the longest example has {longest:,} tokens, the model has positions for {limit:,} {what}: "
+        "lower cutoff_len, or set rope_scaling (yarn, linear)"
+    ]
+
+
+def positions(config: Any, *, scaled: bool) -> int:
+    """How many positions a model knows, by transformers' configuration of its text part; 0 when it does not say.
+    scaled: rope_scaling was set for this run, and its factor has not entered the published number."""
+    limit = int(getattr(config, "max_position_embeddings", 0) or 0)
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    factor = rope.get("factor") if isinstance(rope, dict) else None
+    original = rope.get("original_max_position_embeddings") if isinstance(rope, dict) else None
+    if not factor:
+        return limit
+    start = int(original or (limit if scaled else 0))
+    return max(limit, int(start * float(factor)))
+
+
+def _check_one_batch(setup: Setup, fields: dict[str, Any], processes: int) -> None:
+    """With dataloader_drop_last the last, smaller batch is left out; it must not be the only one."""
+    if not fields["dataloader_drop_last"] or not setup.job.run.do_train:
+        return
+    rows = int(setup.prepared.manifest["splits"]["train"]["rows"])
+    batch = int(fields["per_device_train_batch_size"]) * processes
+    if rows < batch:
+        raise UsageFault(
+            f"dataloader_drop_last: the data has {rows:,} rows, fewer than one batch of {batch:,}, so none is left",
+            hint="lower per_device_train_batch_size, or set dataloader_drop_last: false",
+        )
 
 
 def _make_folder(output: Path) -> None:

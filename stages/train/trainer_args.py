@@ -37,7 +37,15 @@ def trainer_arguments(
 ) -> dict[str, Any]:
     """Every field of transformers' TrainingArguments with its value for this run.
 
-    Raises MachineFault for a missing reporter.
+    Args:
+        job: The run, with the user's keys.
+        here: The machine.
+        numbers: The run's number formats.
+        deepspeed: The engine's configuration, None without it.
+        notes: Takes what was turned off.
+
+    Raises:
+        MachineFault: A missing reporter.
     """
     defaults = transformers_defaults()
     requested = {

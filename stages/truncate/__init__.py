@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 OVERLONG = {  # what happens to an example longer than the limit
     "truncate": "its segments are cut in proportion",
-    "drop": "it is left out of the rows",
+    "drop": "it is excluded from the rows",
     "error": "its record is rejected",
     "split": "its turns become several examples",
 }
@@ -40,7 +40,14 @@ class CutOptions:
 
 
 def example_limit(cutoff_tokens: int, *, kind: str, packed: bool, compat: str) -> int:
-    """Most tokens that an example keeps under a `cutoff_len`."""
+    """Most tokens that an example keeps under a `cutoff_len`.
+
+    Args:
+        cutoff_tokens: The `cutoff_len`.
+        kind: Kind of rows: lm | pref | unpaired | prompt | pt.
+        packed: Whether several examples share a row.
+        compat: The version of LLaMA-Factory that is reproduced.
+    """
     if not packed:
         return cutoff_tokens
     if kind == "pt":

@@ -1,9 +1,9 @@
 """Lengths: `cutoff_len` applied to examples, and what becomes of each.
 
-    segments before the cut -> cut -> lengths after it -> notes -> kept, rejected, or left out for its length
+    segments before the cut -> cut -> lengths after it -> notes -> kept, rejected, or dropped for its length
 
 The ids stay as they were tokenized; only lengths are cut here, so that another cutoff needs no tokenizer. An example is
-kept, left out for its length (`overlong: drop`), or rejected because the cut left it nothing to train on.
+kept, dropped for its length (`overlong: drop`), or rejected because the cut left it nothing to train on.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class CutLengths(NamedTuple):
     fate: NDArray[np.uint8]
 
 
-# (example, what is said about it) -> the fate that gives it, None: the one it has
+# (example, notes on it) -> the fate that follows from them, None: the one it has
 Judge = Callable[[int, list[Note]], int | None]
 
 
@@ -84,7 +84,7 @@ def cut_examples(
         options: How lengths are cut.
         overlong: truncate | drop | error | split.
         segments: The examples before any cut.
-        judge: Told of each example about which there is something to say.
+        judge: Called with each example on which there are notes.
         every_note: False where only notes matter that are errors unless a policy says otherwise; the notes about the
             many examples that are cut and stay good are then not made.
 
@@ -155,7 +155,7 @@ def cut_chunk(
     def judge(example: int, notes: list[Note]) -> int | None:
         number, line, offset, size = places[example].tolist()
         if overlong == "split" and np.count_nonzero(places[:, 0] == number) > 1:
-            # a piece of a conversation that goes on elsewhere: it is left out, the record is not rejected
+            # a piece of a conversation that goes on elsewhere: it is dropped, the record is not rejected
             return DROPPED if notes[0].rule == "length.no-trained-token" else None
         data = (chunk.data or b"")[offset - chunk.start : offset - chunk.start + size]
         return REJECTED if tally.judge(Record(data, line, number, offset), notes) else None

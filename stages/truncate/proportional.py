@@ -14,7 +14,16 @@ from collections.abc import Sequence
 
 
 def cut_pair(source_tokens: int, target_tokens: int, limit_tokens: int) -> tuple[int, int]:
-    """Kept lengths of one source and target under a limit of at least 1; a pair that fits is kept whole."""
+    """Kept lengths of one source and target; a pair that fits is kept whole.
+
+    Args:
+        source_tokens: Tokens of the prompt, 0 or more.
+        target_tokens: Tokens of the answer, 0 or more.
+        limit_tokens: Most tokens of both, at least 1.
+
+    Returns:
+        Kept tokens of source and target, which add up to the limit where the pair exceeds it.
+    """
     if target_tokens * 2 < limit_tokens:
         most = limit_tokens
     elif source_tokens * 2 < limit_tokens:
@@ -29,11 +38,16 @@ def cut_pair(source_tokens: int, target_tokens: int, limit_tokens: int) -> tuple
 def cut_turns(
     segments: Sequence[int], limit_tokens: int, *, from_end: bool = False, reserved_tokens: int = 0
 ) -> list[int]:
-    """Kept lengths of a conversation's segments (source, target, source, target, ...).
+    """Kept lengths of a conversation's segments.
 
-    reserved_tokens: taken off before the first turn (1 when an EOS follows the example). from_end: the last turns
-    are kept first (`mask_history`). The sum of the result plus `reserved_tokens` never exceeds `limit_tokens`,
-    except that `reserved_tokens` itself is always spent.
+    Args:
+        segments: Tokens of source, target, source, target, ...
+        limit_tokens: Most tokens of all of them and the reserved ones.
+        from_end: The last turns are kept first (`mask_history`).
+        reserved_tokens: Taken off before the first turn (1 when an EOS follows the example), and always spent.
+
+    Returns:
+        One length a segment; with the reserved tokens they add up to the limit where the conversation exceeds it.
     """
     kept = [0] * len(segments)
     total = reserved_tokens
@@ -48,6 +62,16 @@ def cut_turns(
 
 
 def cut_preference(prompt: int, chosen: int, rejected: int, limit_tokens: int) -> tuple[int, int, int]:
-    """Kept lengths of a preference pair: one cut for both answers, decided by the longer one."""
+    """Kept lengths of a preference pair: one cut for both answers, decided by the longer one.
+
+    Args:
+        prompt: Tokens of the prompt.
+        chosen: Tokens of the chosen answer.
+        rejected: Tokens of the rejected answer.
+        limit_tokens: Most tokens of the prompt with either answer, at least 1.
+
+    Returns:
+        Kept tokens of prompt, chosen and rejected.
+    """
     source, target = cut_pair(prompt, max(chosen, rejected), limit_tokens)
     return source, min(chosen, target), min(rejected, target)

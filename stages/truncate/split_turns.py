@@ -3,8 +3,9 @@
     limit 100    sys 20 | u a 40 | u a 30 | u a 50 | u a 20
     examples     sys u a u a (90)   sys u a u a (90)          every example begins with the system prompt and tools
 
-Turns are taken in order into the open example while they fit. A single turn that does not fit is left to the truncation
-rule. Pieces of text are tokenized one by one, so lengths add up exactly and one render tells what the beginning costs.
+Turns are taken in order into the open example while they fit. A single turn that does not fit is left to the
+proportional cut. Pieces of text are tokenized one by one, so lengths add up exactly, and one render gives the cost of
+the beginning.
 """
 
 from __future__ import annotations
@@ -23,9 +24,15 @@ from . import CutOptions
 
 
 def group_turns(turns: list[int], opening: int, limit_tokens: int) -> list[tuple[int, int]]:
-    """Ranges of turns (end exclusive), in order, each of at most `limit_tokens` with its opening where turns allow.
+    """Groups of turns that share an example, each within the limit unless a single turn exceeds it.
 
-    turns: tokens of each turn without the opening. opening: tokens that every example begins with.
+    Args:
+        turns: Tokens of each turn, without the opening.
+        opening: Tokens that every example begins with.
+        limit_tokens: Most tokens of an example.
+
+    Returns:
+        Ranges of turns (first, end exclusive), in order.
     """
     groups = []
     start, size = 0, opening
@@ -41,7 +48,19 @@ def group_turns(turns: list[int], opening: int, limit_tokens: int) -> list[tuple
 def split_overlong(
     kept: list[Kept], encoded: Encoded, renderer: Rendering, encoder: Encoder, options: CutOptions
 ) -> tuple[list[Kept], NDArray[np.int64]]:
-    """Kept records with the overlong ones split, and how many examples each record became."""
+    """Splits the overlong records of a batch between their turns.
+
+    Args:
+        kept: Records with their conversations and rendered forms; one without a conversation is not split.
+        encoded: The tokenized batch of `kept`.
+        renderer: Renders the parts.
+        encoder: Tokenizes their beginnings.
+        options: The limit.
+
+    Returns:
+        The parts in input order, each with the record that it is of, and how many examples each record became
+        (NDArray[int64], [records]).
+    """
     result: list[Kept] = []
     pieces = np.ones(len(kept), dtype=np.int64)
     at = 0

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from registry.datasets.types import Fields
+from registry.kinds import STAGES
 from stages.core.display import pointer, shown
 from stages.core.findings import Note
 from stages.formats.message_keys import DOCUMENTS, KWARGS
@@ -14,10 +15,18 @@ from stages.formats.table import FORMATS
 
 
 def mapping_problems(format_id: str, fields: Fields, kind: str) -> list[Note]:
-    """Why no record of this format can be read under this map; empty when records can be.
+    """Why no record of this format can be read under this map.
 
-    A missing prompt of an alpaca data set is no such reason: LLaMA-Factory trains it with empty prompts, so it is told
-    by what the records then show (prompt.empty, mapping.empty-field).
+    A missing prompt of an alpaca data set is no such reason: LLaMA-Factory trains it with empty prompts, so the records
+    themselves report it (prompt.empty, mapping.empty-field).
+
+    Args:
+        format_id: Id of a record format.
+        fields: The column and tag map.
+        kind: sft | pref | kto | pt | predict.
+
+    Returns:
+        Notes; none when records can be read.
     """
     needed = _needed(FORMATS[format_id].family, kind)
     missing = [name for name in needed if getattr(fields, name) is None]
@@ -26,10 +35,18 @@ def mapping_problems(format_id: str, fields: Fields, kind: str) -> list[Note]:
     notes = []
     for block, names in (("columns", columns), ("tags", tags)):
         if names:
-            text = f"`{block}` leaves out {', '.join(names)}, without which no record can be read"
-            hint = f"once `{block}` is given, every name left out of it is unmapped: add {', '.join(names)}"
+            text = f"{', '.join(names)}: nothing in `{block}` or found out says it, and no record can be read without"
+            hint = f"name it in `{block}` of dataset_info.json; once that is given, what it leaves out is unmapped"
             notes.append(Note("mapping.incomplete", "", text, "", hint))
     return notes
+
+
+def stage_problems(family: str, stage: str) -> list[Note]:
+    """Why no record of this family can be used in a stage, whatever the map says."""
+    if family == "pretrain" and STAGES[stage].records not in ("pt", "predict"):
+        text = f"the record is a text without prompt and answer, and stage {stage} trains on answers"
+        return [Note("pretrain.wrong-stage", "", text)]
+    return []
 
 
 def _needed(family: str, kind: str) -> tuple[str, ...]:
@@ -65,7 +82,13 @@ _TRAINING = frozenset(_TRAINING_WORDS.split())
 
 
 def unmapped_notes(record: dict[str, Any], mapped: frozenset[str], notes: list[Note]) -> None:
-    """A note for each unmapped key whose text may be meant for training; names and dates of records are not."""
+    """A note for each unmapped key whose text may be meant for training; names and dates of records are not.
+
+    Args:
+        record: The decoded record.
+        mapped: Its keys that the map names.
+        notes: New notes are appended.
+    """
     for key, value in record.items():
         if key in mapped or not value or not isinstance(key, str):
             continue

@@ -1,13 +1,13 @@
 """What only the whole set shows: copies, leaks, a wrong mapping, mixed formats, one-sided labels.
 
-A `SetState` is fed record by record inside a chunk (about a microsecond each), travels as plain data, and is merged in
-the order of the input; `set_findings` then speaks about all data sets together. It keeps 32 bytes a kept record: the
-64-bit digest of its texts, its line, its number and where it begins in the file.
+A `SetState` sees a chunk record by record (about a microsecond each), travels as plain data, and is merged in the order
+of the input; `set_findings` then judges all data sets together. It keeps 32 bytes a kept record: the 64-bit digest of
+its texts, its line, its number and where it begins in the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from registry.datasets.types import Fields
@@ -16,6 +16,7 @@ from stages.core.collector import FindingCollector, Place
 from stages.core.display import shown
 from stages.core.findings import Note
 from stages.curate.exact_duplicates import copies
+from stages.formats.table import FORMATS
 
 from .dataset_state import MOST_KEYS, SetState
 
@@ -23,12 +24,9 @@ _BIAS_PAIRS, _BIAS_SHARE = 50, 0.9
 _LABELS, _LABEL_RATIO = 50, 10
 
 
-# --- what the whole says ----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class SetView:
-    """One data set for `set_findings`. declared: its map was given by the user, so that an absent key is told."""
+    """One data set for `set_findings`. declared: its map was given by the user, so that an absent key is reported."""
 
     name: str
     format_id: str
@@ -48,7 +46,7 @@ class _Speaker:
 
 
 def set_findings(views: Sequence[SetView], policy: Policy) -> FindingCollector:
-    """Findings about the sets as wholes."""
+    """Findings about the data sets as wholes, in the order of the sets; copies come last."""
     speaker = _Speaker(policy)
     for view in views:
         _about_one(view, speaker)
@@ -64,20 +62,24 @@ def _about_one(view: SetView, speaker: _Speaker) -> None:
     for name, (other_path, line, record, count) in state.others.items():
         if count == state.read:
             text = f"all {count} records look like {name}, they are read as {view.format_id}"
-            speaker.say(Note("set.wrong-format", "", text, "", f"--format {name}"), other_path)
+            own = FORMATS[name].default_fields
+            default = (own.messages or own.prompt) in state.keys  # with other keys the format alone reads nothing
+            hint = f"--format {name}" if default or "hint" not in state.guess else state.guess["hint"]
+            speaker.say(Note("set.wrong-format", "", text, "", hint), other_path)
             return
         text = f"{count} of {state.read} records look like {name}; the file is read as {view.format_id}"
         speaker.say(Note("set.mixed-formats", "", text), other_path, line, record)
     _about_mapping(view, path, speaker)
     if not state.kept and state.read > 1:
-        speaker.say(Note("set.all-rejected", "", f"all {state.read} records are rejected"), path)
+        hint = state.guess.get("hint", "")
+        speaker.say(Note("set.all-rejected", "", f"all {state.read} records are rejected", "", hint), path)
     _about_balance(view, path, speaker)
 
 
 def _about_mapping(view: SetView, path: str, speaker: _Speaker) -> None:
     state = view.state
     keys = ", ".join(shown(key, 30) for key in list(state.keys)[:10])
-    hint = f'map it in dataset_info.json, e.g. "columns": {_as_json(state.guess)}' if state.guess else ""
+    hint = state.guess.get("hint", "")
     if state.read > 1:
         for (rule, at, key), count in sorted(state.places.items()):
             if count == state.read:
@@ -92,10 +94,6 @@ def _about_mapping(view: SetView, path: str, speaker: _Speaker) -> None:
             if key is not None and key not in state.keys:
                 text = f'`columns` maps {name} to "{shown(key, 40)}", which no record has; the keys are {keys}'
                 speaker.say(Note("mapping.absent-field", "", text), path)
-
-
-def _as_json(columns: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f'"{name}": "{shown(key, 40)}"' for name, key in columns.items()) + "}"
 
 
 def _about_balance(view: SetView, path: str, speaker: _Speaker) -> None:
@@ -124,12 +122,16 @@ def _about_copies(views: Sequence[SetView], speaker: _Speaker) -> None:
 
     for again, first in copies([view.state.hashes() for view in views]):
         view, path, line, record, offset = where(again)
-        first_view, first_path, first_line, _, _ = where(first)
-        place = f"{first_path}:{first_line}" if first_line >= 0 else first_path
+        first_view, first_path, first_line, first_record, _ = where(first)
+        # a line that holds several records says too little
+        several = first_record >= first_line or (path, line) == (first_path, first_line)
+        here = f"record {first_record}" if several else f"line {first_line}"
+        place = first_path if first_line < 0 else f"{first_path}:{first_line}"
+        place += f" {here}" if several and first_line >= 0 else ""
         if view.split != first_view.split:
             rule, text = "set.split-leak", f"the same conversation is in the {first_view.split} data, {place}"
         elif path != first_path:
             rule, text = "set.duplicate-across", f"the same conversation as {place}"
         else:
-            rule, text = "set.duplicate", f"the same conversation as line {first_line}"
+            rule, text = "set.duplicate", f"the same conversation as {here}"
         speaker.say(Note(rule, "", text), path, line, record, offset)

@@ -6,13 +6,16 @@ import base64
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
-from registry.datasets.types import Fields
 from stages.core.conversation import Conversation
 from stages.core.findings import Note
 from stages.formats.detect import classify
+
+from .suggest import suggestion
+
+_MOST_TRIED = 3  # records for which a map is looked for, a chunk
+_WRONG_MAP = ("shape.", "role.", "mapping.")  # what a better map may fix
 
 MOST_KEYS = 512  # of a hostile file that never repeats a key
 _MOST_PLACES = 256
@@ -24,10 +27,12 @@ _MAPPING = frozenset(
 
 
 class SetState:
-    """What is remembered of the records of one data set. `path`: the file that the next records come from."""
+    """What is remembered of the records of one data set. `path`: the file that the next records come from. `stage`: in
+    which a map must read them, to be offered."""
 
-    def __init__(self, path: str = "", format_id: str = "") -> None:
+    def __init__(self, path: str = "", format_id: str = "", stage: str = "sft") -> None:
         self.format_id = format_id
+        self.stage = stage
         self.read = 0
         # digest, line, record, byte offset of kept ones, not yet folded into the arrays
         self.rows: list[tuple[int, int, int, int]] = []
@@ -39,7 +44,8 @@ class SetState:
         self.keys: dict[str, None] = {}
         self._shapes: set[tuple[str, ...]] = set()
         self.places: Counter[tuple[str, str, str]] = Counter()  # rule, pointer, missing key
-        self.guess: dict[str, str] = {}
+        self.guess: dict[str, str] = {}  # "hint": what reads such records
+        self._tried = 0
         self.labels = [0, 0]
         self.pairs = [0, 0, 0]  # all, chosen longer, rejected longer
         self.others: dict[str, list[Any]] = {}  # format: path, line, record, how many
@@ -47,7 +53,14 @@ class SetState:
     # --- fed in a chunk -----------------------------------------------------------------------------------------------
 
     def add(self, value: object, notes: Sequence[Note], line: int, record: int) -> None:
-        """Looks at a record that was read. `notes`: everything said about it; `value`: what was parsed, or anything."""
+        """Looks at a record that was read.
+
+        Args:
+            value: What was parsed; anything where it is no object.
+            notes: Every note on the record.
+            line: 1-based line.
+            record: 0-based number.
+        """
         self.read += 1
         if isinstance(value, dict):
             shape = tuple(value)
@@ -61,7 +74,15 @@ class SetState:
             self._troubled(value, notes, line, record)
 
     def keep(self, found: Conversation, digest: int, line: int, record: int, byte_offset: int = -1) -> None:
-        """Remembers a record that was kept. `digest`: RecordValidator.digest of it."""
+        """Remembers a record that was kept.
+
+        Args:
+            found: Its conversation.
+            digest: `RecordValidator.digest` of it, 64 bits.
+            line: 1-based line.
+            record: 0-based number.
+            byte_offset: Where its bytes start in the file, -1 where that is unknown.
+        """
         self.rows.append((digest, line, record, byte_offset))
         if found.label is not None:
             self.labels[found.label] += 1
@@ -82,11 +103,14 @@ class SetState:
         structural = [note for note in notes if note.rule in _MAPPING]
         if structural and len(self.places) < _MOST_PLACES:
             self.places.update({(note.rule, note.pointer, _missing_key(note)) for note in structural})
-        guess = classify(value) if structural or notes[-1].rule.startswith(("shape.", "role.")) else None
+        told = structural or notes[-1].rule.startswith(_WRONG_MAP)
+        if told and "hint" not in self.guess and self._tried < _MOST_TRIED:
+            self._tried += 1
+            hint = suggestion(value, self.stage)
+            self.guess = {"hint": hint} if hint else {}
+        guess = classify(value) if told else None
         if guess is None:
             return
-        if not self.guess:
-            self.guess = {name: key for name, key in _columns(guess.fields).items() if key in cast("Any", value)}
         lacking = any(note.rule == "shape.missing-field" for note in structural)
         if guess.complete and lacking and guess.format.split("-")[0] != self.format_id.split("-")[0]:
             entry = self.others.setdefault(guess.format, [self._files[-1][0], line, record, 0])
@@ -203,9 +227,3 @@ class SetState:
 def _missing_key(note: Note) -> str:
     parts = note.message.split('"')
     return parts[1] if note.rule == "shape.missing-field" and len(parts) > 2 else ""
-
-
-def _columns(fields: Fields) -> dict[str, str]:
-    """The part of a map that names columns of text, for a hint."""
-    wanted = ("prompt", "query", "response", "messages", "chosen", "rejected", "kto_tag")
-    return {name: key for name, key in asdict(fields).items() if name in wanted and key is not None}

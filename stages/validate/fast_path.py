@@ -1,10 +1,10 @@
-"""Fast path: a proof in a few microseconds that the long way has nothing to say about a record.
+"""Fast path: a proof in a few microseconds that the slow path makes no note on a record.
 
 Most records are plain: only the conversation, two keys a message, no calls, no weights. For those a few look-ups, a
 count of quotation marks and a look at the joined texts show that parsing, reading and every rule would end without a
-note. `fast path(value, data)`, the decoded record and its bytes, then gives the record's digest, the same that
+note. `fast_path(value, data)`, of the decoded record and its bytes, then gives the record's digest, the same that
 `RecordValidator` would, and its texts, from which `Renderer.plain` can write it; in any doubt it gives None and the
-record takes the long way. It is used where no `Conversation` is wanted.
+record takes the slow path. It is used where no `Conversation` is wanted.
 
     strings of a plain record     quotation marks in its bytes
     1 key + 4 a message           2 x strings + the escaped ones; more of them are another key, or one given twice
@@ -37,7 +37,18 @@ _UNLABELLED = 2  # what the digest's seed holds in place of a KTO label
 
 
 def fast_path_of(family: str, fields: Fields, kind: str, turns: Turns | None, has_marks: Test) -> FastPath | None:
-    """The fast path of one data set, None where there is none. `turns`: its judge of role order, for chat families."""
+    """The fast path of one data set.
+
+    Args:
+        family: alpaca | sharegpt | openai | pretrain.
+        fields: The column and tag map.
+        kind: sft | pref | kto | pt | predict.
+        turns: Judge of the order of roles, for chat families.
+        has_marks: Whether a text may hold a special string, a thought tag or a media mark.
+
+    Returns:
+        A function of a decoded record and its bytes; None where every record has to take the slow path.
+    """
     taken = plain_keys(family, fields)
     given = [key for key in vars(fields).values() if key is not None]
     if any(given.count(key) > 1 for key in taken):
@@ -152,7 +163,7 @@ def _only(data: bytes, quotes: int, joined: str) -> bool:
 
 
 def _clean(joined: str, texts: list[str], has_system: bool, has_marks: Test) -> FastPassed | None:
-    """What is told of the record, when nothing in the texts is worth a note."""
+    """The proof, when nothing in the texts is worth a note."""
     if has_marks(joined):
         return None
     data = joined.encode()  # a copy, since the test before it left the text's UTF-8 in the string object

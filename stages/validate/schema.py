@@ -8,7 +8,8 @@ pointers name the user's keys), compiles it once, and gives a `Checker`. A valid
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import jsonschema_rs
@@ -32,18 +33,20 @@ _USUAL_TAGS = {
     "observation": "observation_tag",
     "tool": "observation_tag",
     "function_call": "function_tag",
+    "tool_call": "function_tag",
+    "tool_response": "observation_tag",
 }
 
 
 class Checker:
     """One compiled schema. `is_valid(record)` is the fast way; `notes(record)` says what is wrong with a bad one.
 
-    unmapped_tags: names of the tag map that have no word, for a hint.
+    tags: the tag map, for a hint; None is a tag without a word.
     """
 
-    def __init__(self, schema: dict[str, Any], unmapped_tags: frozenset[str] = frozenset()) -> None:
+    def __init__(self, schema: dict[str, Any], tags: Mapping[str, str | None] | None = None) -> None:
         self.schema = schema
-        self.unmapped_tags = unmapped_tags
+        self.tags = tags or {}
         self._validator = jsonschema_rs.validator_for(schema, offline=True)
         self.is_valid: Callable[[Any], bool] = self._validator.is_valid
 
@@ -62,8 +65,12 @@ class Checker:
         node = _walk(self.schema, parents)
         value = _at(record, error.instance_path)
         detail, message, hint = _say(keyword, node, value, error)
-        if keyword == "enum" and isinstance(value, str) and (tag := _USUAL_TAGS.get(value)) in self.unmapped_tags:
-            hint = f'map it in dataset_info.json: "tags": {{"{tag}": "{value}"}}'
+        tag = _USUAL_TAGS.get(value) if keyword == "enum" and isinstance(value, str) else None
+        if tag is not None and tag in self.tags:
+            message = f'"{shown(value, 40)}" is not a role'  # a near word would be of another role
+            if self.tags[tag] is None:
+                every = {name: word for name, word in self.tags.items() if word is not None} | {tag: value}
+                hint = f'map it in dataset_info.json, with every other tag: "tags": {json.dumps(every)}'
         table = node.get("x-rule", {})
         for key in (f"{keyword}:{detail}", keyword):
             rule = table.get(key) or _DEFAULT_RULES.get(key)
@@ -150,17 +157,28 @@ def _at(record: object, path: Sequence[str | int]) -> Any:
 
 @functools.lru_cache(maxsize=256)
 def compiled(format_id: str, fields: Fields, kind: str = "sft") -> Checker:
-    """The checker of one format under one column and tag map.
+    """The checker of one format under one column and tag map; kept for the next call.
 
-    kind: sft | pref | kto | pt | predict; it decides which fields may be missing. Raises KeyError for a format that has
-    no schema.
+    Args:
+        format_id: Id of a record format.
+        fields: The column and tag map.
+        kind: sft | pref | kto | pt | predict; it decides which fields may be missing.
+
+    Raises:
+        KeyError: The format has no schema.
     """
-    unmapped = frozenset(name for name, word in vars(fields).items() if name.endswith("_tag") and word is None)
-    return Checker(mapped(schemas.load(format_id), fields, kind), unmapped)
+    tags = {name: word for name, word in vars(fields).items() if name.endswith("_tag") and name != "kto_tag"}
+    return Checker(mapped(schemas.load(format_id), fields, kind), tags)
 
 
 def mapped(schema: dict[str, Any], fields: Fields, kind: str) -> dict[str, Any]:
-    """A copy of a record schema in the user's names. A field that is not mapped is neither checked nor required."""
+    """A copy of a record schema in the user's names. A field that is not mapped is neither checked nor required.
+
+    Args:
+        schema: The published schema, which stays as it is.
+        fields: The column and tag map.
+        kind: sft | pref | kto | pt | predict; it decides which fields may be missing.
+    """
     result: dict[str, Any] = _mapped(schema, fields, kind)
     # the published identity is that of the unmapped schema
     result.pop("$id", None)

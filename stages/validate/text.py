@@ -9,14 +9,13 @@ as fast as Python's `re`. Notes are made text by text, with `re`, only when some
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import jsonschema_rs
 
 from stages.core.display import clean, shown
 from stages.core.findings import Note
 
-Search = Callable[[str], "re.Match[str] | None"]
 Test = Callable[[str], bool]
 
 _CONTROL = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
@@ -54,7 +53,7 @@ _CLASSES = (
 _AROUND_CHARS = 16
 
 
-def _fast_test(*patterns: str) -> Test:
+def fast_test(*patterns: str) -> Test:
     """Whether a text holds any of the patterns (character classes, literals, alternation): a search without a place."""
     joined = "|".join(patterns)
     plain = "".join(char if " " < char < "\x7f" else f"\\u{{{ord(char):x}}}" for char in joined)
@@ -69,11 +68,11 @@ def _fast_test(*patterns: str) -> Test:
 _RARE_RANGES = (
     (0x200B, 0x200B), (0x202A, 0x202E), (0x2060, 0x2064), (0x2066, 0x2069), (0xFEFF, 0xFEFF), (0xFFFD, 0xFFFF),
 )  # fmt: skip
-_RARE = [chr(code) for first, last in _RARE_RANGES for code in range(first, last + 1)]
+RARE = [chr(code) for first, last in _RARE_RANGES for code in range(first, last + 1)]
 _UNDER_EF_RANGES = re.compile(rb"\xef(?:[\x80-\xa3]|\xb7[\x90-\xaf])").search
 _UNDER_E2 = re.compile(rb"\xe2(?:\x80[\x8b\xaa-\xae]|\x81[\xa0-\xa9])").search
 _UNDER_EF = re.compile(rb"\xef(?:[\x80-\xa3]|\xb7[\x90-\xaf]|\xbb\xbf|\xbf[\xbd-\xbf])").search
-_has_suspect = _fast_test(_SUSPECT.pattern, _MOJIBAKE.pattern)
+_has_suspect = fast_test(_SUSPECT.pattern, _MOJIBAKE.pattern)
 
 
 def suspicious(joined: str, data: bytes) -> bool:
@@ -98,7 +97,13 @@ def suspicious_beside_marks(joined: str, data: bytes) -> bool:
 
 
 def text_notes(text: str, at: str, notes: list[Note]) -> None:
-    """Notes about the characters of one text, one for each rule."""
+    """Notes about the characters of one text, one for each rule.
+
+    Args:
+        text: Any text of a record.
+        at: Its pointer.
+        notes: New notes are appended.
+    """
     if _SUSPECT.search(text) is None and _MOJIBAKE.search(text) is None:
         return
     without_flags = _FLAG.sub("", text)
@@ -108,7 +113,7 @@ def text_notes(text: str, at: str, notes: list[Note]) -> None:
             count = len(pattern.findall(without_flags))
             times = f", {count} times" if count > 1 else ""
             notes.append(
-                Note(rule, at, f"the text holds {what} ({_name(found[0])}){times}", _around(without_flags, found))
+                Note(rule, at, f"the text holds {what} ({_name(found[0])}){times}", around(without_flags, found))
             )
 
 
@@ -116,46 +121,36 @@ def _name(found: str) -> str:
     return f"U+{ord(found):04X}" if len(found) == 1 else f'"{clean(found)}"'
 
 
-def _around(text: str, found: re.Match[str]) -> str:
+def around(text: str, found: re.Match[str]) -> str:
+    """What stands around a place, as it is shown."""
     return shown(text[max(0, found.start() - _AROUND_CHARS) : found.end() + _AROUND_CHARS])
-
-
-def special_words(tokens: Iterable[str]) -> tuple[str, ...]:
-    """The special strings to look for, longest first. White space alone is no mark that anyone types by mistake."""
-    return tuple(sorted({token for token in tokens if token.strip()}, key=lambda word: (-len(word), word)))
-
-
-def special_search(words: Sequence[str]) -> Search | None:
-    """A search for any of the tokenizer's special strings; None when there are none."""
-    return re.compile("|".join(map(re.escape, words))).search if words else None
-
-
-def marks_test(words: Sequence[str]) -> Test:
-    """Whether a text may hold a special string, a thought tag or a media mark; true for a rare character as well, since
-    a search for many short texts takes no longer than one for few."""
-    literals = ["".join(f"\\u{{{ord(char):x}}}" for char in word) for word in (*_RARE, *words)]
-    return _fast_test(MARKS.pattern, *literals)
-
-
-def special_notes(search: Search, texts: Sequence[tuple[str, str]], notes: list[Note]) -> None:
-    """A note for each (text, pointer) that spells a special token."""
-    for text, at in texts:
-        found = search(text)
-        if found:
-            message = f'the text spells the special token "{clean(found[0])}"'
-            notes.append(Note("text.special-token", at, message, _around(text, found)))
 
 
 # --- thoughts and media marks -----------------------------------------------------------------------------------------
 
-MARKS = re.compile(r"</?think>|<(?:image|video|audio)>")
+MARKS = re.compile(r"</?think>|<(?:image|video|audio)>|\{\{(?:name|author)\}\}")
 _THOUGHT_TAG = re.compile(r"</?think>")
 _EMPTY_THOUGHT = re.compile(r"<think>\s*</think>")
 MEDIA_MARK = re.compile(r"<(image|video|audio)>")
+_PLACEHOLDER = re.compile(r"\{\{(?:name|author)\}\}")
+
+
+def placeholder_notes(texts: Iterable[tuple[str, str, bool]], notes: list[Note]) -> None:
+    """A note for each (text, pointer, is an answer) that holds a blank of LLaMA-Factory's identity data."""
+    for text, at, _ in texts:
+        found = _PLACEHOLDER.search(text)
+        if found:
+            notes.append(Note("text.placeholder", at, f"the blank {found[0]} is not filled in", around(text, found)))
 
 
 def thought_notes(text: str, at: str, notes: list[Note]) -> None:
-    """Notes about the <think> tags of one answer."""
+    """Notes about the <think> tags of one answer.
+
+    Args:
+        text: The answer.
+        at: Its pointer.
+        notes: New notes are appended.
+    """
     tags = _THOUGHT_TAG.findall(text)
     if not tags:
         return

@@ -4,7 +4,7 @@ Definitions repeat from record to record, so their compiled form is kept by text
 jsonschema-rs, offline and with bounded patterns: a reference to elsewhere is a finding, never a request.
 
 Tool lists, and the calls of some formats, are JSON inside a text of the record, which the record's own reader does not
-look into. So what no stage behind this one can take is rejected here: nesting without end, and half a surrogate pair.
+look into. So what no stage behind this one can take is rejected here: nesting without end, and a lone surrogate.
 Integers of any size, NaN and infinities pass: Python's `json` reads and writes them, as LLaMA-Factory does.
 """
 
@@ -39,8 +39,14 @@ class Tools(NamedTuple):
 
 @functools.lru_cache(maxsize=512)
 def parse_tools(text: str, at: str, written_as: str = "list") -> Tools:
-    """Reads the JSON text of a tool list. `at` is its pointer. written_as: what the template can write, "list" (of
-    definitions), "json" (any JSON value, as one) or "text" (any JSON value or blank text, as it stands)."""
+    """Reads the JSON text of a tool list; kept for the next record with the same one.
+
+    Args:
+        text: JSON text.
+        at: Its pointer.
+        written_as: What the template can write: "list" (of definitions), "json" (any JSON value, as one) or "text" (any
+            JSON value or blank text, as it stands).
+    """
     if written_as == "text" and not text.strip():
         return _as_written("tools is blank, and stands so in the prompt", at, text)
     try:
@@ -160,8 +166,16 @@ def _known_draft(key: str, reference: str) -> bool:
 
 
 def tool_notes(record: Conversation, notes: list[Note], written_as: str = "list") -> bool:
-    """Notes about the tools and calls of one record; False when the record cannot be encoded. written_as: as in
-    `parse_tools`."""
+    """Notes about the tools and calls of one record.
+
+    Args:
+        record: The conversation.
+        notes: New notes are appended.
+        written_as: As in `parse_tools`.
+
+    Returns:
+        False when the record cannot be encoded.
+    """
     answers = [answer for answer in (record.chosen, record.rejected) if answer is not None]
     for turn in (*record.messages, *answers):
         for call in turn.calls:

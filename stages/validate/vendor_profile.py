@@ -7,7 +7,7 @@ file shows. Both say what they find as notes of `profile.*` rules; how bad that 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,15 +32,14 @@ class ProfileChecker:
         self.profile = profile
         self.fields = fields
         self.chat = FORMATS[format_id].family in ("sharegpt", "openai")
-        # a format that the vendor does not take is said once, of the file
-        self.taken = not profile.formats or shape_of(format_id, fields) in profile.formats
+        self.shape = shape_of(format_id, fields)
         self._call_id = re.compile(profile.call_id) if profile.call_id else None
         self._function_name = re.compile(profile.function_name) if profile.function_name else None
 
     def notes(self, record: dict[str, Any]) -> list[Note]:
         """What the vendor would refuse in one record."""
-        if not self.taken:
-            return []
+        if not takes(self.profile, self.shape, record.keys()):
+            return []  # it is said once, of the file
         found = list(self._record_keys(record))
         messages = record.get(str(self.fields.messages)) if self.chat else None
         if isinstance(messages, list):
@@ -106,11 +105,11 @@ class ProfileChecker:
         if not self.profile.content:
             return
         text = message.get(str(self.fields.content_tag))
-        said = isinstance(text, str) and bool(text.strip())
+        has_text = isinstance(text, str) and bool(text.strip())
         calls = any(message.get(key) for key in _CALL_KEYS)
-        if not said and not calls:
+        if not has_text and not calls:
             yield Note("profile.content", at, "an answer needs a text or tool calls")
-        elif said and calls and self.profile.content == "one":
+        elif has_text and calls and self.profile.content == "one":
             yield Note("profile.content", at, "an answer has either a text or tool calls, not both", shown(text))
 
     def _calls(self, message: dict[str, Any], at: str) -> Iterator[Note]:
@@ -167,6 +166,34 @@ def shape_of(format_id: str, fields: Fields) -> str:
     return family + dash + kind
 
 
+def takes(profile: Profile, shape: str, keys: Collection[str]) -> bool:
+    """Whether the vendor takes records of a shape (what `shape_of` gives) with these keys."""
+    if profile.key_sets:
+        if not keys:  # an empty file
+            return True
+        return _compared(profile, keys) in map(set, profile.key_sets) and not shape.startswith("sharegpt")
+    return not profile.formats or shape in profile.formats
+
+
+def _compared(profile: Profile, keys: Collection[str]) -> set[str]:
+    """Those of the keys that decide; the vendor passes over all others."""
+    return set(keys) & {key for names in profile.key_sets for key in names}
+
+
+def _format_note(profile: Profile, shape: str, keys: Collection[str]) -> Note:
+    """What the vendor takes instead, with a conversion where one gives that without losing an answer."""
+    if profile.key_sets and not shape.startswith("sharegpt"):
+        mine = ", ".join(key for key in keys if key in _compared(profile, keys)) or "none of its keys"
+        known = "; ".join(", ".join(names) for names in profile.key_sets)
+        text = f"{profile.title} does not take records of {mine}; it takes one of: {known}"
+    else:
+        text = f"{profile.title} does not take {shape} records; it takes {', '.join(profile.formats)}"
+    kind = FORMATS[shape].kind
+    target = next((name for name in profile.formats if FORMATS[name].kind == kind), "")
+    plain = shape != target or "messages" not in keys
+    return Note("profile.format", "", text, hint=f"prep convert {shape}→{target} IN -o OUT" if target and plain else "")
+
+
 # --- what only the whole file shows -----------------------------------------------------------------------------------
 
 
@@ -189,7 +216,13 @@ class FileState:
     columns: dict[str, Column] = field(default_factory=dict)
 
     def add(self, record: dict[str, Any], number: int, byte_offset: int) -> None:
-        """Looks at one record."""
+        """Looks at one record.
+
+        Args:
+            record: The decoded record.
+            number: 0-based number in the file.
+            byte_offset: Where its bytes start.
+        """
         self.records += 1
         for key, value in record.items():
             if value is None:
@@ -215,12 +248,18 @@ class FileState:
 
 
 def file_notes(profile: Profile, format_id: str, path: str, info: FileInfo, state: FileState) -> list[Note]:
-    """What the vendor would refuse about a file as a whole. format_id: what `shape_of` gives."""
+    """What the vendor would refuse about a file as a whole.
+
+    Args:
+        profile: The vendor's demands.
+        format_id: The format that the vendor sees, from `shape_of`.
+        path: The file's path, for its ending.
+        info: Size, records and container of the file.
+        state: What is remembered of its records.
+    """
     found = []
-    if profile.formats and format_id not in profile.formats:
-        takes = ", ".join(profile.formats)
-        text = f"{profile.title} does not take {format_id} records; it takes {takes}"
-        found.append(Note("profile.format", "", text, hint=f"prep convert {format_id}→{profile.formats[0]} IN -o OUT"))
+    if not takes(profile, format_id, state.columns):
+        found.append(_format_note(profile, format_id, state.columns))
     if profile.endings and not path.endswith(profile.endings):
         text = f"the file is not named as {profile.title} wants it: {', '.join(profile.endings)}"
         found.append(Note("profile.container", "", text))

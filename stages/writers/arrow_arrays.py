@@ -19,7 +19,17 @@ _INT32 = np.iinfo(np.int32)
 
 
 def ints(values: NDArray[np.integer]) -> pa.Array:
-    """An int32 (uint8 for uint8) array, shape (n,). Raises OverflowError for a value that int32 does not hold."""
+    """An Arrow array around integers, without a copy of int32 and uint8.
+
+    Args:
+        values: Integers of any width, shape (n,).
+
+    Returns:
+        uint8 for uint8, else int32.
+
+    Raises:
+        OverflowError: A value does not fit into 32 bits.
+    """
     if values.dtype == np.uint8:
         return pa.Array.from_buffers(pa.uint8(), len(values), [None, _buffer(values)])
     if values.dtype != np.int32:
@@ -44,9 +54,15 @@ def texts(values: Sequence[str]) -> pa.Array:
 def lists(
     values: NDArray[np.integer], borders: NDArray[np.integer], there: NDArray[np.bool_] | None = None
 ) -> pa.Array:
-    """A list array: list i is values[borders[i] : borders[i + 1]], null where `there[i]` is false.
+    """A list array: list i is values[borders[i] : borders[i + 1]].
 
-    values: shape (m,), int32 or uint8. borders: shape (n + 1,). Raises OverflowError as `ints` does.
+    Args:
+        values: Items of all lists end to end (any integer, uint8 stays uint8; [m]).
+        borders: Where each list begins, and the end (any integer, [n + 1]).
+        there: False where a list is null (bool, [n]); None when none is.
+
+    Raises:
+        OverflowError: A value or a border does not fit into 32 bits.
     """
     inner = ints(values)
     outer = ints(borders)

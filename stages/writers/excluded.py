@@ -1,6 +1,6 @@
-"""Left out: lengths of what was tokenized and stands in no row, so that any other cutoff can be costed from OUT alone.
+"""Excluded: lengths of what was tokenized and stands in no row, so that any other cutoff can be costed from OUT alone.
 
-    split     the split it was meant for, "" when sampling left it out
+    split     the split it was meant for, "" when sampling passed it over
     place     its position in that split's order before the length limit took examples out and before the shuffle; -1
     source, line, record, before, trained   as in the lineage (stages.writers.shard)
 
@@ -51,7 +51,20 @@ class Excluded(NamedTuple):
 
 
 def write_excluded(path: str, caches: Sequence[str], left: Excluded, kind: str) -> tuple[int, str]:
-    """Writes the file; returns its bytes and sha256. Raises MachineFault when the disk says no."""
+    """Writes the file.
+
+    Args:
+        path: The file, which appears only when all of it is written.
+        caches: The cache files that `left.cache` numbers.
+        left: The examples that stand in no row.
+        kind: Kind of example, which decides what the usual mask is.
+
+    Returns:
+        Its bytes and its sha256.
+
+    Raises:
+        MachineFault: It cannot be written.
+    """
     count = len(left.place)
     borders = np.concatenate([[0], np.cumsum(left.segments)]).astype(np.int64)
     before = np.empty(int(borders[-1]), dtype=np.int32)

@@ -30,7 +30,19 @@ def assemble_lm(
     counts: NDArray[np.int32],
     options: CutOptions,
 ) -> Rows:
-    """Joins lm (or pt) examples with their labels. `ids` holds the uncut segments end to end."""
+    """Joins lm (or pt) examples with their labels.
+
+    Args:
+        ids: Token ids of the uncut segments, end to end (int32, [tokens]).
+        segments: Their lengths (int32, [segments]).
+        kept: Their lengths after the cut, each at most the one before (int32, [segments]).
+        trained: 1 for a segment that carries a loss, else 0 (uint8, [segments]).
+        counts: Segments of each example (int32, [examples]).
+        options: Whether and where an EOS is appended and taught.
+
+    Returns:
+        The kept tokens; a label is its token in a trained segment, else `IGNORE`.
+    """
     if np.array_equal(segments, kept):
         out = ids
     else:
@@ -64,17 +76,17 @@ def assemble_parts(
     *,
     prompt_middle_goes: bool = False,
 ) -> list[tuple[NDArray[np.int32], NDArray[np.int64]]]:
-    """Splits examples of several segments each into columns: prompt, chosen, ...
+    """Splits examples of `parts` segments each into that many columns: prompt, chosen, ...
 
     Args:
-        ids: Token ids of all segments, int32, [tokens].
-        segments: Their lengths before the cut, int32, [segments].
-        kept: Their lengths after it, int32, [segments].
-        parts: Segments an example.
+        ids: Token ids of the uncut segments, end to end (int32, [tokens]).
+        segments: Their lengths (int32, [examples * parts]).
+        kept: Their lengths after the cut (int32, [examples * parts]).
+        parts: Segments of each example.
         prompt_middle_goes: Cut the first segment in its middle and not at its end, where the mark of the answer stands.
 
     Returns:
-        (ids int32, borders int64 [examples + 1]) of each column.
+        For each column its values (int32, [kept tokens]) and borders (int64, [examples + 1]).
     """
     starts = np.zeros(len(segments), dtype=np.int64)
     np.cumsum(segments[:-1], out=starts[1:])

@@ -12,10 +12,10 @@ from .arrow_arrays import ints, lists
 
 
 class Parts(NamedTuple):
-    """Examples (or pieces of pretraining documents) in the order they are written; one item each.
+    """Examples (or spans of pretraining documents) in the order they are written; one item each.
 
     cache: index into ShardTask.caches. token_start, tokens: where its uncut ids lie in that cache. segment_start,
-    segments: the same for its segments. offset: for a piece of a document, how far into the document it starts. source,
+    segments: the same for its segments. offset: for a span of a document, how far into the document it starts. source,
     line, record: where it came from.
     """
 
@@ -35,6 +35,12 @@ class Parts(NamedTuple):
 
 
 class Group(NamedTuple):
+    """Examples as they were read.
+
+    ids: token ids, uncut, end to end (tokens,). segments, kept, trained: length before and after the cut, and 1 with a
+    loss (segments,). counts, labels, changed: segments, verdict and whether it was cut (examples,).
+    """
+
     ids: NDArray[np.int32]
     segments: NDArray[np.int32]
     kept: NDArray[np.int32]
@@ -61,8 +67,15 @@ LINEAGE = pa.schema(
 
 
 def usual_mask(counts: NDArray[np.int32], kind: str) -> NDArray[np.uint8]:
-    """Which segments carry a loss when nothing was requested: answers, and every token of a document. Shape
-    (segments,)."""
+    """Which segments carry a loss when nothing was requested: answers, and every token of a document.
+
+    Args:
+        counts: Segments of each example (int32, [examples]).
+        kind: Kind of example: lm, pt, pref, unpaired or prompt.
+
+    Returns:
+        1 for a segment with a loss, else 0 (uint8, [segments]).
+    """
     starts = np.cumsum(counts, dtype=np.int64) - counts
     position = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(starts, counts)
     if kind == "pt":
@@ -71,7 +84,16 @@ def usual_mask(counts: NDArray[np.int32], kind: str) -> NDArray[np.uint8]:
 
 
 def masks(trained: NDArray[np.uint8], counts: NDArray[np.int32], kind: str) -> pa.Array:
-    """The lineage column `trained`."""
+    """The lineage column `trained`.
+
+    Args:
+        trained: 1 for a segment with a loss, else 0 (uint8, [segments]).
+        counts: Segments of each example (int32, [examples]).
+        kind: Kind of example, which decides what the usual mask is.
+
+    Returns:
+        A list of uint8 an example, null where it is the usual one.
+    """
     borders = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     odd = np.concatenate([[0], np.cumsum(trained != usual_mask(counts, kind))])
     unusual = np.diff(odd[borders]) > 0

@@ -54,9 +54,14 @@ def open_rows(path: str | os.PathLike[str], *, flat: bool = True, fields: Fields
     """A sink for the rows of one file, which appears whole when the block ends without an exception. The block must
     end with its `finish`.
 
-    flat: the records hold texts, and lists where a cell may spell one, as a CSV file needs. fields: the map under which
-    they will be read, which tells what of a cell is more than text. Raises UsageFault for a container that cannot be
-    written, MachineFault when the disk says no.
+    Args:
+        path: The file; its ending says the container and the compression.
+        flat: Whether the records hold texts, and lists where a cell may spell one, as a CSV file needs.
+        fields: The map under which they will be read, which says what of a cell is more than text.
+
+    Raises:
+        UsageFault: A container that cannot be written.
+        MachineFault: The file cannot be written.
     """
     ending, packed = container_of(path)
     if ending == ".csv" and not flat:

@@ -3,7 +3,7 @@
     shard     the only container that `datasets` memory-maps; columns as contract.md lists them, all list<int32>
     lineage   zstd-compressed Arrow IPC file, one row an example: row, start, tokens, source, line, record, offset,
               before / after (tokens of each segment; `after` is null where nothing was cut),
-              trained (1 for each half that carries a loss; null where that is the usual: targets and no source)
+              trained (1 for each segment with a loss; null where that is the usual: targets and no source)
 
 A stream has no checksum and may lose its tail without an error, so rows, bytes and sha256 of each go into the manifest.
 Ids are read from the cache files by `pread`, a group of rows at a time: memory is bounded by the group.
@@ -31,7 +31,7 @@ from .labels import assemble_lm, assemble_parts
 from .lineage import LINEAGE, Group, Parts, write_lineage
 
 GROUP_TOKENS = 1 << 20
-OPEN_CACHES = 512  # half of what a process may usually open
+OPEN_CACHES = 512  # half as many files as a process may usually open
 
 
 class ShardTask(NamedTuple):
@@ -61,7 +61,7 @@ class ShardResult:
 
 class _TokenCaches:
     """The cache files of a shard. Packed rows take their parts from all over the set, so every file stays known, and
-    the OPEN_SPOOLS that were used last stay open.
+    the OPEN_CACHES that were used last stay open.
 
     Segments are kept in memory when there are few files (90 KB each), else they are read like the ids.
     """
@@ -85,7 +85,7 @@ class _TokenCaches:
         return cache
 
     def run(self, index: int, name: str, start: int, end: int) -> NDArray[Any]:
-        """Items start to end (exclusive) of one file's small section."""
+        """Items start to end (exclusive) of one file's small section, shape (end - start,)."""
         if self._kept is None:
             return self.get(index).section(name, start, end)
         whole = self._kept.get((index, name))
@@ -100,7 +100,7 @@ class _TokenCaches:
 
 
 def write_shard(options: CutOptions, task: ShardTask) -> ShardResult:
-    """Writes one shard and its lineage. Raises MachineFault when the disk says no."""
+    """Writes one shard and its lineage. Raises MachineFault when they cannot be written."""
     kind = options.kind
     int_list = pa.list_(pa.int32())
     names = ROW_KINDS[kind].columns + (("seq_lengths",) if task.with_lengths else ())
@@ -156,7 +156,7 @@ def _groups(task: ShardTask) -> Iterator[tuple[int, NDArray[np.int32], Parts]]:
 
 
 def _load(caches: _TokenCaches, parts: Parts, options: CutOptions, *, stream: bool) -> Group:
-    """Reads the uncut ids of the parts, neighbours in one read, and cuts their lengths. stream: parts are pieces of
+    """Reads the uncut ids of the parts, neighbours in one read, and cuts their lengths. stream: parts are spans of
     documents, cut already."""
     total = int(parts.tokens.sum())
     ids = np.empty(total, dtype=np.int32)

@@ -40,8 +40,14 @@ Changed = dict[str, dict[str, int]]
 
 @contextlib.contextmanager
 def open_table(out: Any, ending: str, folder: str, fields: Fields | None = None) -> Iterator[_Table]:
-    """A sink of rows for a .csv or .parquet file. folder: on the output's disk, for the rows kept aside. fields: the
-    map under which the rows will be read."""
+    """A sink of rows for a .csv or .parquet file.
+
+    Args:
+        out: Takes the file's bytes.
+        ending: ".csv" or ".parquet".
+        folder: A folder on the output's disk, for the rows that are kept aside until all columns are known.
+        fields: The map under which the rows will be read.
+    """
     with tempfile.TemporaryFile(dir=folder) as aside:
         yield _Csv(out, aside, fields or Fields()) if ending == ".csv" else _Parquet(out, aside)
 

@@ -22,8 +22,8 @@ def answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
         (["verify"], "OUT is not given", "prep verify [OPTIONS] OUT"),
         (["pack", "--workers", "0"], '--workers: "0" is not a whole number of at least 1', "prep pack --help"),
         (["template", "shw"], 'there is no prep template shw; did you mean "show"?', "prep template --help"),
-        (["list"], "what to list is not given", "prep list rules|"),
-        (["list", "temples"], 'did you mean "templates"?', "prep list rules|"),
+        (["list"], "what to list is not given", "prep list SUBJECT; one of rules,"),
+        (["list", "temples"], 'did you mean "templates"?', "prep list SUBJECT; one of rules,"),
         (["list", "rules", "--area", "rolle"], 'did you mean "role"?', "the areas: bytes"),
         (["list", "models", "--area", "role"], "only rules have areas", "prep list rules --area"),
         (["explain"], "which rule is not given", "prep list rules"),
@@ -94,13 +94,13 @@ def test_an_output_that_is_no_url_of_ours(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_of_files_is_told_in_short(fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line a file, with its format; how it was told once for all files that agree; the maps that lie beside."""
+def test_a_folder_of_files_is_reported_in_short(fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line a file, with its format; how that was found, once for all files that agree; the maps that lie beside."""
     assert run(["validate", str(fixtures / "demo")]) == 0
     out = capsys.readouterr().out
     assert "alpaca.jsonl: alpaca, 12 read, 0 rejected" in out
     assert out.count("the records have") == 6
-    assert "prep validate dataset=NAME dataset_dir=" in " ".join(out.split())
+    assert f"\n  prep validate dataset=demo_kto dataset_dir={fixtures / 'demo'} stage=kto\n" in out
 
 
 def test_list_takes_one_or_many(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,3 +129,17 @@ def test_help_shows_every_command_first_steps_and_exit_codes(capsys: pytest.Capt
     assert all(f"  {command} " in out for command in COMMANDS)
     assert "First steps:" in out and "Exit codes:" in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", ["chat", "webui", "api", "webchat", "eval"])
+def test_a_command_of_llama_factory_that_is_not_here_is_answered_with_what_is(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline.cli import COMMANDS, run
+
+    assert run([name, "config.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert f"there is no command '{name}'" in told and "did you mean" not in told
+    assert "prep " in told
+    named = {words.split()[0].strip("`.,;") for words in told.split("prep ")[1:]}
+    assert named & set(COMMANDS)

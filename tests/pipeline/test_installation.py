@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.installation import CORE, EXTRAS, missing_package, prep_version
+from pipeline import installation
+from pipeline.installation import CORE, EXTRAS, install_command, missing_package, prep_version
 
 ROOT = Path(__file__).parents[2]
 DEMO = "fixtures/demo/alpaca.jsonl"
@@ -93,7 +94,30 @@ def test_the_tables_are_those_of_the_project() -> None:
 
 def test_a_package_of_an_extra_names_the_extra() -> None:
     fault = missing_package(ModuleNotFoundError("No module named 'rouge_score.x'", name="rouge_score.x"))
-    assert fault is not None and fault.hint.endswith('"prep-llm[metrics]"')
+    assert fault is not None and fault.hint.startswith("python -m pip install ") and "metrics]" in fault.hint
+
+
+def test_from_a_source_folder_the_command_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(ROOT)
+    assert install_command("train") == 'python -m pip install -e ".[train]"'
+    assert install_command() == "python -m pip install -e ."
+    monkeypatch.chdir(tmp_path)
+    assert install_command("train") == f'python -m pip install -e "{ROOT}[train]"'
+
+
+def test_without_one_the_command_names_the_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """prep is on no index, so its own name with an extra would not be found."""
+    monkeypatch.setattr(installation, "HOME", tmp_path)
+    lines = ["click>=8.1", 'torch>=2.6; extra == "train"', "trl<1.17,>=1.16; extra == 'train'"]
+    monkeypatch.setattr(installation.importlib.metadata, "requires", lambda name: lines)
+    assert install_command("train") == 'python -m pip install "torch>=2.6" "trl<1.17,>=1.16"'
+    assert install_command() == 'python -m pip install "click>=8.1"'
+
+    def none(name: str) -> list[str]:
+        raise installation.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(installation.importlib.metadata, "requires", none)
+    assert install_command("ray") == 'python -m pip install "ray"'
 
 
 def test_another_error_is_no_missing_package() -> None:

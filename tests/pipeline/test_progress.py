@@ -45,7 +45,7 @@ def test_the_line_says_rates_time_left_and_the_slowest_stage() -> None:
     )
 
 
-def test_no_time_left_is_told_when_the_size_is_not_known() -> None:
+def test_no_time_left_is_reported_when_the_size_is_not_known() -> None:
     """Compressed input, a URL: better nothing than a guess."""
     progress = Progress(clock=Clock())
     progress(Result(10, 1000))
@@ -54,7 +54,7 @@ def test_no_time_left_is_told_when_the_size_is_not_known() -> None:
     assert "left" not in progress.line(1.0)
 
 
-def test_hours_are_told_as_hours() -> None:
+def test_hours_are_reported_as_hours() -> None:
     progress = Progress(total_bytes=4_000_000, clock=Clock())
     progress(Result(1, 1_000_000))
     assert "1:00:00 left" in progress.line(1200.0)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from registry.errors import UsageFault
-from registry.kinds import rule_stages
+from registry.kinds import STAGES
 from registry.rules import SEVERITIES, Policy, rules
 
 
@@ -17,8 +17,9 @@ def test_ids_are_area_and_name() -> None:
 
 
 def test_stages_and_levels_are_known() -> None:
+    named = {stage.rule_stage for stage in STAGES.values()}
     for rule in rules().values():
-        assert set(rule.by_stage) <= set(rule_stages()), rule.id
+        assert set(rule.by_stage) <= named, rule.id
         assert set(rule.by_stage.values()) <= set(SEVERITIES), rule.id
 
 
@@ -45,7 +46,7 @@ def test_the_user_decides_over_the_stage_and_strict_over_warnings() -> None:
     assert Policy.make("sft", {"prompt.empty": "off"}, strict=True).severity("prompt.empty") == "off"
 
 
-def test_all_mistakes_in_overrides_are_told_at_once() -> None:
+def test_all_mistakes_in_overrides_are_reported_at_once() -> None:
     with pytest.raises(UsageFault) as caught:
         Policy.make("sft", {"prompt.emtpy": "off", "prompt.empty": "low", "role.unknown": "warning"})
     problems = "\n".join(caught.value.problems)

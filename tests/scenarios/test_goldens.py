@@ -25,7 +25,8 @@ from stages.formats.table import FORMATS
 from stages.render.slot_renderer import Renderer, RenderOptions
 from stages.tokenize.backends import ReferenceEncoder
 from stages.tokenize.batch import encode
-from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+from stages.tokenize.fitted import fit
+from stages.tokenize.tokenizer_files import load_tokenizer_files
 from stages.truncate import CutOptions
 from stages.truncate.apply import cut
 from stages.writers.labels import assemble_lm, assemble_parts

@@ -27,7 +27,8 @@ from stages.render.tool_formats import FORMATS as TOOL_FORMATS
 from stages.render.tool_formats import tools_written_as
 from stages.tokenize.backends import ReferenceEncoder
 from stages.tokenize.batch import encode
-from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+from stages.tokenize.fitted import fit
+from stages.tokenize.tokenizer_files import load_tokenizer_files
 from stages.validate.record import RecordValidator
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

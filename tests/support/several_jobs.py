@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def main(paths: list[str]) -> None:
         else:
             train(job, say)
         AcceleratorState._reset_state(reset_partial_state=False)
+        gc.freeze()  # each run collects at its end, and would look through all of torch again
     leave()
 
 

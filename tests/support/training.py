@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import hashlib
+import inspect
 import json
 import os
 import random
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no 
 TINY = Path(__file__).parents[2] / "fixtures" / "tiny"
 VOCABULARY = 1026  # ids of the tokenizer; the model has room for 1088
 FIRST = 100  # above the tiny tokenizer's special ids
+
+NO_DIGEST = "0" * 64
 
 Row = dict[str, Any]
 
@@ -40,6 +46,26 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(TINY).save_pretrained(folder)
     return folder
+
+
+def log_entries(output: Path) -> list[dict[str, Any]]:
+    """What a run logged, an entry a logged step."""
+    return [json.loads(text) for text in (output / "trainer_log.jsonl").read_text().splitlines()]
+
+
+def losses(output: Path, key: str = "loss") -> list[float]:
+    """A measure's values in a run's log, in order; entries without it are passed over."""
+    return [entry[key] for entry in log_entries(output) if key in entry]
+
+
+def unset_fields(make_config: Callable[..., Any], kind: type) -> list[str]:
+    """The fields of a TRL configuration that are neither transformers' nor set by `make_config`: TRL's defaults change
+    what is trained and change between releases."""
+    from stages.train.trainer_args import transformers_defaults
+
+    source = inspect.getsource(make_config)
+    own = {field.name for field in dataclasses.fields(kind) if field.init} - set(transformers_defaults())
+    return [name for name in sorted(own) if f"{name}=" not in source]
 
 
 def example(rng: random.Random, low: int = 6, high: int = 24) -> list[int]:
@@ -110,19 +136,7 @@ def write_out(
 ) -> Path:
     """A folder as `prep pack` leaves it: Arrow stream shards of int32 lists, and the manifest."""
     pa = pytest.importorskip("pyarrow")
-    manifest: dict[str, Any] = {
-        "schema_version": 1,
-        "kind": kind,
-        "stage": {"lm": "sft", "pref": "dpo", "unpaired": "kto", "prompt": "sft"}[kind],
-        "packed": packed,
-        "cutoff_len": 128,
-        "template": {"name": "default", "sha256": "0" * 64},
-        "tokenizer": {"sha256": "0" * 64, "vocab_size": VOCABULARY},
-        "options": {},
-        "ledger": {},
-        "splits": {},
-        "run": {"when": "now"},
-    }
+    manifest = empty_manifest(kind, packed=packed)
     for split, given in splits.items():
         rows = list(given)
         folder = root / split
@@ -152,6 +166,7 @@ def write_out(
                     "tokens": sum(len(v) for row in part for k, v in row.items() if k.endswith("_ids")),
                     "bytes": len(data),
                     "sha256": hashlib.sha256(data).hexdigest(),
+                    "lineage": {"file": f"lineage/{split}-{number:05d}.arrow", "bytes": 0, "sha256": NO_DIGEST},
                 }
             )
         manifest["splits"][split] = {
@@ -159,10 +174,70 @@ def write_out(
             "examples": sum(len(row.get("seq_lengths", [0])) for row in rows),
             "tokens": sum(e["tokens"] for e in entries),
             "trained_tokens": sum(sum(1 for i in row.get("labels", ()) if i != -100) for row in rows),
+            "fill_rate": None,
             "shards": entries,
         }
-    (root / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(root, manifest)
     return root
+
+
+def empty_manifest(kind: str, *, packed: bool = False) -> dict[str, Any]:
+    """A manifest that fits its schema, of an output without inputs and without splits."""
+    ledger: dict[str, Any] = dict.fromkeys(
+        ("read", "not_sampled", "repeated", "examples", "tokens_in", "trained_tokens_in", "tokens", "trained_tokens"), 0
+    )
+    ledger |= {name: {} for name in ("rejected", "dropped", "tokens_lost", "trained_tokens_lost")}
+    cut = {"limit_tokens": 128, "from_end": False, "efficient_eos": None, "label_first_source": False}
+    return {
+        "schema_version": 1,
+        "kind": kind,
+        "stage": {"lm": "sft", "pref": "dpo", "unpaired": "kto", "prompt": "predict"}[kind],
+        "packed": packed,
+        "cutoff_len": 128,
+        "compat": "llamafactory-0.9.6",
+        "template": {"name": "default", "sha256": NO_DIGEST},
+        "template_proof": {"verdict": "nothing-to-compare", "reason": "", "cases": {}},
+        "tokenizer": {
+            "sha256": NO_DIGEST,
+            "vocab_size": VOCABULARY,
+            "eos_id": None,
+            "added": [],
+            "check": {"back_end": "tokenizers", "checked_texts": 0, "differ": 0},
+        },
+        "cut": {"kind": kind, "overlong": "truncate", **cut},
+        "recipe": {},
+        "options": {"packing_strategy": "best_fit"},
+        "inputs": [],
+        "ledger": {**ledger, "sources": {}},
+        "mixture": {},
+        "truncated": {},
+        "findings": {},
+        "splits": {},
+        "files": [],
+        "key": NO_DIGEST,
+        "run": {"finished": "now", "chunks": 1, "chunks_reused": 0},
+    }
+
+
+def write_manifest(root: Path, manifest: dict[str, Any]) -> None:
+    """Writes a manifest as prep does, with its digest."""
+    from stages.core.manifest_document import dump, self_digest
+
+    manifest["sha256"] = self_digest(manifest)
+    (root / "manifest.json").write_bytes(dump(manifest))
+
+
+def relist(out: Path, name: str) -> dict[str, Any]:
+    """Writes an output's manifest anew for a file that a test has put in another's place; returns the manifest."""
+    data = (out / name).read_bytes()
+    manifest: dict[str, Any] = json.loads((out / "manifest.json").read_bytes())
+    for entry in manifest["files"]:
+        if entry["file"] == name:
+            entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    if (out / "manifest.json").is_symlink():
+        (out / "manifest.json").unlink()
+    write_manifest(out, manifest)
+    return manifest
 
 
 @pytest.fixture(scope="session")
@@ -203,6 +278,20 @@ def run_job(tiny_model: Path) -> Callable[..., tuple[dict[str, Any], list[str]]]
             **keys,
         }
         said: list[str] = []
-        return train(train_job(values, data), said.append), said
+        result = train(train_job(values, data), said.append)
+        _pass_over_modules()
+        return result, said
 
     return run
+
+
+_modules_seen = 0
+
+
+def _pass_over_modules() -> None:
+    """Keep the collector off what imports have left: a trainer collects at its end, and looking through torch's and
+    TRL's modules each time takes longer than a few steps do."""
+    global _modules_seen
+    if len(sys.modules) != _modules_seen:
+        gc.freeze()
+        _modules_seen = len(sys.modules)

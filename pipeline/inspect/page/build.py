@@ -42,9 +42,15 @@ class Page(NamedTuple):
 
 
 def report_page(shards: Shards, texts: TokenTexts | None, name: str) -> Page:
-    """The page of an output. texts: None when its tokenizer is not at hand; the viewer then says how to give it.
+    """The page of an output.
 
-    Raises DataFault when a file of the output is missing or damaged.
+    Args:
+        shards: An opened output.
+        texts: Of its token ids; None when its tokenizer is not at hand, and the viewer then names the option for it.
+        name: Of the output, for the heading.
+
+    Raises:
+        DataFault: When a file of the output is missing or damaged.
     """
     manifest, report = shards.manifest, read_report(shards)
     stats = statistics(load_history(shards))

@@ -70,7 +70,16 @@ class Curve:
 
 
 def curve(points: Sequence[tuple[int, float]], mark: int, label: str) -> Curve | None:
-    """The curve through (cutoff, share from 0 to 1); `mark`: the cutoff in use. None when there is nothing to draw."""
+    """The curve of a share over cutoffs.
+
+    Args:
+        points: (cutoff, share from 0 to 1), cutoffs ascending.
+        mark: The cutoff in use.
+        label: For readers without sight.
+
+    Returns:
+        Its geometry, None when fewer than two points leave nothing to draw.
+    """
     if len(points) < 2:
         return None
     floor = min(value for _, value in points)

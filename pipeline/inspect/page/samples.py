@@ -50,7 +50,13 @@ def choose(shards: Shards, counts: dict[str, int]) -> list[Sample]:
 
 
 def as_documents(viewer: Viewer, samples: list[Sample], budget_bytes: int) -> list[dict[str, Any]]:
-    """The samples as the viewer's script takes them, until the budget is used up."""
+    """The samples as the viewer's script takes them, until the budget is used up.
+
+    Args:
+        viewer: Of the output that the samples are from.
+        samples: What to show, the most important first.
+        budget_bytes: Most bytes of all documents as JSON.
+    """
     documents, used = [], 0
     for sample in samples:
         split, row, part = sample.pick
@@ -91,8 +97,11 @@ def _example(example: Example, view: View, viewer: Viewer) -> dict[str, Any]:
 
 
 def _stretch(stretch: Stretch, view: View, viewer: Viewer) -> dict[str, Any]:
-    """name, trained, and tokens as [text, id, mark]; a number alone stands for tokens left out. mark: 1 = end mark,
-    a text = the label where it is another token."""
+    """A stretch for the script: name, mask, and tokens as [text, id, mark].
+
+    A number alone stands for so many tokens that are not shown. mark: 1 for an end mark, a text for a label that is
+    another token.
+    """
     turn = f" {stretch.turn + 1}" if stretch.segment in ("prompt", "answer") and view.label is None else ""
     return {
         "name": f"{stretch.segment}{turn}",

@@ -1,5 +1,5 @@
 """Sections: the values that each part of the page shows; its template of the same name marks them up. All figures come
-from the manifest, report.json and `pipeline.lengths.statistics`; nothing is counted twice."""
+from the manifest, report.json and pipeline.inspect.statistics; nothing is counted twice."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def _rule(rule: str, count: int, listed: Sequence[Figures], rejected: int) -> di
 
 
 def lengths(stats: Figures) -> dict[str, Any]:
-    """Histograms, and percentiles by source and half."""
+    """Histograms, and percentiles by source and segment."""
     return {
         "columns": [f"#{name}" for name in stats["all"]["tokens_of_an_example"]],
         "histograms": [

@@ -148,8 +148,8 @@ def summary(done: Converted, requested: Conversion) -> str:
         if len(of_kind) > FIELDS_SHOWN:
             rows.append(("", f"          and {len(of_kind) - FIELDS_SHOWN} more fields"))
     for column, counts in done.changed.items():
-        said = ", ".join(f"{count:,} {what}" for what, count in counts.items())
-        rows.append(("column", f"{clean(column)}: {said}"))
+        changes = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+        rows.append(("column", f"{clean(column)}: {changes}"))
     if done.published:
         rows.append(("output", clean(str(requested.out))))
     width = max(len(name) for name, text in rows if text)

@@ -1,4 +1,4 @@
-"""What a conversion is requested, and what came of it."""
+"""A conversion: what is requested, and what came of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stages.formats.losses import LOSSES
 
 @dataclass(frozen=True)
 class Conversion:
-    """What is requested. config: says what runs the work. report, rejects: where to write them, None for nowhere.
+    """What is requested. config: the engine and its limits. report, rejects: where to write them, None for nowhere.
 
     strict: publish nothing lossy. tables: files that are read beside the data, and so are not to be written.
     """
@@ -62,18 +62,22 @@ class Converted:
 
     @property
     def read(self) -> int:
+        """Records of all files."""
         return sum(item.read for item in self.files)
 
     @property
     def written(self) -> int:
+        """Records in the output."""
         return sum(item.written for item in self.files)
 
     @property
     def rejected(self) -> int:
+        """Records that could not be read or written."""
         return sum(item.rejected for item in self.files)
 
     @property
     def errors(self) -> int:
+        """Findings with severity error, those about whole files included."""
         return sum(count for (_, severity), count in self.found.counts.items() if severity == "error")
 
     def lost(self, severity: str) -> int:

@@ -29,7 +29,7 @@ USAGE = "prep convert sharegpt→alpaca IN -o OUT, or: prep convert --from share
 
 @dataclass(frozen=True)
 class Words:
-    """What the command line says. from_id: "" when the source's format is to be found out."""
+    """What the command line names. from_id: "" when the source's format is to be found out."""
 
     from_id: str
     to_id: str
@@ -62,7 +62,16 @@ def take_settings(words: Sequence[str]) -> tuple[list[str], dict[str, object]]:
 
 
 def read_words(words: Sequence[str], from_id: str | None, to_id: str | None) -> Words:
-    """The formats and the inputs. Raises UsageFault with what is missing, and for an arrow that the shell took."""
+    """The formats and the inputs.
+
+    Args:
+        words: What stands behind `prep convert`, options and settings apart.
+        from_id: Value of --from, None when it is not given.
+        to_id: Value of --to, None when it is not given.
+
+    Raises:
+        UsageFault: With what is missing or contradictory, and for an arrow that the shell took.
+    """
     left = list(words)
     for word in left:
         if word.endswith("-") and (word[:-1] in FORMATS or word == "auto-") and not os.path.exists(word):
@@ -101,7 +110,15 @@ def _pair(word: str) -> tuple[str, str] | None:
 def find_sources(words: Words, dataset_dir: str, limits: Limits, changes: dict[str, str]) -> Sources:
     """Files, format and map. A map comes from dataset_info.json when that names the input, or is found out.
 
-    changes: fields set by hand. Raises UsageFault when the format cannot be told, DataFault when formats are mixed.
+    Args:
+        words: The formats and the inputs.
+        dataset_dir: Where the dataset_info.json of named data sets lies.
+        limits: Bounds of what is read to find the format out.
+        changes: Fields of the map that are set by hand.
+
+    Raises:
+        UsageFault: When an input is not there.
+        DataFault: When formats are mixed, or none is recognized.
     """
     remarks: list[str] = []
     tables: list[str] = []
@@ -147,6 +164,7 @@ def _dataset(spec: str, dataset_dir: str, remarks: list[str], tables: list[str])
         if info is not None and spec in info.entries:
             (data,) = resolve([spec], dataset_dir)
             tables.append(info.path)
+            remarks += map(clean, data.notes)
             remarks.append(f"{clean(spec)}: read with its map in {clean(info.path)}")
             return data
         return Dataset(spec, (spec,))

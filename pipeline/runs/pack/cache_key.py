@@ -18,13 +18,15 @@ from typing import Any
 import orjson
 
 from pipeline.config.keys import keys
-from pipeline.output.manifest import CACHE, KEYS, MANIFEST, is_ours, listed_files
-from pipeline.output.open import read_manifest
+from pipeline.output.damage import visible_damage
+from pipeline.output.manifest import CACHE, KEYS, MANIFEST, is_ours
+from pipeline.output.open import read_text
 from pipeline.output.verify import file_sha256
 from pipeline.plan.types import Plan, Source
 from registry.errors import DataFault, UsageFault
 from registry.rules import rules
 from stages.core.fingerprint import canonical, code_digest
+from stages.core.plain_file import read_plain
 from stages.core.urls import is_url, public
 from stages.readers.remote_file import identity
 
@@ -99,27 +101,18 @@ def _data_set(source: Source) -> dict[str, Any]:
 
 def reasons_to_build(out: Path, key: str, made_of: dict[str, Any]) -> list[str]:
     """Why OUT has to be built, one line each; empty when it is up to date."""
-    if not (out / MANIFEST).exists():
+    if not os.path.lexists(out / MANIFEST):
         return ["no finished output yet"] if is_ours(out) and (out / CACHE / KEYS).exists() else [NEW_OUTPUT]
     try:
-        manifest = read_manifest(out)
+        manifest, text = read_text(out)
     except (DataFault, UsageFault) as fault:
         return [f"rebuilding: {fault.problems[0]}"]
-    if manifest.get("key") == key:
-        published = (out / MANIFEST).stat().st_mtime_ns  # the last file to be written
-        for name, entry in listed_files(manifest).items():
-            path = out / name
-            if not path.is_file():
-                return [f"rebuilding: {name} is missing"]
-            held = path.stat()
-            # hashing all of a large output takes minutes: only what was written later than the manifest is read
-            touched = held.st_mtime_ns > published
-            if held.st_size != entry["bytes"] or (touched and file_sha256(path) != entry["sha256"]):
-                return [f"rebuilding: {name} is damaged"]
-        return []
+    if manifest["key"] == key:
+        seen = visible_damage(out, manifest, text)
+        return [f"rebuilding: {seen}"] if seen else []
     try:
-        before = orjson.loads((out / CACHE / KEYS).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+        before = orjson.loads(read_plain(out / CACHE / KEYS))
+    except (OSError, orjson.JSONDecodeError, DataFault):
         return ["rebuilding: made with other settings or data"]
     if not isinstance(before, dict) or "code" not in before:
         return ["rebuilding: made by an older prep, whose key had other parts"]

@@ -1,4 +1,4 @@
-"""Space: what a run will write, told before it starts, and again exactly once the tokens are counted.
+"""Space: what a run will write, estimated before it starts, and again exactly once the tokens are counted.
 
 cache    4 bytes a token and about 60 a record, in OUT/.cache; what an earlier run left there is not written again
 shards   8 bytes a token (ids and labels) or 4 (no labels), beside the old output until the new one replaces it
@@ -47,7 +47,14 @@ def shard_bytes(plan: Plan, tokens: int) -> int:
 
 
 def warn(what: str, need_bytes: int, out: Path, log: Callable[[str], None]) -> None:
-    """Says so when the disk has not that much room. Only a warning: the file system may compress."""
+    """Logs a warning when the disk has not that much room. No more than that: the file system may compress.
+
+    Args:
+        what: Subject and verb of the warning, such as "the shards need".
+        need_bytes: Bytes that will be written.
+        out: A folder on the disk in question.
+        log: Takes the warning.
+    """
     free = shutil.disk_usage(out).free
     if need_bytes > free:
         log(f"warning: {what} about {size_text(need_bytes)}, and {size_text(free)} are free on the disk of {out}")

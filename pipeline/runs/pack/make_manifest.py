@@ -15,7 +15,7 @@ from pipeline.plan.types import Plan
 from pipeline.runs.collect import Collected
 from registry.kinds import ROW_KINDS
 from stages.core.urls import public
-from stages.tokenize.tokenizer_files import vocabulary_digest
+from stages.tokenize.fitted import vocabulary_digest
 
 from .cache_key import RECIPE_KEYS, row_keys
 
@@ -131,7 +131,15 @@ def _cut_counts(collected: Collected, source: int) -> dict[str, int]:
 
 
 def mixture(plan: Plan, ledgers: list[SourceLedger]) -> dict[str, dict[str, Any]]:
-    """Each training source's share: requested, and realized in records and in trained tokens."""
+    """Each training source's share: requested, and realized in records and in trained tokens.
+
+    Args:
+        plan: What was to be done.
+        ledgers: One a source of the plan, in its order.
+
+    Returns:
+        By the name of the source. `asked` is None where no share was requested.
+    """
     probs = plan.config.mix.interleave_probs
     train = [number for number, source in enumerate(plan.sources) if source.split == "train"]
     records = sum(ledgers[number].examples for number in train)
@@ -165,6 +173,14 @@ def _counts(collected: Collected) -> dict[str, int]:
 
 
 def run_block(plan: Plan, started: float, workers: int, collected: Collected) -> dict[str, Any]:
+    """The manifest's `run`: what may differ between two runs that write the same rows.
+
+    Args:
+        plan: What was to be done.
+        started: `time.perf_counter` at the beginning of the run.
+        workers: Processes that were used.
+        collected: What was read; its chunks are counted.
+    """
     names = ("numpy", "pyarrow", "orjson", "tokenizers", "fastokens", "gigatoken", "jsonschema-rs")
     return {
         "config": plan.config.path,

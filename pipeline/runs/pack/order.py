@@ -8,15 +8,18 @@ The result is a function of the input and the options, never of workers.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.output.ledger import SourceLedger, ledgers
+from pipeline.output.ledger import SourceLedger, ledgers, total
 from pipeline.plan.types import Plan
 from pipeline.runs.collect import Collected
 from registry.datasets.entry import split_parts
+from registry.rules import rules
 from stages.core.arrays import Index
 from stages.mix import SPLIT_OFF, MixOptions
 from stages.mix.interleave import mix
@@ -38,7 +41,16 @@ class Arranged:
 
 
 def arrange(plan: Plan, collected: Collected, table: Table) -> Arranged:
-    """Samples, mixes and splits. Every example that leaves is counted here."""
+    """Samples, mixes and splits. Every example that leaves is counted here.
+
+    Args:
+        plan: Sources, and the options of sampling, mixing, splitting and shuffling.
+        collected: Records read and rejected, by file.
+        table: All examples in input order.
+
+    Returns:
+        The order of each split, and a closed account of each source.
+    """
     config = plan.config
     seed = config.mix.seed
     orders: dict[str, Index] = {}
@@ -68,7 +80,17 @@ def arrange(plan: Plan, collected: Collected, table: Table) -> Arranged:
 
 
 def shuffled(order: Index, split_name: str, shuffle: bool, seed: int) -> Index:
-    """The order in which a split's examples reach the packer."""
+    """The order in which a split's examples reach the packer.
+
+    Args:
+        order: Indices of examples (int64, [n]).
+        split_name: Only `train` is ever shuffled.
+        shuffle: Whether it is.
+        seed: Of the permutation.
+
+    Returns:
+        `order` itself, or a permutation of it (int64, [n]).
+    """
     return np.random.default_rng(seed).permutation(order) if shuffle and split_name == "train" else order
 
 
@@ -153,3 +175,19 @@ def excluded(table: Table, arranged: Arranged) -> Excluded:
         segment_start=table.segment_start[index],
         segments=table.segments[index],
     )
+
+
+def remedy_of_empty(ledgers: Sequence[SourceLedger], collected: Collected, words: Sequence[str]) -> str:
+    """What to do when no record is left: the map that reads them, or the remedy of the rule that rejected them all.
+
+    words: the command line of the run, without its command.
+    """
+    show = f"`prep validate {shlex.join(words)}` shows what is wrong with each record"
+    hints = [found.hint for found in collected.found.findings if found.rule == "set.all-rejected" and found.hint]
+    if hints:
+        return hints[0]
+    summed = total(ledgers)
+    if len(summed.rejected) != 1 or summed.dropped:
+        return show
+    (rule_id,) = summed.rejected
+    return f"{rules()[rule_id].hint}; {show}" if rule_id in rules() else show

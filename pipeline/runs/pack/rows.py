@@ -13,6 +13,7 @@ from stages.pack import PACKERS, pack
 from stages.writers.lineage import Parts
 
 from .example_table import Table
+from .order import Arranged
 
 
 @dataclass
@@ -24,8 +25,26 @@ class Rows:
     tokens: Index  # tokens of each row
 
 
+@dataclass(frozen=True)
+class RowsOfSplits:
+    """What is to be written: the examples, their order and account, and the rows of each split."""
+
+    table: Table
+    arranged: Arranged
+    rows: dict[str, Rows]
+
+
 def make_rows(plan: Plan, table: Table, order: Index) -> Rows:
-    """Packs a split's examples into rows, or gives each a row of its own."""
+    """Packs a split's examples into rows, or gives each a row of its own.
+
+    Args:
+        plan: Kind of rows, cutoff, packing strategy and seed.
+        table: All examples of the run.
+        order: Indices into `table` (int64, [examples of the split]); an example may occur more than once.
+
+    Returns:
+        The rows in the order in which they are written, none with more tokens than `cutoff_len`.
+    """
     config = plan.config
     cutoff = config.encode.cutoff_len
     if not plan.packed:
@@ -64,6 +83,8 @@ def _stream(table: Table, order: Index, block_tokens: int) -> Rows:
     """Pretraining: the documents as one stream, cut into blocks; only the last block is shorter. Nothing is lost."""
     ends = np.cumsum(table.ids[order].astype(np.int64))
     total_tokens = int(ends[-1]) if len(ends) else 0
+    if not total_tokens:  # every document was rejected
+        return Rows(_parts(table, order[:0]), np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64))
     cuts = np.union1d(ends, np.arange(block_tokens, total_tokens, block_tokens, dtype=np.int64))
     cuts = cuts[cuts > 0]
     starts = np.concatenate([[0], cuts[:-1]]).astype(np.int64)
@@ -77,6 +98,5 @@ def _stream(table: Table, order: Index, block_tokens: int) -> Rows:
         segments=np.ones(len(cuts), dtype=np.int32),
     )
     row = starts // block_tokens
-    sizes = np.bincount(row).astype(np.int32) if len(row) else np.empty(0, dtype=np.int32)
-    tokens = np.bincount(row, weights=(cuts - starts)).astype(np.int64) if len(row) else np.empty(0, dtype=np.int64)
-    return Rows(parts, sizes, tokens)
+    tokens = np.bincount(row, weights=cuts - starts).astype(np.int64)
+    return Rows(parts, np.bincount(row).astype(np.int32), tokens)

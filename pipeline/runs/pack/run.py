@@ -8,24 +8,26 @@ that matters and each stage's version. An OUT whose manifest carries that key is
 
 from __future__ import annotations
 
-import math
+import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.config import Config
 from pipeline.output.manifest import MANIFEST
-from pipeline.output.open import local_copy, read_manifest
+from pipeline.output.open import RUN_SHARDS, local_copy, read_manifest
 from pipeline.output.publish import clean, locked, open_output
 from pipeline.output.store import is_store, local_folder
 from pipeline.plan import make_plan
 from pipeline.plan.types import Plan
 from pipeline.progress import Progress
-from registry.errors import BusyFault, DataFault, MachineFault
+from registry.errors import BusyFault, DataFault, Fault, MachineFault
 
-from .build import Identity, Log, Outcome, build_output
+from .build import Outcome, Request, build_output
 from .cache_key import NEW_OUTPUT, digest_inputs, reasons_to_build, run_key
+from .read_chunks import Identity, Log
+from .summary import pack_summary, rejected_too_many
 
 if TYPE_CHECKING:
     from pipeline.output.remote_publish import RemoteOutput
@@ -37,21 +39,54 @@ def output_folder(config: Config, *, for_train: bool = False) -> Path:
     if given:
         return local_folder(given)
     if for_train:
-        return Path(config.train.output_dir) / "prepared"
+        return Path(config.train.output_dir) / RUN_SHARDS
     names = [Path(name).name.split(".")[0] or "data" for name in config.data.dataset or config.data.eval_dataset]
-    return Path("prepared") / f"{'-'.join(names)}-{config.method}"
+    folder = Path("prepared") / f"{'-'.join(names)}-{config.method}"
+    return folder.with_name(f"{folder.name}-{_model_name(config)}") if _is_of_another_model(folder, config) else folder
 
 
-def ensure_prepared(config: Config, log: Log) -> Path:
-    """OUT for training: prepared if need be, up to date. Raises DataFault when too many records were rejected."""
+def _model_name(config: Config) -> str:
+    assert config.model.model_name_or_path is not None  # the configuration is refused without it
+    return Path(os.path.abspath(config.model.model_name_or_path)).name
+
+
+def _is_of_another_model(folder: Path, config: Config) -> bool:
+    """Whether the output at its usual place was made for another model, which would be replaced."""
+    try:
+        run = read_manifest(folder).get("run", {})
+    except Fault:
+        return False
+    made_for = run.get("model_name_or_path") if isinstance(run, dict) else None
+    return isinstance(made_for, str) and bool(made_for) and Path(made_for).name != _model_name(config)
+
+
+def ensure_prepared(config: Config, log: Log, *, quiet: bool = True) -> Path:
+    """OUT for training: prepared if need be, up to date.
+
+    Args:
+        config: As loaded for `train` or `predict`.
+        log: Takes a line for a person, those of the pack summary among them.
+        quiet: Show no progress.
+
+    Raises:
+        DataFault: Too many records were rejected.
+    """
     given = config.pack.tokenized_path
     if given and not config.data.dataset and not config.data.eval_dataset:
         return open_output_of(given, log)
-    outcome = prepare_output(config, log, for_train=True)
+    with Progress(quiet=quiet) as progress:
+        outcome = prepare_output(config, log, for_train=True, progress=progress)
+    if outcome.state == "written":
+        for note in outcome.plan.notes if outcome.plan else ():
+            log(f"note: {note}")
+        for line in pack_summary(outcome).partition("\n\n")[0].splitlines():  # what comes next is the training
+            log(line)
     over = rejected_too_many(config, outcome.manifest)
     if over:
+        rules = sorted(outcome.manifest["ledger"]["rejected"].items(), key=lambda item: (-item[1], item[0]))
         raise DataFault(
-            over, hint="fix the records (see rejects/ in the output), or raise max_rejected to go on without them"
+            [over, *(f"  {count:,} by {rule}" for rule, count in rules[:6])],
+            hint=f"the records and why: {outcome.shown}/rejects; fix them, or raise max_rejected to go on without them",
         )
     return open_output_of(given, log) if given and is_store(given) else outcome.out
 
@@ -67,7 +102,18 @@ def open_output_of(given: str, log: Log) -> Path:
 def prepare_output(
     config: Config, log: Log, *, for_train: bool = False, keep_cache: bool = True, progress: Progress | None = None
 ) -> Outcome:
-    """Prepares the output that a configuration names, folder or URL. Raises a Fault."""
+    """Prepares the output that a configuration names, folder or URL.
+
+    Args:
+        config: As loaded for `pack` or `train`.
+        log: Takes what a user should see while it runs, a line at a time.
+        for_train: Whether the default folder is that of a training run.
+        keep_cache: Whether the cache of chunks stays in the output; the key `cache` can only switch it off.
+        progress: Shows how far the run is.
+
+    Raises:
+        Fault: When it cannot be prepared; the old output is then untouched.
+    """
     given = config.pack.tokenized_path
     keep_cache = keep_cache and config.run.cache
     if not given or not is_store(given):
@@ -85,19 +131,6 @@ def prepare_output(
     return outcome
 
 
-def rejected_too_many(config: Config, manifest: dict[str, Any]) -> str:
-    """One line when more records were rejected than `max_rejected` allows, else an empty string."""
-    allowed = config.data.max_rejected
-    ledger = manifest["ledger"]
-    read, rejected = ledger["read"], sum(ledger["rejected"].values())
-    # a whole number is a count, a fraction a share
-    most = int(allowed) if isinstance(allowed, int) else math.floor(allowed * read)
-    if rejected <= most:
-        return ""
-    share = f"{100 * rejected / max(read, 1):.2f} %"
-    return f"{rejected} of {read} records ({share}) were rejected; max_rejected allows {most}"
-
-
 def prepare(
     config: Config,
     out: Path,
@@ -107,14 +140,26 @@ def prepare(
     progress: Progress | None = None,
     remote: RemoteOutput | None = None,
 ) -> Outcome:
-    """Prepares OUT, and publishes it to `remote` if that is given. Raises a Fault; the old output is then untouched."""
+    """Prepares OUT, and publishes it to `remote` if that is given.
+
+    Args:
+        config: As loaded for `pack` or `train`.
+        out: The folder of the output, or the one that it is built in.
+        log: Takes what a user should see while it runs, a line at a time.
+        keep_cache: Whether the cache of chunks stays in the output.
+        progress: Shows how far the run is.
+        remote: The output behind a URL.
+
+    Raises:
+        Fault: When it cannot be prepared; the old output is then untouched.
+    """
     started = time.perf_counter()
     plan = make_plan(config, needs_tokens=True)
     open_output(out)
     with locked(out):
         try:
             identity: Identity | None = None
-            if remote is not None or (out / MANIFEST).exists():
+            if remote is not None or os.path.lexists(out / MANIFEST):
                 # else the inputs are hashed while they are read, and not once more before it
                 identity = run_key(plan, digest_inputs(plan))
             there = remote.current(identity[0]) if remote is not None and identity is not None else None
@@ -131,7 +176,7 @@ def prepare(
         finally:
             try:
                 clean(out, keep_cache=keep_cache)
-            except MachineFault as fault:  # what went wrong before it, if anything, is what has to be told
+            except MachineFault as fault:  # what went wrong before it, if anything, is what matters
                 log(f"warning: cleaning up failed, the next run does it: {fault.problems[0]}")
 
 
@@ -142,8 +187,8 @@ def _made(
     reasons = reasons_to_build(out, *(identity or ("", {})))
     if not reasons:
         return Outcome(out, "up to date", read_manifest(out), plan=plan)
-    for line in reasons:  # told before hours of work, not after them
+    for line in reasons:  # before hours of work, not after them
         if line != NEW_OUTPUT:  # the usual case needs no word
             log(line)
     with ExitStack() as engines:
-        return build_output(plan, out, identity, log, started, reasons, progress, engines)
+        return build_output(Request(plan, out, identity, log, started, reasons, progress), engines)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from registry.kinds import STAGES
+from stages.core.display import clean
 
 if TYPE_CHECKING:
+    from pipeline.config import Config
+
     from .build import Outcome
 
 
@@ -104,12 +110,12 @@ def _by_severity(counts: Counter[tuple[str, str]], severity: str) -> dict[str, i
     return dict(sorted(found, key=lambda item: (-item[1], item[0])))
 
 
-def _finding_rows(name: str, counts: dict[str, int], told: set[str]) -> Rows:
-    """How many findings of one severity there are, and of which rules. told: rules that other lines have."""
+def _finding_rows(name: str, counts: dict[str, int], elsewhere: set[str]) -> Rows:
+    """How many findings of one severity there are, and of which rules. elsewhere: rules that other lines have."""
     if not counts:
         return []
     rows = [(name, f"{sum(counts.values()):,} in {len(counts)} rule{'s' if len(counts) > 1 else ''}")]
-    listed = [(rule, count) for rule, count in counts.items() if rule not in told]
+    listed = [(rule, count) for rule, count in counts.items() if rule not in elsewhere]
     rows += [("", f"{count:>9,} {rule}") for rule, count in listed[:5]]
     if len(listed) > 5:
         rows.append(("", f"          and {len(listed) - 5} more rules, in report.json"))
@@ -124,19 +130,58 @@ def _next(outcome: Outcome, out: str, rejected: int, rule: str) -> list[str]:
         steps.append(f"prep explain {rule}   what it means, and what to do")
     if rejected:
         steps.append(f"{out}/rejects   the rejected records, and why")
-    config = outcome.plan.config if outcome.plan else None
-    words = [config.path or "CONFIG", *config.said] if config else ["CONFIG"]
-    # with the same settings: others would have it prepared anew
-    kept = [word for word in words if not word.startswith(("tokenized_path=", "workers="))]
-    rest = f"{shlex.join(kept)} tokenized_path={place}"
-    if outcome.manifest["kind"] != "prompt":
-        steps.append(f"prep train {rest}")
-    elif outcome.manifest["stage"] == "predict":
-        steps.append(f"prep predict {rest}")
+    if outcome.plan:
+        steps += _model_step(outcome.plan.config, outcome.manifest, out)
     return [f"{'' if at else 'next:':<5} {step}" for at, step in enumerate(steps)]
+
+
+def _model_step(config: Config, manifest: dict[str, Any], out: str) -> list[str]:
+    """The command that uses the shards, or why it would be refused."""
+
+    command: Literal["train", "predict"] = "train" if manifest["kind"] != "prompt" else "predict"
+    if STAGES[manifest["stage"]].not_trained or rejected_too_many(config, manifest):
+        return []
+    # with the same settings: others would have it prepared anew
+    kept = config.words()
+    if config.data.strict and not any(word.startswith("strict=") for word in kept):  # an option of `prep pack`
+        kept.append("strict=true")
+    refusal = _refusal(config.path, [*kept[1 if config.path else 0 :], f"tokenized_path={out}"], command)
+    if refusal:
+        return [f"{'training' if command == 'train' else 'prediction'} is not possible yet: {clean(refusal)}"]
+    return [f"prep {command} {shlex.join(kept)} tokenized_path={shlex.quote(out)}"]
+
+
+def _refusal(path: str | None, words: list[str], command: Literal["train", "predict"]) -> str:
+    """Why a command would be refused before it reads the shards, an empty string when it would not."""
+    from pathlib import Path
+
+    from pipeline.config import load_config
+    from pipeline.runs.train.job_from_config import job_from_config, predict_job_from_config
+    from registry.errors import Fault
+    from stages.train.model.load import check_start
+
+    try:
+        config = load_config(path, words, for_command=command)
+        check_start((job_from_config if command == "train" else predict_job_from_config)(config, Path()))
+    except Fault as fault:
+        return fault.problems[0]
+    return ""
 
 
 def _figures(manifest: dict[str, Any]) -> str:
     ledger = manifest["ledger"]
     rows = sum(split["rows"] for split in manifest["splits"].values())
     return f"{ledger['read']:,} records, {rows:,} rows, {ledger['tokens']:,} tokens"
+
+
+def rejected_too_many(config: Config, manifest: dict[str, Any]) -> str:
+    """One line when more records were rejected than `max_rejected` allows, else an empty string."""
+    allowed = config.data.max_rejected
+    ledger = manifest["ledger"]
+    read, rejected = ledger["read"], sum(ledger["rejected"].values())
+    # a whole number is a count, a fraction a share
+    most = int(allowed) if isinstance(allowed, int) else math.floor(allowed * read)
+    if rejected <= most:
+        return ""
+    share = f"{100 * rejected / max(read, 1):.2f} %"
+    return f"{rejected} of {read} records ({share}) were rejected; max_rejected allows {most}"

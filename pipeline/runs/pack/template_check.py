@@ -1,8 +1,8 @@
 """The template proof of a run: our rendering against the tokenizer's own chat template, kept in the manifest.
 
 It is computed while the chunks are read, in a thread whose work is done by the render child, and kept in the cache by
-the digests of tokenizer and template. A tokenizer without a chat template has nothing to compare with, and that is
-said.
+the digests of tokenizer and template. A tokenizer without a chat template has nothing to compare with; the verdict
+is then `nothing-to-compare`, with the reason.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import xxhash
 
+from pipeline.engine.limits import aside
 from pipeline.plan.types import Plan
 from pipeline.runs.collect import Collected
 from registry.errors import Fault
@@ -31,7 +32,7 @@ class Proof:
         self.plan = plan
         self.path = cache / f"proof-{self._key()}.json"
         self._pool = ThreadPoolExecutor(1)
-        self._future: Future[dict[str, Any]] = self._pool.submit(self._run)
+        self._future: Future[dict[str, Any]] = aside(self._pool, self._run)
 
     def __enter__(self) -> Proof:
         return self
@@ -100,7 +101,13 @@ def _digest(proof: dict[str, Any]) -> str:
 
 
 def note_proof(plan: Plan, collected: Collected, proof: dict[str, Any]) -> None:
-    """A finding when our template and the tokenizer's own write different tokens."""
+    """Adds a finding when our template and the tokenizer's own write different tokens.
+
+    Args:
+        plan: Template, tokenizer and severities.
+        collected: Takes the finding.
+        proof: As `Proof.result` returns it.
+    """
     if proof["verdict"] != "differs" or plan.encode is None:
         return
     apart = [name for name, case in proof["cases"].items() if case["verdict"] == "differs"]

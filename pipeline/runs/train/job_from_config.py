@@ -20,12 +20,12 @@ _ATTENTION = {
     "fa2": "flash_attention_2",
     "fa3": "flash_attention_3",
 }  # others are called the same by transformers
-_ANSWER = ("pt", "sft", "dpo", "kto", "orpo", "simpo")  # stages whose models can be asked
+_ANSWER = ("pt", "sft", "dpo", "kto", "orpo", "simpo")  # stages whose models answer a prompt
 _TRUE_OR_LAST, _NO_CHECKPOINT = ("true", "last"), ("", "false", "none")
 
 
 def job_from_config(config: Config, data: Path) -> TrainJob:
-    """The job that a configuration asks for.
+    """The job that a configuration describes.
 
     Args:
         config: As loaded for `train`, which refuses what contradicts itself.
@@ -55,7 +55,7 @@ def job_from_config(config: Config, data: Path) -> TrainJob:
 
 
 def predict_job_from_config(config: Config, data: Path) -> TrainJob:
-    """The prediction that a configuration asks for.
+    """The prediction that a configuration describes.
 
     Args:
         config: As loaded for `predict` or `export`.

@@ -1,4 +1,4 @@
-"""Starting a training or prediction run: the job file, the workers, and what is said of them."""
+"""Starting a training or prediction run: the job file, the workers, and what a dry run prints."""
 
 from __future__ import annotations
 
@@ -25,32 +25,61 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def train_with(config: Config, say: Say, *, as_json: bool = False) -> int:
-    """Prepare the data, launch the run and see it to its end; returns the exit code. as_json: a dry run is told as
-    JSON. Raises a Fault."""
+def train_with(config: Config, say: Say, *, as_json: bool = False, quiet: bool = True) -> int:
+    """Prepares the data, launches the run and sees it to its end.
+
+    Args:
+        config: As loaded for `train`.
+        say: Takes what a user should see, a line at a time.
+        as_json: Whether a dry run prints JSON.
+        quiet: Whether packing shows no progress.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Fault: When the run cannot start; found before the data is packed where that is possible.
+    """
+    from stages.train.launch.feasible import check_feasible
     from stages.train.model.load import check_start
 
     # what can be wrong with the job is found before hours of packing
     draft = job_from_config(config, Path())
     check_start(draft)
+    check_feasible(draft, os.environ)
 
     def ready() -> TrainJob:
-        return job_from_config(config, shards(config, say))
+        return job_from_config(config, shards(config, say, quiet=quiet))
 
     return launch_job(draft, config, say, ready, as_json=as_json)
 
 
-def predict_with(config: Config, say: Say, *, trained: bool = False, as_json: bool = False) -> int:
-    """Prepare the prompts, generate, measure; returns the exit code. `trained`: with the model that this run has just
-    trained. Raises a Fault."""
+def predict_with(config: Config, say: Say, *, trained: bool = False, as_json: bool = False, quiet: bool = True) -> int:
+    """Prepares the prompts, generates and measures.
+
+    Args:
+        config: As loaded for `predict`, or for `train` when `trained`.
+        say: Takes what a user should see, a line at a time.
+        trained: Whether to predict with the model that this run has just trained.
+        as_json: Whether the measures, or the plan of a dry run, are printed as JSON.
+        quiet: Whether packing shows no progress.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Fault: When the run cannot start; found before the data is packed where that is possible.
+    """
+    from stages.train.launch.feasible import check_feasible
     from stages.train.model.load import check_start
 
     config = _for_prediction(config, trained=trained)
     draft = predict_job_from_config(config, Path())
     check_start(draft)
+    check_feasible(draft, os.environ)
 
     def ready() -> TrainJob:
-        return predict_job_from_config(config, shards(config, say))
+        return predict_job_from_config(config, shards(config, say, quiet=quiet))
 
     code = launch_job(draft, config, say, ready, as_json=as_json)
     if config.flag("dry_run"):
@@ -77,11 +106,24 @@ def _for_prediction(config: Config, *, trained: bool) -> Config:
 def launch_job(
     draft: TrainJob, config: Config, say: Say, ready: Callable[[], TrainJob], *, as_json: bool = False
 ) -> int:
-    """Run a job here or through torchrun; returns the exit code. `draft` is enough to plan the launch, `ready` prepares
-    the data and gives the job itself. as_json: a dry run is told as JSON."""
-    from stages.train.launch.torchrun import plan_launch
+    """Runs a job in this process or through torchrun.
+
+    Args:
+        draft: The job without its data, which is enough to plan the launch.
+        config: As loaded for the command.
+        say: Takes what a user should see, a line at a time.
+        ready: Prepares the data and returns the job itself; not called in a dry run.
+        as_json: Whether a dry run prints JSON.
+
+    Returns:
+        The exit code.
+    """
+    from stages.train.launch.feasible import check_alone
+    from stages.train.launch.torchrun import is_worker, plan_launch
 
     launch = plan_launch(draft, os.environ)
+    if launch is None and not is_worker(os.environ):
+        check_alone(draft, 1)
     if config.flag("dry_run"):
         if as_json:
             click.echo(json_text(dry_run(launch, draft.run.output_dir)))
@@ -97,7 +139,19 @@ def launch_job(
     token = config.text("hf_hub_token") or config.text("hub_token")
     if token:
         os.environ.setdefault("HF_TOKEN", token)  # never in a file or a command line
+    _make_repository(draft, say)
     return _run(ready(), launch, say)
+
+
+def _make_repository(draft: TrainJob, say: Say) -> None:
+    """The repository of push_to_hub, made before hours of work; of several processes by the first."""
+    from stages.train.model.hub import make_repository, of_arguments
+
+    repository = of_arguments(draft.arguments) if draft.task == "train" and draft.run.do_train else None
+    if repository is None or os.environ.get("RANK", "0") != "0" or os.environ.get("NODE_RANK", "0") != "0":
+        return
+    make_repository(repository)
+    say(f"note: push_to_hub: {repository.name} gets the model when the run is done")
 
 
 def dry_run(launch: Launch | None, output_dir: str) -> dict[str, object]:
@@ -113,12 +167,12 @@ def dry_run(launch: Launch | None, output_dir: str) -> dict[str, object]:
     }
 
 
-def shards(config: Config, say: Say) -> Path:
+def shards(config: Config, say: Say, *, quiet: bool = True) -> Path:
     """The folder of shards, packed if need be. Of several workers one packs, the others find it done."""
     from stages.train.launch.torchrun import is_worker
 
     if not is_worker(os.environ):
-        return _prepare(config, say)
+        return _prepare(config, say, quiet)
     from stages.train.hardware import machine
     from stages.train.launch.distributed import before_torch, in_turn
 
@@ -127,23 +181,23 @@ def shards(config: Config, say: Say) -> Path:
     assert wait_s is not None
     on_cpu = machine(config.flag("use_cpu")).on_cpu
     with_deepspeed = bool(config.get("deepspeed")) and config.flag("do_train")
-    return in_turn(lambda: _prepare(config, say), on_cpu=on_cpu, deepspeed=with_deepspeed, timeout_s=wait_s)
+    return in_turn(lambda: _prepare(config, say, quiet), on_cpu=on_cpu, deepspeed=with_deepspeed, timeout_s=wait_s)
 
 
-def _prepare(config: Config, say: Say) -> Path:
+def _prepare(config: Config, say: Say, quiet: bool) -> Path:
     """On several nodes one packs and the others wait for it."""
     from pipeline.runs.pack.run import ensure_prepared
 
-    told = False
+    announced = False
     while True:
         try:
-            return ensure_prepared(config, say)
+            return ensure_prepared(config, say, quiet=quiet)
         except BusyFault:
             if int(os.environ.get("NNODES", "1") or 1) < 2:
                 raise
-            if not told:
+            if not announced:
                 say("another node packs the data; waiting")
-            told = True
+            announced = True
             time.sleep(2)
 
 
@@ -155,8 +209,10 @@ def _run(job: TrainJob, launch: Launch | None, say: Say) -> int:
 
         if job.task == "predict":
             from stages.train.generate.run import predict
+            from stages.train.library_errors import translated
 
-            predict(job, say)
+            with translated():
+                predict(job, say)
             return 0
         try:
             train(job, say)
@@ -167,10 +223,48 @@ def _run(job: TrainJob, launch: Launch | None, say: Say) -> int:
     from stages.train.launch.supervisor import run_launch
 
     folder = Path(job.run.output_dir)
+    before = _Before(folder)
     _write_whole(folder, JOB_FILE, to_json(job))
     say(launch.why)
     say(f"  {launch.command()}")
-    return run_launch(launch, say)
+    try:
+        code = run_launch(launch, say)
+    except BaseException:
+        before.put_back()
+        raise
+    if code not in (0, 143):
+        before.put_back()
+    return code
+
+
+class _Before:
+    """An output folder's job file, and how its log stood: put back when a launch ended before its run began."""
+
+    def __init__(self, folder: Path) -> None:
+        from stages.train.job import JOB_FILE
+
+        self.folder = folder
+        self.job = folder / JOB_FILE
+        self.text = self.job.read_bytes() if self.job.is_file() else None
+        self.log = self._log()
+
+    def put_back(self) -> None:
+        from stages.train.monitor.earlier_run import EarlierRun
+
+        EarlierRun(self.folder).put_back()
+        if self._log() != self.log:
+            return
+        if self.text is None:
+            self.job.unlink(missing_ok=True)
+        else:
+            self.job.write_bytes(self.text)
+
+    def _log(self) -> tuple[int, int] | None:
+        try:
+            found = (self.folder / "trainer_log.jsonl").stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
 
 
 def _write_whole(folder: Path, name: str, text: str) -> None:

@@ -16,7 +16,7 @@ class Settings:
         self.problems: list[str] = []
 
     def check(self, holds: bool, key: str, problem: str) -> None:
-        """Notes `problem` under `key` unless it `holds`."""
+        """Adds `problem` under `key` unless it `holds`."""
         if not holds:
             self.problems.append(f"{key}: {problem}")
 
@@ -27,7 +27,7 @@ class Settings:
         return value
 
     def optional(self, key: str) -> str | None:
-        """A text, None when it was left out or is empty."""
+        """A text, None when it is not set or empty."""
         value = self.config.text(key)
         return value if value else None
 
@@ -48,7 +48,7 @@ class Settings:
         return self.config.flag(key)
 
     def words(self, key: str) -> tuple[str, ...]:
-        """A list, empty when it was left out."""
+        """A list, empty when it is not set."""
         return tuple(self.config.items(key))
 
     def modules(self, key: str) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
     prep validate data/ --fix repaired      repaired/a.jsonl, repaired/sub/b.json.gz, ...
     prep validate a.jsonl --fix b.jsonl     one file
 
-Records that need no repair are copied byte for byte, in order; records that cannot be repaired are left out, and their
-findings say why. Tables become JSON lines. The report that comes back is that of the copy, with the places of the
-input: repaired records are kept ones; every repair is a warning of its own rule, and so is what it fixed.
+Records that need no repair are copied byte for byte, in order; records that cannot be repaired are excluded, with the
+reason among the findings. Tables become JSON lines. The report that comes back is that of the copy, with the places of
+the input: repaired records are kept ones; every repair is a warning of its own rule, and so is what it fixed.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class FileFix:
 
 @dataclass
 class Fixed:
-    """Everything that the copies came to. before: findings of records by (rule, severity) as they were; after: what was
-    said of the copies. Both as in FixResult."""
+    """Everything that the copies came to. before: findings of records by (rule, severity) as they were; after: those of
+    the copies. Both as in FixResult."""
 
     files: list[FileFix] = field(default_factory=list)
     before: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -123,7 +123,7 @@ def _job(plan: Plan, source: Source) -> Job[FixTask, FixResult]:
         source.spec.fields,
         plan.stage,
         plan.policy,
-        plan.fitted.specials if plan.fitted else (),
+        plan.control,
         plan.limits,
     )
     return Job(prepare, run, task_name, spec)
@@ -172,7 +172,7 @@ def _tasks(plan: Plan, path: str, done: FileFix, kinds: list[str]) -> Iterator[F
 
 
 def _file_repairs(info: FileInfo, plan: Plan, fixed: Fixed) -> None:
-    """A byte order mark and CR LF are left out of every copy."""
+    """Counts the repairs of whole files: no copy has a byte order mark or CR LF."""
     for note in info.notes:
         rule = _FILE_REPAIRS.get(note.rule)
         severity = plan.policy.severity(note.rule)

@@ -1,4 +1,4 @@
-"""Validate: the intake of `prep pack` run dry. What this says is kept is what packing with the same config takes in.
+"""Validate: the intake of `prep pack` run dry. What it keeps is what packing with the same config takes in.
 
 files given      each is a data set of its own; its format and stage are found out
 a configuration  its data sets, its stage, and its template and tokenizer when it names them
@@ -24,15 +24,15 @@ from pipeline.plan.types import Plan, Source
 from pipeline.progress import Progress
 from pipeline.reports.model import ValidationReport
 from pipeline.runs.collect import Collected, check_set, check_traits, collect, validation_report
-from registry.datasets.info_file import INFO_NAME, find_dataset_info
 from registry.datasets.types import Dataset
 from registry.errors import Fault, UsageFault
 from registry.kinds import usual_stage
-from stages.core.display import clean
 from stages.core.records import Limits
 from stages.formats.detect import Detection
-from stages.formats.table import FORMATS
+from stages.formats.table import FORMATS, format_in_stage
 from stages.readers.discover import discover
+
+from .registered import registered
 
 if TYPE_CHECKING:
     from pipeline.output.rejects import RejectFolder
@@ -52,16 +52,7 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
     form = config.data.format
     remarks: list[str] = []
     for spec in paths:
-        if (Path(spec) / INFO_NAME).is_file():
-            remarks.append(
-                f"note: {spec}/{INFO_NAME} is there; to check as it says: prep validate dataset=NAME dataset_dir={spec}"
-            )
-        elif name := _registered(spec):
-            folder = Path(spec).parent
-            remarks.append(
-                f'note: {folder / INFO_NAME} names this file "{clean(name)}"; to check it with its map: '
-                f"prep validate dataset={clean(name)} dataset_dir={folder}"
-            )
+        remarks += registered(spec, config)
     groups: dict[str, list[Source]] = {}
     files: list[str] = []
     wrong: list[Fault] = []
@@ -83,7 +74,8 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
         known = FORMATS[name]
         stage = config.method if "stage" in config.given else usual_stage(known.kind)
         data = Dataset(path, (path,), format=name, fields=fields)
-        source = Source(data, SourceSpec(path, name, fields or known.default_fields), (path,), detection=detection)
+        reads = SourceSpec(path, format_in_stage(name, stage), fields or known.default_fields)
+        source = Source(data, reads, (path,), detection=detection)
         detections.append(([path], detection))
         groups.setdefault(stage, []).append(source)
     if not groups:
@@ -96,25 +88,22 @@ def plan_files(paths: Sequence[str], config: Config) -> tuple[list[Plan], list[s
     return plans, [*remarks, *format_remarks(detections)]
 
 
-def _registered(spec: str) -> str:
-    """The name that a dataset_info.json beside a file gives to it, empty when there is none."""
-    path = Path(spec)
-    try:
-        info = find_dataset_info(str(path.parent)) if path.is_file() else None
-    except Fault:  # it was not requested
-        return ""
-    entries = info.entries.items() if info is not None else ()
-    return next(
-        (name for name, entry in entries if isinstance(entry, dict) and entry.get("file_name") == path.name), ""
-    )
-
-
 def validate(
     plans: Sequence[Plan], *, rejects: str | None = None, remarks: Sequence[str] = (), quiet: bool = True
 ) -> Checked:
-    """Checks every record of the plans. rejects: a folder for the raw bytes of rejected records.
+    """Checks every record of the plans.
 
-    Raises a Fault only when nothing can be checked at all; errors in the data are in the report.
+    Args:
+        plans: One a group of data sets with the same options.
+        rejects: Folder for the raw bytes of rejected records, None to keep none.
+        remarks: Lines for the report about the run as a whole.
+        quiet: Whether no progress is shown.
+
+    Returns:
+        The report, in which errors of the data stand, and the plans.
+
+    Raises:
+        Fault: Only when nothing can be checked at all.
     """
     started = time.perf_counter()
     runs: list[tuple[Plan, Collected]] = []

@@ -53,7 +53,7 @@ def check_profile(checked: Checked, name: str) -> ValidationReport:
 def _one_file(
     engine: Engine[ProfileTask, ProfileResult], spec: ProfileSpec, path: str, found: FindingCollector
 ) -> None:
-    """What is said of one file, chunk by chunk, then of the whole."""
+    """Adds the findings about one file: those of its chunks, then those about the whole."""
     infos: list[FileInfo] = []
     state = FileState()
     for result in in_order(engine.run(_tasks(spec, path, infos))):

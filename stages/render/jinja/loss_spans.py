@@ -27,8 +27,8 @@ from stages.core.findings import Note
 from .messages import FIRST_MARK, Piece, Prepared
 from .probe import Traits
 from .probe_texts import Ending
-from .sandbox_env import GENERATION
-from .sandbox_process import Outcome
+from .sandbox.environment import GENERATION
+from .sandbox.requests import Outcome
 
 ANSWERS = ("assistant", "function")
 

@@ -19,7 +19,7 @@ from stages.core.findings import Note
 from .loss_spans import Turn, endings
 from .probe import Traits
 from .probe_texts import Ending
-from .sandbox_process import Outcome
+from .sandbox.requests import Outcome
 
 
 def by_prefix(

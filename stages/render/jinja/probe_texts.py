@@ -17,7 +17,7 @@ from stages.core.display import shown
 
 from .chat_template import AutoTemplate
 from .messages import Dialect, Prepared, prepare
-from .sandbox_process import Item, Outcome
+from .sandbox.requests import Item, Outcome
 
 Render = Callable[[Sequence[Item]], list[Outcome]]
 

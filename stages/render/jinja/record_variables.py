@@ -3,7 +3,8 @@
     {"chat_template_kwargs": {"enable_thinking": false}, "documents": [...]}     variables of this record's render
     {"role": "user", "content": "Hi", "mood": "glad"}                            a key of this message
 
-transformers hands all of it to the template, so we do. What the template never mentions is told, once a record and key.
+transformers hands all of it to the template, so we do. What the template never mentions is reported, once a record
+and key.
 """
 
 from __future__ import annotations

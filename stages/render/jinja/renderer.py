@@ -9,15 +9,14 @@ offsets, so nothing is encoded piece by piece.
     ids    151644 77091 198 38830 13 151645 198             runs   [(3, 6)]
 
 A trained span runs from the end of the generation prompt to the end of the stop token. Price: two renders a
-conversation, about 0.5 ms, in the limited process of `stages.render.jinja.sandbox_process`; the tokenizer takes about
+conversation, about 0.5 ms, in the limited process of `stages.render.jinja.sandbox.process`; the tokenizer takes about
 as long.
 """
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,9 +33,10 @@ from .prefix_spans import by_prefix, thought_note
 from .probe import Traits, learn
 from .record_variables import settings_of, variables_of
 from .results import Results, pair, refusal
-from .sandbox_env import DEFAULT_DATE
-from .sandbox_process import Item, Limits, Outcome, Program, Wall
-from .shape_cache import MAX_SHAPES, Shape, Skeleton, by_shape, sample_of, shape_of, skeleton_of
+from .sandbox.environment import DEFAULT_DATE
+from .sandbox.process import Wall
+from .sandbox.requests import Item, Limits, Outcome, Program
+from .shape_cache import Skeleton, Skeletons, by_shape, shape_of
 from .token_spans import RenderedText
 
 MAX_TRAITS = 64  # named templates times the settings of records
@@ -64,13 +64,13 @@ class AutoRenderer:
     ) -> None:
         self.template = template
         self.options = options or AutoOptions()
-        variables: dict[str, Any] = {**template.variables, **dict(self.options.extra)}
-        if self.options.enable_thinking is not None:
-            variables["enable_thinking"] = self.options.enable_thinking
+        thinking = self.options.enable_thinking
+        switch = {} if thinking is None else {"enable_thinking": thinking}
+        variables: dict[str, Any] = {**template.variables, **dict(self.options.extra), **switch}
         self.wall = Wall(Program(template.sources, variables, self.options.template_date), limits)
         self._results = Results(template, self.options.train_on_prompt, self.options.mask_history)
         self._traits: dict[tuple[str, str], Traits] = {}
-        self._skeletons: dict[Shape, Skeleton | None] = {}
+        self._skeletons = Skeletons(template.name_for(False), self.wall)
 
     def __enter__(self) -> AutoRenderer:
         return self
@@ -134,8 +134,6 @@ class AutoRenderer:
         variables = variables_of(record)
         return self.traits(bool(record.tools), settings_of(variables) if variables else None)
 
-    # --- rendering ----------------------------------------------------------------------------------------------------
-
     def render(self, records: Sequence[Conversation]) -> list[RenderedText | Note]:
         """One result a record, in order: the text and its trained spans, or the reason why there is none.
 
@@ -188,7 +186,8 @@ class AutoRenderer:
     def _by_shape(self, records: Sequence[Conversation], results: list[RenderedText | Note | None]) -> list[int]:
         """Renders once what has a predictable shape; returns what this did not prove."""
         shapes = [shape_of(record) for record in records]
-        self._learn_shapes({shape: None for shape in shapes if shape is not None and shape not in self._skeletons})
+        if any(shapes):
+            self._skeletons.learn((shape for shape in shapes if shape is not None), self.traits())
         items: list[Item] = []
         work: list[tuple[int, Prepared, Skeleton]] = []
         left: list[int] = []
@@ -207,22 +206,6 @@ class AutoRenderer:
             else:
                 results[index] = self._finish(records[index], ready, outcome.text, found)
         return sorted(left)
-
-    def _learn_shapes(self, shapes: Iterable[Shape]) -> None:
-        """Skeletons from conversations of our own, so that no record's result depends on those before it."""
-        new = list(shapes)
-        if not new:
-            return
-        if len(self._skeletons) + len(new) > MAX_SHAPES:
-            self._skeletons.clear()
-        traits = self.traits()
-        samples = [sample_of(shape) for shape in new]
-        prepared = [prepare(sample, traits.dialect) for sample in samples]
-        readies = [ready for ready in prepared if isinstance(ready, Prepared)]
-        items = [Item(self.template.name_for(False), ready.messages, marked=True) for ready in readies]
-        for shape, sample, ready, outcome in zip(new, samples, readies, self.wall.render(items), strict=True):
-            found = None if outcome.error else by_marks(sample, ready, outcome, traits)
-            self._skeletons[shape] = None if found is None else skeleton_of(sample, ready, outcome, found)
 
     def _pass(
         self,
@@ -314,15 +297,3 @@ class AutoRenderer:
 
     def _finish(self, record: Conversation, ready: Prepared, text: str, found: Located) -> RenderedText | Note:
         return self._results.finish(record, ready, text, found, self._traits_of(record))
-
-
-@functools.lru_cache(maxsize=4)
-def _shared(template: AutoTemplate, options: AutoOptions) -> AutoRenderer:
-    return AutoRenderer(template, options)
-
-
-def render_auto(
-    conversation: Conversation, template: AutoTemplate, *, options: AutoOptions | None = None
-) -> RenderedText | Note:
-    """One record; a batch through `AutoRenderer.render` is faster. The child process is kept for the next call."""
-    return _shared(template, options or AutoOptions()).render([conversation])[0]

@@ -16,7 +16,7 @@ from .loss_spans import Located, Turn
 from .messages import Prepared
 from .probe import Traits
 from .record_variables import unused_notes
-from .sandbox_process import Outcome
+from .sandbox.requests import Outcome
 from .token_spans import RenderedText
 
 _RULES = {"refused": "template.refuses", "broken": "template.refuses", "limit": "template.limit"}

@@ -1,4 +1,4 @@
-"""The same proof for half the price: conversations of one shape differ in their texts only.
+"""The same proof at half the cost: conversations of one shape differ in their texts only.
 
     shape      system? user assistant user assistant
     skeleton   "<|im_start|>user\\n" · "<|im_end|>\\n<|im_start|>assistant\\n" · "<|im_end|>\\n..." · ...
@@ -12,15 +12,18 @@ prediction put it. What a shape is does not depend on the records seen before, s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from stages.core.conversation import Conversation, Message
 from stages.formats.message_keys import given_keys
 
-from .loss_spans import ANSWERS, Located, Turn
-from .messages import MAX_PIECES, Prepared, has_marks
+from .loss_spans import ANSWERS, Located, Turn, by_marks
+from .messages import MAX_PIECES, Prepared, has_marks, prepare
+from .probe import Traits
 from .record_variables import variables_of
-from .sandbox_process import Outcome
+from .sandbox.process import Wall
+from .sandbox.requests import Item, Outcome
 
 Shape = tuple[bool, tuple[str, ...]]
 MAX_SHAPES = 512
@@ -115,3 +118,32 @@ def by_shape(record: Conversation, skeleton: Skeleton, text: str) -> Located | N
     if skeleton.blocks:
         return located._replace(blocks=tuple([(turn.start, turn.end) for turn in located.answers]))
     return located
+
+
+class Skeletons:
+    """The skeleton of every shape that was met, learned from conversations of our own, so that no record's result
+    depends on those before it."""
+
+    def __init__(self, name: str, wall: Wall) -> None:
+        self._name = name  # of the template, where there are several
+        self._wall = wall
+        self._known: dict[Shape, Skeleton | None] = {}
+
+    def get(self, shape: Shape) -> Skeleton | None:
+        """The skeleton of a shape; None where it is not known, or where none could be proven."""
+        return self._known.get(shape)
+
+    def learn(self, shapes: Iterable[Shape], traits: Traits) -> None:
+        """Renders a sample of each shape that is new."""
+        new = [shape for shape in dict.fromkeys(shapes) if shape not in self._known]
+        if not new:
+            return
+        if len(self._known) + len(new) > MAX_SHAPES:
+            self._known.clear()
+        samples = [sample_of(shape) for shape in new]
+        prepared = [prepare(sample, traits.dialect) for sample in samples]
+        readies = [ready for ready in prepared if isinstance(ready, Prepared)]
+        items = [Item(self._name, ready.messages, marked=True) for ready in readies]
+        for shape, sample, ready, outcome in zip(new, samples, readies, self._wall.render(items), strict=True):
+            found = None if outcome.error else by_marks(sample, ready, outcome, traits)
+            self._known[shape] = None if found is None else skeleton_of(sample, ready, outcome, found)

@@ -1,7 +1,7 @@
 """Tool formats: how a template writes the tool list into the system prompt, and calls into an answer.
 
 Every format is a pair of functions: `prompt(tools) -> str` and `calls(calls) -> str`. The strings are those of
-LLaMA-Factory's tool formats, its known defects included (contract.md `compat`): glm4_moe leaves out the closing
+LLaMA-Factory's tool formats, its known defects included (contract.md `compat`): glm4_moe omits the closing
 `</tool_call>`, minimax2 the outer `<minimax:tool_call>`, seed_oss a `>`; `DEFECTS` names them for the finding.
 JSON is written with Python's default separators and without ASCII escapes, as upstream does.
 """

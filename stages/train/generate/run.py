@@ -129,7 +129,13 @@ def load_for_answers(
 
 
 def generation_config(wanted: Generation, stops: Sequence[int], pad: int) -> Any:
-    """transformers' GenerationConfig for the settings."""
+    """transformers' GenerationConfig for the settings.
+
+    Args:
+        wanted: How answers are drawn.
+        stops: Ids that end an answer.
+        pad: Id that fills a batch.
+    """
     import transformers
 
     limits = (
@@ -195,11 +201,18 @@ def _finish(
 
 
 def _measures(found: Sequence[dict[str, str]], say: Say) -> dict[str, Any]:
+    """BLEU and ROUGE over the answers that have an expected one to be compared with; empty when none has."""
+    labelled = [entry for entry in found if entry["label"].strip()]
+    if not labelled:
+        say("no BLEU and ROUGE: the data holds no answers to compare with")
+        return {}
     missing = metrics.missing_libraries()
     if missing:
-        say(f'no BLEU and ROUGE: {", ".join(missing)} not installed (python -m pip install "prep-llm[metrics]")')
+        say(f"no BLEU and ROUGE: {', '.join(missing)} not installed (python -m pip install {' '.join(missing)})")
         return {}
-    scores = metrics.score([entry["predict"] for entry in found], [entry["label"] for entry in found])
+    if len(labelled) < len(found):
+        say(f"BLEU and ROUGE over the {len(labelled):,} of {len(found):,} answers that have one to compare with")
+    scores = metrics.score([entry["predict"] for entry in labelled], [entry["label"] for entry in labelled])
     return {f"predict_{name}": value for name, value in scores.items()}
 
 

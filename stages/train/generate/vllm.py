@@ -14,7 +14,19 @@ from stages.train.model.tokenizer import load_tokenizer
 
 
 def generate_with_vllm(job: TrainJob, prepared: data.Prepared, prompts: list[list[int]]) -> list[list[int]]:
-    """Answers for prompts given as token ids, in their order. Raises MachineFault when vLLM is not installed."""
+    """Answers for prompts, in their order.
+
+    Args:
+        job: The model, its adapters and how answers are drawn.
+        prepared: The packed prompts' folder, whose manifest names the tokenizer and the template.
+        prompts: Token ids of each prompt.
+
+    Returns:
+        Token ids of each answer, without its stop.
+
+    Raises:
+        MachineFault: vLLM is not installed.
+    """
     require({"vllm": "vllm"}, "infer_backend: vllm")
     import vllm
 

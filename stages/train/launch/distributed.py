@@ -1,4 +1,4 @@
-"""DeepSpeed's JSON file, from a short name, a path, or a mapping.
+"""Several processes as one run: who goes first, what DeepSpeed needs on a CPU, and its configuration.
 
     deepspeed: z2                      ours, shipped beside this module
     deepspeed: path/to/ds_config.json  the user's, as it is
@@ -6,8 +6,6 @@
 
 Ours differ from LLaMA-Factory's in one value: `round_robin_gradients` is false, because a ZeRO-2 checkpoint written
 with it cannot be converted to another number of processes (it loads wrong weights without a word).
-
-Several processes as one run: who goes first, and what DeepSpeed needs on a CPU.
 """
 
 from __future__ import annotations
@@ -92,6 +90,8 @@ def quiet_libraries(*, on_cpu: bool) -> None:
         transformers.utils.logging.disable_progress_bar()
     # TRL still says gradient_checkpointing where transformers now says activation_checkpointing
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning)
+    # torch renames its collectives, and DeepSpeed calls them by their old names in every step
+    warnings.filterwarnings("ignore", message=r".*torch\.distributed\.\w+. is deprecated", category=FutureWarning)
     # rows go one at a time on purpose where there is no flash attention
     logging.getLogger("trl.trainer.sft_trainer").addFilter(_worth_reading)
     for handler in logging.getLogger("transformers").handlers:
@@ -112,7 +112,13 @@ def _worth_reading(record: logging.LogRecord) -> bool:
 
 def start_processes(*, on_cpu: bool, deepspeed: bool, timeout_s: int = 1800) -> None:
     """Open the process group when a launcher started us. Must come before the model is loaded, and says to accelerate
-    and DeepSpeed from the start that they will work together."""
+    and DeepSpeed from the start that they will work together.
+
+    Args:
+        on_cpu: Whether the run stays on the CPU (gloo).
+        deepspeed: Whether DeepSpeed is used.
+        timeout_s: How long one process waits for the others.
+    """
     if deepspeed and on_cpu:
         _deepspeed_on_cpu(timeout_s)
     if not is_worker(os.environ):
@@ -143,7 +149,12 @@ def in_turn(
 ) -> Result:
     """Run `work` on the first process, then on the others, which find it done.
 
-    shared_files: False when each node has a disk of its own, so that one process of every node goes first.
+    Args:
+        work: What to do; its result is returned.
+        on_cpu: Whether the run stays on the CPU (gloo).
+        deepspeed: Whether DeepSpeed is used.
+        shared_files: False when each node has a disk of its own, so that one process of every node goes first.
+        timeout_s: How long one process waits for the others.
     """
     if not is_worker(os.environ):
         return work()
@@ -167,7 +178,7 @@ def process_number() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process writes the files and speaks."""
+    """Whether this process writes the files and logs."""
     return process_number() == 0
 
 
@@ -198,7 +209,7 @@ def go_on_alone() -> None:
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         os.environ.pop(name, None)
     AcceleratorState._reset_state(reset_partial_state=True)
-    # or the next model would be loaded in pieces for an engine that is gone
+    # or the next model would be loaded split for an engine that is gone
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     unset_hf_deepspeed_config()

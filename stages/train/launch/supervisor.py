@@ -25,7 +25,7 @@ _PATIENCE_S = 600  # a large checkpoint takes its time
 
 
 def write_status(code: int, problems: Iterable[str] = (), hint: str = "") -> None:
-    """A worker's last word; the first of several workers is heard. Does nothing when no parent listens."""
+    """How a worker ended; the first of several workers counts. Does nothing when no parent listens."""
     path = os.environ.get(STATUS_VARIABLE)
     if not path:
         return
@@ -141,8 +141,10 @@ def quieted(lines: Iterable[str], ends: _Ends) -> Iterator[str]:
 
 
 def worker_exit(work: Callable[[], object], complain: Callable[[str], None]) -> int:
-    """Run a worker's work; returns its exit code and leaves word for the parent. `complain` shows a line when no parent
-    listens."""
+    """Run a worker's work; returns its exit code and writes its status for the parent.
+
+    `complain` shows a line when no parent listens.
+    """
     import traceback
 
     from stages.train.run import Stopped

@@ -25,6 +25,9 @@ from registry.errors import UsageFault
 from stages.train.job import JOB_FILE, TrainJob
 
 WORKER_MODULE = "stages.train"
+DEVICES = Path("/dev")
+# device files of drivers: NVIDIA, the same under WSL and on Jetson, AMD, Ascend
+_DRIVER = re.compile(r"nvidia|dxg$|nvhost|nvgpu|nvmap|kfd$|davinci")
 
 
 @dataclass(frozen=True)
@@ -139,19 +142,28 @@ def _workers_per_node(job: TrainJob, environ: Mapping[str, str]) -> int:
     return 1 if job.flag("use_cpu") else max(1, visible_devices(environ))
 
 
-def visible_devices(environ: Mapping[str, str], dev: Path = Path("/dev")) -> int:
+def planned_processes(job: TrainJob, environ: Mapping[str, str]) -> int:
+    """How many processes a run of `job` will have; of an elastic one, at its start."""
+    if is_worker(environ):
+        return _whole(environ, "WORLD_SIZE", 1)
+    return _whole(environ, "NNODES", 1) * _workers_per_node(job, environ)
+
+
+def visible_devices(environ: Mapping[str, str], dev: Path | None = None) -> int:
     """How many accelerators a worker would see, without loading a driver: the visibility variables, else the device
-    files."""
+    files. A variable that names devices on a machine without any (a profile that fits another machine) makes none."""
+    try:
+        names = os.listdir(DEVICES if dev is None else dev)
+    except OSError:
+        return 0
+    if not any(_DRIVER.match(name) for name in names):
+        return 0
     for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES"):
         if name in environ:
             listed = [word.strip() for word in environ[name].split(",") if word.strip()]
             if "-1" in listed:  # CUDA stops reading at the first that is no device
                 listed = listed[: listed.index("-1")]
             return len(listed)
-    try:
-        names = os.listdir(dev)
-    except OSError:
-        return 0
     nvidia = sum(1 for name in names if re.fullmatch(r"nvidia\d+", name))
     return nvidia or sum(1 for name in names if re.fullmatch(r"davinci\d+", name))
 

@@ -35,7 +35,7 @@ def build_trainer(setup: Setup, plan: Plan, checkpoint: Path | None = None) -> t
     job = setup.job
     build = builder(job.method)
     stop, save = Preemption(), Checkpoint(setup.output, plan.mark)
-    callbacks: list[Any] = [Log(setup.output, setup.say), save, stop]
+    callbacks: list[Any] = [Log(setup.output, setup.say, perplexity=job.language_loss), save, stop]
     if job.run.early_stopping_steps:
         callbacks.append(transformers.EarlyStoppingCallback(early_stopping_patience=job.run.early_stopping_steps))
     # ZeRO-3 splits the weights while they are loaded, and learns that it should from the arguments
@@ -146,6 +146,6 @@ def _check_space(setup: Setup, trainer: Any) -> None:
     size = hardware.footprint(trainer.model)
     hardware.check_disk(setup.output, size, setup.job, setup.notes)
     arguments, everyone = trainer.args, distributed.process_count()
-    segment = bool(arguments.bf16 or arguments.fp16)
-    need = size.state_bytes(segment=segment, zero_stage=setup.zero_stage, processes=everyone)
+    half_precision = bool(arguments.bf16 or arguments.fp16)
+    need = size.state_bytes(half_precision=half_precision, zero_stage=setup.zero_stage, processes=everyone)
     hardware.check_memory(need, setup.here, int(os.environ.get("LOCAL_WORLD_SIZE", "1")), setup.notes)

@@ -6,8 +6,8 @@ them by exchanging the answers of neighbours:
     batch   (x1 y1) (x2 y2) (x3 y3) (x4 y4) (x5 y5)
     KL      (x1 y2) (x2 y1) (x3 y4) (x4 y5) (x5 y3)     pairs; an odd rest goes round in three
 
-Pairs, and not one turn of the whole batch, so that two processes with half the batch each see the same ones. Rows come
-in a new seeded order each epoch: in the order of the file, neighbours often share their prompt.
+Pairs, and not one turn of the whole batch, so that two processes with half of the batch each see the same ones. Rows
+come in a new seeded order each epoch: in the order of the file, neighbours often share their prompt.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class KtoTrainer(Watched, KTOTrainer):  # type: ignore[misc]  # TRL ships no typ
         weight = self.job.preference.ftx
         if not weight:
             return super()._compute_loss(model, inputs, return_outputs)
-        heard = Listener(model)
-        result = super()._compute_loss(heard, inputs, return_outputs)
+        listener = Listener(model)
+        result = super()._compute_loss(listener, inputs, return_outputs)
         loss = result[0] if return_outputs else result
-        loss = loss + weight * _supervised(heard.output, inputs)
+        loss = loss + weight * _supervised(listener.output, inputs)
         return (loss, *result[1:]) if return_outputs else loss
 
 

@@ -16,8 +16,13 @@ from .adapter_chain import whole_chain
 def freeze(model: Any, tuning: Tuning, notes: list[str]) -> None:
     """Train `freeze_layers` layers (the last ones; negative: the first) and the extra modules, freeze the rest.
 
-    Within a layer `freeze_modules` chooses by name ("all", or mlp, self_attn, ...). Raises UsageFault for names that
-    the model does not have.
+    Args:
+        model: The loaded model; its parameters' `requires_grad` is set.
+        tuning: Within a layer `freeze_modules` chooses by name ("all", or mlp, self_attn, ...).
+        notes: Takes which layers are trained.
+
+    Raises:
+        UsageFault: Names that the model does not have.
     """
     layers = int(getattr(model.config.get_text_config(), "num_hidden_layers", 0) or 0)
     if not layers:
@@ -50,6 +55,12 @@ def adapt(model: Any, job: TrainJob, *, reward: bool, notes: list[str]) -> tuple
     """The model and the PEFT configuration that TRL should wrap it with (None when there is nothing left to wrap).
 
     Existing adapters are merged, except the last one, which goes on being trained unless `create_new_adapter`.
+
+    Args:
+        model: The loaded model.
+        job: Its adapters and what is trained.
+        reward: Whether it gives a score.
+        notes: Takes what was merged and what is trained.
     """
     tuning = job.tuning
     if tuning.kind == "full":
@@ -117,8 +128,15 @@ def _adapter(model: Any, path: str, folder: str | None, *, trainable: bool) -> A
 def lora_config(model: Any, tuning: Tuning, *, reward: bool, bits: int | None = None) -> Any:
     """PEFT's LoRA configuration for `tuning`.
 
-    Raises UsageFault for target modules that the model does not have, and for an adapter on the output layer (the
-    trainers compute log-probabilities from its bare weight).
+    Args:
+        model: The model, whose modules `lora_target` names.
+        tuning: Rank, targets and start.
+        reward: Whether the model gives a score.
+        bits: Bits of a quantized base, None for a plain one.
+
+    Raises:
+        UsageFault: Target modules that the model does not have, or an adapter on the output layer (the trainers
+            compute log-probabilities from its bare weight).
     """
     import peft
 

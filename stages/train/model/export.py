@@ -17,6 +17,7 @@ from stages.train import hardware
 from stages.train.job import ModelSpec
 from stages.train.launch import distributed
 
+from . import hub
 from . import load as models
 from . import tokenizer as chat
 from .permissions import follow_umask
@@ -52,6 +53,8 @@ def export(job: ExportJob, log: Say) -> Path:
     folder = Path(job.folder)
     if folder.exists() and any(folder.iterdir()):
         raise UsageFault(f"export_dir: {folder} is not empty", hint="choose a new folder, or empty it")
+    if job.hub_repository:
+        hub.make_repository(hub.Repository(job.hub_repository))
     here = hardware.machine(job.device == "cpu")
     distributed.quiet_libraries(on_cpu=here.on_cpu)
     model, tokenizer = _load(job, here, log)
@@ -80,9 +83,7 @@ def export(job: ExportJob, log: Say) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     if job.hub_repository:
-        model.push_to_hub(job.hub_repository, max_shard_size=f"{job.file_gb}GB")
-        tokenizer.push_to_hub(job.hub_repository)
-        log(f"uploaded to {job.hub_repository}")
+        hub.upload(folder, hub.Repository(job.hub_repository), log, but=())
     log(f"exported to {folder}: {needed / 2**20:,.1f} MiB of weights; loaded again, largest difference {gap:.1g}")
     return folder
 

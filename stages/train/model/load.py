@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry.errors import MachineFault, UsageFault
+from registry.errors import MachineFault, UsageFault, did_you_mean
 from stages.train.hardware import require
 from stages.train.job import ModelSpec, TrainJob
 from stages.train.launch.distributed import deepspeed_config
@@ -33,10 +33,16 @@ class Loading:
 
 
 def load_model(spec: ModelSpec, loading: Loading, path: str | None = None) -> Any:
-    """The model of `spec`, or the one at `path` loaded the same way (a reference model).
+    """The model of `spec`, or another one loaded the same way.
 
-    Raises UsageFault when it is not found or has no weights, MachineFault when its quantization needs a missing
-    package.
+    Args:
+        spec: The model.
+        loading: Its dtype, attention and head.
+        path: The other one (a reference model); None for the one of `spec`.
+
+    Raises:
+        UsageFault: It is not found or has no weights.
+        MachineFault: Its quantization needs a missing package.
     """
     import torch
     import transformers
@@ -72,8 +78,14 @@ def load_model(spec: ModelSpec, loading: Loading, path: str | None = None) -> An
 def fit_vocabulary(model: Any, vocabulary: int, grow: bool, notes: list[str]) -> None:
     """Make sure that every id of the shards has an embedding.
 
-    vocabulary: ids of the tokenizer that wrote the shards. Raises UsageFault when the model has fewer and `grow` is
-    off; growing adds rows around the mean of the old ones.
+    Args:
+        model: The loaded model.
+        vocabulary: How many ids the tokenizer has that wrote the shards.
+        grow: Whether rows may be added, around the mean of the old ones.
+        notes: Takes how many were.
+
+    Raises:
+        UsageFault: The model has fewer and `grow` is off.
     """
     have = int(model.get_input_embeddings().num_embeddings)
     if vocabulary <= have:
@@ -139,7 +151,8 @@ def _auto_class(config: Any, reward: bool) -> Any:
 
 def check_start(job: TrainJob) -> None:
     """What can be found wrong with a job's model, adapters and DeepSpeed file without loading anything, so that it is
-    told before the data is packed. Raises UsageFault."""
+    reported before the data is packed. Raises UsageFault.
+    """
     deepspeed_config(job.run.deepspeed, [])
     if not job.model.from_scratch:
         _check_weights(job.model.path)
@@ -165,8 +178,11 @@ def _check_adapter(source: str, inside: str) -> None:
                 f"adapter_name_or_path: {folder / inside}: no adapter_config.json in it, so it holds no adapter",
                 hint="name the output_dir of the run that trained it",
             )
-    elif folder.is_absolute() or source.startswith(".") or source.count("/") != 1:  # `owner/name` may be a repository
-        raise UsageFault(f"adapter_name_or_path: {source}: there is no such folder")
+        return
+    # `owner/name` may be a repository, unless `owner` is a folder here and `name` a typo in it
+    if folder.is_absolute() or source.startswith(".") or source.count("/") != 1 or folder.parent.is_dir():
+        beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        raise UsageFault(f"adapter_name_or_path: {source}: there is no such folder{did_you_mean(folder.name, beside)}")
 
 
 def _quantization(spec: ModelSpec) -> Any:

@@ -3,7 +3,7 @@
     slots       system "<s>{{content}}"   user "U:{{content}}A:"   assistant "{{content}}" eos
     Modelfile   TEMPLATE with Go's text/template over .System and .Messages, SYSTEM, PARAMETER stop
 
-The beginning-of-sequence token at the very start is left out: the engine below Ollama adds it.
+The beginning-of-sequence token at the very start is omitted: the engine below Ollama adds it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,18 @@ def modelfile(
     source: str = ".",
     ends: Sequence[str] = (),
 ) -> str | None:
-    """The text of a Modelfile, or None for a template that Go's language cannot count for (numbered turns).
+    """The text of a Modelfile.
 
-    special: the tokenizer's "bos" and "eos" as text, "" for none. default_system: None for the template's own.
-    ends: what else the model stops at, as text.
+    Args:
+        template: The template that was trained.
+        special: The tokenizer's "bos" and "eos" as text, "" for none.
+        default_system: The run's system prompt, None for the template's own.
+        context_tokens: The longest context that is served.
+        source: Where the weights lie, as Ollama should read it.
+        ends: What else the model stops at, as text.
+
+    Returns:
+        None for a template that Go's language cannot count for (numbered turns).
     """
     parts = (template.prefix, template.system, template.user, template.assistant, template.observation)
     if any("{{idx}}" in slot.value for part in parts for slot in part):
@@ -45,8 +53,8 @@ def _body(template: Template, special: Mapping[str, str]) -> str:
     head = _filled(template.prefix, "", special, at_start=True)
     system = _filled(template.system, "{{ .System }}", special, at_start=not template.prefix)
     first = "{{ if $first }}" + _filled(template.system, "{{ $.System }}", special) + "{{ $first = false }}{{ end }}"
-    said = f"{{{{ if $.System }}}}{first}{{{{ end }}}}" if in_user else ""
-    user = _filled(template.user, f"{said}{{{{ .Content }}}}", special, at_start=not template.prefix)
+    system = f"{{{{ if $.System }}}}{first}{{{{ end }}}}" if in_user else ""
+    user = _filled(template.user, f"{system}{{{{ .Content }}}}", special, at_start=not template.prefix)
     answer = _filled(template.assistant, "{{ .Content }}", special)
     tool = _filled(template.observation, "{{ .Content }}", special)
     return (

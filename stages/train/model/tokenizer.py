@@ -89,10 +89,16 @@ _FILE = "tokenizer.json"
 
 
 def load_tokenizer(spec: ModelSpec, manifest: Mapping[str, Any], path: str | None = None, *, notes: list[str]) -> Any:
-    """The tokenizer of the model (or of `path`), made the one that wrote the shards of `manifest`.
+    """The tokenizer of a model, made the one that wrote the shards.
 
-    Raises UsageFault when it gives other ids than the shards have, or has no padding and no end token. A difference
-    that does not show in the ids goes to `notes`.
+    Args:
+        spec: The model.
+        manifest: The shards' manifest.
+        path: Another folder to take the tokenizer from, None for the model's.
+        notes: Takes a difference that does not show in the ids.
+
+    Raises:
+        UsageFault: It gives other ids than the shards have, or has no padding and no end token.
     """
     source = path or spec.path
     if not (Path(source) / _FILE).is_file():
@@ -100,7 +106,8 @@ def load_tokenizer(spec: ModelSpec, manifest: Mapping[str, Any], path: str | Non
     import tokenizers
     import transformers
 
-    from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+    from stages.tokenize.fitted import fit
+    from stages.tokenize.tokenizer_files import load_tokenizer_files
 
     wrote = manifest.get("tokenizer") or {}
     files = load_tokenizer_files(source)
@@ -130,7 +137,7 @@ def load_tokenizer(spec: ModelSpec, manifest: Mapping[str, Any], path: str | Non
 def _compare_vocabularies(spec: ModelSpec, manifest: Mapping[str, Any], mine: Any, notes: list[str]) -> None:
     """Whether the model's ids stand for the tokens that the shards mean; `mine` is its fitted tokenizer. Raises
     UsageFault unless another one is allowed."""
-    from stages.tokenize.tokenizer_files import vocabulary_digest
+    from stages.tokenize.fitted import vocabulary_digest
 
     wrote, vocabulary = manifest["tokenizer"], mine.vocabulary
     digest, theirs = wrote.get("vocabulary_sha256"), _writers_vocabulary(manifest)

@@ -18,7 +18,9 @@ from typing import Any
 from transformers import TrainerCallback
 
 from stages.train.checkpoints import Mark, write_mark
+from stages.train.model.card import fill_card
 from stages.train.model.tokenizer import settle
+from stages.train.monitor.earlier_run import EarlierRun
 
 LOG_FILE = "trainer_log.jsonl"
 SILENCE_S = 30.0
@@ -27,27 +29,34 @@ SILENCE_S = 30.0
 class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
     """`trainer_log.jsonl` with LLaMA-Factory's fields, and a line for a person, each time the trainer logs."""
 
-    def __init__(self, output: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, output: Path, say: Callable[[str], None], *, perplexity: bool = False) -> None:
+        self.perplexity = perplexity
         self.path = output / LOG_FILE
         self.say = say
         self.began = self.spoke = 0.0
         self.first_step = 0
+        self.trimmed = False  # of what an earlier run logged; not before a step was taken
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.began = self.spoke = time.monotonic()
         self.first_step = state.global_step
-        if state.is_world_process_zero:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            _keep_until(self.path, state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """A line for the first step, and one whenever the log has been silent for long."""
+        self._trim(state)
         now = time.monotonic()
         due = state.global_step == self.first_step + 1 or now - self.spoke >= SILENCE_S
         if not due or control.should_log or not state.is_world_process_zero:
             return
         self.spoke = now
         self.say(f"step {state.global_step}/{state.max_steps}  {_clock(self._left_s(state))} left")
+
+    def _trim(self, state: Any) -> None:
+        if self.trimmed or not state.is_world_process_zero:
+            return
+        self.trimmed = True
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        _keep_until(self.path, self.first_step)
 
     def _left_s(self, state: Any) -> float:
         done = state.global_step - self.first_step
@@ -61,7 +70,7 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followe
         entry = self._entry(state, logs)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        self.say(line(entry))
+        self.say(line(entry, perplexity=self.perplexity))
 
     def _entry(self, state: Any, logs: dict[str, Any]) -> dict[str, Any]:
         elapsed_s = time.monotonic() - self.began
@@ -94,14 +103,14 @@ def evaluations(logs: Mapping[str, Any]) -> list[str]:
     return [name for name in found if name == "eval_loss" or name.removesuffix("loss") + "runtime" in logs]
 
 
-def line(entry: dict[str, Any]) -> str:
-    """One log entry for a person."""
+def line(entry: dict[str, Any], *, perplexity: bool = False) -> str:
+    """One log entry for a person. perplexity: the evaluation losses are means of -log p."""
     words = [f"step {entry['current_steps']}/{entry['total_steps']}"]
     if "loss" in entry:
         words.append(f"loss {_shown(entry['loss'])}")
     for name in [name for name in entry if name.startswith("eval_")]:
         words.append(f"{name.replace('_', ' ') if name == 'eval_loss' else name} {_shown(entry[name])}")
-        if isinstance(entry[name], float) and entry[name] < 20:
+        if perplexity and isinstance(entry[name], float) and entry[name] < 20:
             words.append(f"perplexity {math.exp(entry[name]):.4g}")
     if "accuracy" in entry:
         words.append(f"accuracy {_shown(entry['accuracy'])}")
@@ -125,16 +134,42 @@ class Checkpoint(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.trainer is not None:
-            self.trainer.catch_up()
+            self.trainer.count()
         if not args.should_save:
             return
         folder = self.output / f"checkpoint-{state.global_step}"
         if folder.is_dir():
             settle(folder)
+            if self.trainer is not None:
+                fill_card(folder, self.trainer.job)
             counts = {"tokens_seen": 0, "trained_tokens_seen": 0}
             if self.trainer is not None:
                 counts = {"tokens_seen": self.trainer.seen_tokens, "trained_tokens_seen": self.trainer.seen_trained}
             write_mark(folder, Mark(**{**self.now.__dict__, "step": state.global_step, **counts}))
+
+
+class Replace(TrainerCallback):  # type: ignore[misc]
+    """Moves the earlier run aside when the first step begins, and removes it when the first checkpoint is complete.
+
+    Goes after `Checkpoint`, which completes it.
+    """
+
+    def __init__(self, output: Path, say: Callable[[str], None]) -> None:
+        self.earlier = EarlierRun(output)
+        self.say = say
+        self.begun = False
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.begun or not state.is_world_process_zero:
+            return
+        self.begun = True
+        if count := self.earlier.set_aside():
+            until = "at this run's first checkpoint" if args.save_strategy != "no" else "when this run is done"
+            self.say(f"{count} checkpoint(s) of the run before moved to {self.earlier.aside}; they are removed {until}")
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if args.should_save:
+            self.earlier.forget()
 
 
 class Preemption(TrainerCallback):  # type: ignore[misc]

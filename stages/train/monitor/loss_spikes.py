@@ -56,7 +56,14 @@ class Watch:
     _counts: list[tuple[Any, ...]] = field(default_factory=list)
 
     def add(self, step: int, rows: Any, loss: Any, counts: tuple[Any, ...]) -> None:
-        """One micro-batch: `rows` int64 (rows), `loss` a scalar that sums to the step's loss."""
+        """One micro-batch.
+
+        Args:
+            step: The optimizer's step that it belongs to.
+            rows: Its row numbers (int64 tensor, [rows]).
+            loss: Its share of the step's loss (scalar tensor).
+            counts: What `batch_counts` gives.
+        """
         self._losses.append((step, rows, loss))
         self._counts.append(counts)
 

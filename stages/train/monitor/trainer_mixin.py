@@ -1,4 +1,4 @@
-"""What every trainer of ours does beside its method: row numbers through the batch, counts, LoRA+, and no telemetry.
+"""What every trainer does beside its method: row numbers through the batch, counts, LoRA+, and no telemetry.
 
 `Watched` goes before a TRL trainer in a class statement; `watch_rows` finishes the instance.
 """
@@ -55,8 +55,7 @@ class Watched:
     part = Part()  # of the batch in hand
     whole_evaluations = False  # whether evaluation takes blank batches, too
     _since: float
-    _tokens: int = 0  # since the last log
-    _slots: int = 0
+    _unlogged: tuple[int, int]  # tokens and slots since the last line of the log
 
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
         counts = batch_counts(inputs)
@@ -108,8 +107,8 @@ class Watched:
             logs.update(self._pace())
         super().log(logs, *rest, **keywords)  # type: ignore[misc]
 
-    def catch_up(self) -> None:
-        """Take what was counted since the last call into the sums over all processes; every process calls it."""
+    def count(self) -> None:
+        """Bring `seen_tokens` and `seen_trained` up to the last step. Every process of a run calls it together."""
         counts, jumps = self.watch.drain()
         for jump in jumps:
             self.say(str(jump))
@@ -117,14 +116,13 @@ class Watched:
         tokens, slots, trained = self.accelerator.reduce(mine, "sum").tolist()  # type: ignore[attr-defined]
         self.seen_tokens += tokens
         self.seen_trained += trained
-        self._tokens += tokens
-        self._slots += slots
+        self._unlogged = (self._unlogged[0] + tokens, self._unlogged[1] + slots)
 
     def _pace(self) -> dict[str, float]:
-        self.catch_up()
+        self.count()
+        (tokens, slots), self._unlogged = self._unlogged, (0, 0)
         now = time.monotonic()
         elapsed_s, self._since = max(now - self._since, 1e-9), now
-        tokens, slots, self._tokens, self._slots = self._tokens, self._slots, 0, 0
         return {
             "tokens_per_second": round(tokens / elapsed_s, 1),
             "fill_rate": round(tokens / slots, 4) if slots else 1.0,
@@ -173,7 +171,7 @@ class Watched:
         self.state.best_model_checkpoint = best  # type: ignore[attr-defined]
 
     def _send_telemetry(self) -> None:
-        """Nothing: a training run tells nobody outside."""
+        """Nothing: a training run sends nothing anywhere."""
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Nothing: the output folder says what it is in prep's own files."""
@@ -193,5 +191,6 @@ def watch_rows(trainer: Any, job: TrainJob, say: Callable[[str], None]) -> Any:
     trainer.own_router = {}
     trainer.chain = chain_entries(merged_below(job), job.model.adapter_folder)
     trainer._since = time.monotonic()
+    trainer._unlogged = (0, 0)
     trainer.data_collator = RowCollator(trainer.data_collator)
     return trainer

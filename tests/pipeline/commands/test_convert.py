@@ -8,32 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.cli import run
+from tests.support.conversions import BAD, CHAT, TOOL, lines, write
 
-CHAT = {"conversations": [{"from": "human", "value": "你好"}, {"from": "gpt", "value": "Hello\u2028"}], "id": 10**30}
-TOOL = {
-    "conversations": [
-        {"from": "human", "value": "Tide?"},
-        {"from": "function_call", "value": '{"name": "tide", "arguments": {}}'},
-        {"from": "observation", "value": "5.4"},
-        {"from": "gpt", "value": "5.4 m.", "weight": 1},
-    ]
-}
-BAD = {"conversations": [{"from": "human", "value": "Hi"}]}
 ASSETS = os.environ.get("PREP_ASSETS")
-
-
-def write(path: Path, records: list[Any]) -> Path:
-    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
-    return path
-
-
-def lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 @pytest.fixture
@@ -93,17 +74,6 @@ def test_an_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "no input" in capsys.readouterr().err
 
 
-def test_the_input_is_never_written_to(chats: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Not even under another name for the same file."""
-    before = chats.read_bytes()
-    other = chats.with_name("link.jsonl")
-    other.symlink_to(chats)
-    for out in (chats, other):
-        assert run(["convert", "sharegpt→alpaca", str(chats), "-o", str(out)]) == 2
-        assert "input" in capsys.readouterr().err
-    assert chats.read_bytes() == before
-
-
 def test_bad_records_are_named_and_the_others_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 1; read = written + rejected; the rejects can be fed in again."""
     source = write(tmp_path / "in.jsonl", [CHAT, BAD, CHAT])
@@ -144,29 +114,6 @@ def test_the_report_adds_up(tmp_path: Path) -> None:
     assert document["output"] == str(out)
 
 
-def test_strict_publishes_nothing_lossy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit 1, no output, and the report still says what it would have lost."""
-    source = write(tmp_path / "in.jsonl", [TOOL])
-    out, report = tmp_path / "out.jsonl", tmp_path / "lost.json"
-    words = ["convert", "sharegpt→alpaca", str(source), "-o", str(out), "--strict", "--report", str(report)]
-    assert run(words) == 1
-    assert "not written" in capsys.readouterr().err
-    assert not out.exists()
-    assert json.loads(report.read_text())["totals"]["losses"] == 3
-    assert json.loads(report.read_text())["output"] is None
-    assert run(["convert", "sharegpt→openai", str(source), "-o", str(out), "--strict"]) == 0
-
-
-def test_an_old_output_stays_when_nothing_is_published(tmp_path: Path) -> None:
-    """A failed run changes nothing."""
-    source = write(tmp_path / "in.jsonl", [BAD])
-    out = tmp_path / "out.jsonl"
-    out.write_text("old")
-    assert run(["convert", "sharegpt→alpaca", str(source), "-o", str(out)]) == 1
-    assert out.read_text() == "old"
-    assert sorted(os.listdir(tmp_path)) == ["in.jsonl", "out.jsonl"]
-
-
 def test_maps_are_honoured_in_and_asked_for_out(tmp_path: Path) -> None:
     """By hand, and from the dataset_info.json beside the input."""
     record = {"dialog": [{"who": "me", "says": "Hi"}, {"who": "you", "says": "Ho"}]}
@@ -202,46 +149,11 @@ def test_the_output_describes_itself(tmp_path: Path, chats: Path) -> None:
     assert lines(again) == lines(chats)
 
 
-def test_files_of_a_folder_become_one(tmp_path: Path) -> None:
-    """In the order of their names."""
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for name in ("b", "a"):
-        write(folder / f"{name}.jsonl", [{**CHAT, "id": name}])
-    for spec in (str(folder), str(folder / "*.jsonl")):
-        out = tmp_path / "out.jsonl"
-        assert run(["convert", "sharegpt→sharegpt", spec, "-o", str(out)]) == 0
-        assert [record["id"] for record in lines(out)] == ["a", "b"]
-
-
 def test_mixed_formats_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With the first record of each."""
     source = write(tmp_path / "in.jsonl", [CHAT, {"instruction": "a", "output": "b"}])
     assert run(["convert", "→openai", str(source), "-o", str(tmp_path / "out.jsonl")]) == 1
     assert f"alpaca (first at {source}:2)" in capsys.readouterr().err
-
-
-def test_the_bytes_do_not_depend_on_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One process or two: the same output and report, in input order."""
-    monkeypatch.setattr("pipeline.engine.open.SMALL_INPUT_BYTES", 0)
-    monkeypatch.setattr("stages.core.records.Limits.__init__.__defaults__", (1 << 14, *_defaults()[1:]))
-    source = write(
-        tmp_path / "in.jsonl", [{**record, "id": number} for number in range(600) for record in (CHAT, TOOL)]
-    )
-    made = []
-    for workers in ("1", "2"):
-        out, report = tmp_path / f"{workers}.jsonl", tmp_path / f"{workers}.json"
-        words = ["convert", "sharegpt→alpaca", str(source), "-o", str(out), "--report", str(report), "--quiet"]
-        assert run([*words, "--workers", workers]) == 0
-        made.append((out.read_bytes(), report.read_bytes().replace(str(out).encode(), b"")))
-    assert made[0] == made[1]
-    assert [record["id"] for record in lines(out)] == [number for number in range(600) for _ in range(2)]
-
-
-def _defaults() -> tuple[int, ...]:
-    from stages.core.records import Limits
-
-    return Limits.__init__.__defaults__ or ()
 
 
 @pytest.mark.slow
@@ -302,3 +214,21 @@ def test_memory_stays_bounded(ending: str, tmp_path: Path) -> None:
         time.sleep(0.02)
     assert process.returncode == 0
     assert peak < 400e6
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--from-columns", "history=instruction", "prompt and history"),
+        ("--from-columns", "system=instruction", "prompt and system"),
+        ("--columns", "system=messages", "messages and system"),
+    ],
+)
+def test_one_key_cannot_be_mapped_twice(
+    option: str, value: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.jsonl", [{"instruction": "Q", "input": "", "output": "A"}])
+    words = ["convert", "alpaca→openai", str(path), "-o", str(tmp_path / "b.jsonl"), option, value]
+    assert run(words) == 2
+    assert f"maps {named} to one key" in capsys.readouterr().err
+    assert not (tmp_path / "b.jsonl").exists()

@@ -10,17 +10,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.cli import prep
 from pipeline.cli import run as main
 from pipeline.config import load_config
 from pipeline.inspect.open_target import open_shards
-from pipeline.inspect.row_text import STOP_TRAINED, Look, cells, legend, view_lines
-from pipeline.inspect.row_view import Example, Stretch, View, Viewer
-from pipeline.inspect.select_rows import find_text, worst
-from pipeline.output.shards import Shards
+from pipeline.inspect.row_text import cells
 from pipeline.runs.pack.run import prepare
 from stages.tokenize.decode import TokenTexts
 from stages.tokenize.tokenizer_files import load_tokenizer_files
@@ -137,38 +132,6 @@ def test_find_shows_the_examples_that_hold_a_text(demo: Path) -> None:
     assert main(["inspect", str(demo), "--find", "no such words"]) == 1
 
 
-def test_find_misses_nothing(demo: Path) -> None:
-    """Every example whose decoded tokens hold the text is found."""
-    shards = open_shards(str(demo))
-    want = 0
-    for number in range(shards.rows("train")):
-        row = shards.row("train", number)
-        want += sum("the" in TEXTS.text(row.ids[part.start : part.start + part.tokens].tolist()) for part in row.parts)
-    assert len(list(find_text(shards, TEXTS, ["train"], "the"))) == want > 3
-
-
-def test_worst_comes_first(demo: Path) -> None:
-    """Truncated by tokens lost, longest by tokens before the cut, least-trained by share: as a full sort would say."""
-    shards = open_shards(str(demo))
-    every = [
-        (row, part)
-        for row in (shards.row("train", number) for number in range(shards.rows("train")))
-        for part in row.parts
-    ]
-    keys = {
-        "truncated": lambda row, part: -part.lost,
-        "longest": lambda row, part: -sum(part.before),
-        "least-trained": lambda row, part: (row.labels[part.start : part.start + part.tokens] != -100).mean(),
-    }
-    for by, key in keys.items():
-        want = sorted(every, key=lambda item: key(*item))[:4]
-        if by == "truncated":
-            want = [item for item in want if item[1].lost]
-        found = worst(shards, ["train"], by, 4)
-        assert [(pick.row, pick.part) for pick in found] == [(row.number, part.number) for row, part in want]
-    assert main(["inspect", str(demo), "--worst", "longest"]) == 0
-
-
 def test_rule_shows_the_records_that_its_findings_name(hostile: Path, demo: Path) -> None:
     """Lines of the findings in report.json and lines shown are the same; an unknown rule is a usage error."""
     report = json.loads((hostile / "report.json").read_text(encoding="utf-8"))
@@ -188,24 +151,6 @@ def test_a_configuration_is_shown_before_packing(demo: Path) -> None:
     assert rows == packed
 
 
-def test_a_tokenizer_that_is_gone_or_another_one(demo: Path, tmp_path: Path) -> None:
-    """Without its tokenizer a row has no text: the option is named. With another one its text may be wrong."""
-    manifest = json.loads((demo / "manifest.json").read_text(encoding="utf-8"))
-    other = tmp_path / "tokenizer"
-    other.mkdir()
-    raw = json.loads((TINY / "tokenizer.json").read_text(encoding="utf-8"))
-    (other / "tokenizer.json").write_text(json.dumps(raw | {"version": "1.0 "}), encoding="utf-8")
-    result = CliRunner().invoke(prep, ["inspect", str(demo), "--tokenizer", str(other)], standalone_mode=False)
-    assert "sha256 differs" in result.output
-    from pipeline.inspect.open_target import token_texts
-    from registry.errors import UsageFault
-
-    manifest["run"]["model_name_or_path"] = "/nowhere"
-    with pytest.raises(UsageFault, match="nowhere") as caught:
-        token_texts(Shards(demo, manifest), None, lambda line: None)
-    assert "--tokenizer" in caught.value.hint
-
-
 def test_two_ways_to_choose_are_one_too_many(demo: Path) -> None:
     """Contradicting options, rows and splits that are not there: exit code 2."""
     for words in (
@@ -216,43 +161,3 @@ def test_two_ways_to_choose_are_one_too_many(demo: Path) -> None:
         ["--worst", "x"],
     ):
         assert main(["inspect", str(demo), *words]) == 2
-
-
-def test_long_turns_keep_their_ends() -> None:
-    """Of a long turn the beginning and the end are shown, and --full shows all; the end mark is always there."""
-    ids = [*([300] * 1000), 5]
-    view = one(Stretch(0, "answer", True, 0, ["word "] * 1000 + ["<|im_end|>"], ids, ids))
-    short, full = ("\n".join(view_lines(view, TEXTS, Look(full=full))) for full in (False, True))
-    assert "more tokens (--full)" in short
-    assert f"<|im_end|>{STOP_TRAINED}" in short
-    assert full.count("word") == 1000
-
-
-def test_a_label_that_is_another_token_is_shown() -> None:
-    """Some templates teach the end mark in the place of the next prompt's first token; that is not hidden."""
-    view = one(Stretch(0, "prompt", True, 0, ["a"], [300], [5]))
-    assert "a→<|im_end|>" in "\n".join(view_lines(view, TEXTS, Look()))
-
-
-def one(stretch: Stretch) -> View:
-    about = {"example": 0, "file": "a.jsonl", "line": 1, "start": 0, "tokens": len(stretch.ids), "trained_tokens": 1}
-    example = Example(about | {"tokens_lost": 0, "offset": 0}, [stretch])
-    return View("train", 0, "train/data.arrow", 0, len(stretch.ids), 1, 1, None, [example], frozenset({5}))
-
-
-@given(st.lists(st.text(max_size=12), max_size=30), st.integers(60, 100))
-def test_no_text_overflows_a_line(texts: list[str], width: int) -> None:
-    """Whatever the tokens hold, lines keep to the width, and nothing but printable characters leaves."""
-    ids = [300] * len(texts)
-    lines = list(
-        view_lines(one(Stretch(0, "prompt", False, 0, texts, ids, [-100] * len(ids))), TEXTS, Look(width=width))
-    )
-    for line in [*lines, *legend(Look(width=width))[:0]]:
-        assert cells(line) <= width
-        assert not [char for char in line if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")]
-
-
-def test_viewer_knows_end_marks_of_the_template(demo: Path) -> None:
-    """The end of sequence is one."""
-    shards = open_shards(str(demo))
-    assert shards.manifest["tokenizer"]["eos_id"] in Viewer(shards, TEXTS).stops

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from pipeline.cli import prep
 from pipeline.config import load_config
-from pipeline.inspect.statistics_text import bar, stats_text
 from pipeline.output.ledger import spread
 from pipeline.runs.pack.run import prepare
 
@@ -98,16 +97,6 @@ def test_steps_and_hours_follow_from_the_speed(made: tuple[Path, dict[str, Any]]
     assert mine["hours"] == pytest.approx(mine["gpu_hours"] / 4, abs=1e-3)
 
 
-def test_a_hostile_name_cannot_reach_the_terminal(made: tuple[Path, dict[str, Any]]) -> None:
-    """A data set's name with control characters is shown escaped."""
-    told = json.loads(run(str(made[0]), "--json"))
-    told["sources"]["\x1b[31mred\u202e"] = told["sources"].pop("demo_alpaca")
-    text = stats_text(told, "out\x1b]0;title\x07")
-    assert "\x1b" not in text
-    assert "\u202e" not in text
-    assert "\\x1b" in text
-
-
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=60))
 def test_percentiles_are_values_that_occur(values: list[int]) -> None:
     """Nearest rank: each percentile is one of the values, and they ascend."""
@@ -116,13 +105,6 @@ def test_percentiles_are_values_that_occur(values: list[int]) -> None:
     assert found == sorted(found)
     assert set(found) <= set(values)
     assert sum(value <= told["p50"] for value in values) * 2 >= len(values)
-
-
-@given(st.floats(0, 1))
-def test_a_bar_shows_anything_above_nothing(share: float) -> None:
-    """Never wider than its column, empty only for nothing."""
-    assert len(bar(share)) <= 44
-    assert bool(bar(share)) == (share > 0)
 
 
 def test_settings_beside_an_output_are_refused(made: tuple[Path, dict[str, Any]]) -> None:

@@ -158,9 +158,26 @@ def test_too_many_rejected_records_stop_before_training(tmp_path: Path, capsys: 
     (tmp_path / "d.jsonl").write_text("\n".join(json.dumps(r) for r in [good, {**good, "output": ""}, good]))
     words = [f"dataset={tmp_path / 'd.jsonl'}", "template=default", f"output_dir={tmp_path / 'o'}", "max_steps=1"]
     assert run(["train", str(DEMO), *words]) == 1
-    assert "max_rejected" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "max_rejected" in said
+    assert " 1 by answer.empty" in said
+    assert f"{tmp_path / 'o' / 'prepared'}/rejects" in said
     assert not (tmp_path / "o" / "trainer_log.jsonl").exists()
     assert run(["train", str(DEMO), *words, "max_rejected=1"]) == 0
+
+
+def test_a_run_from_raw_data_tells_what_packing_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rows of the pack summary; and the commands that look at an output find the run's shards."""
+    words = [str(DEMO), f"output_dir={tmp_path / 'o'}", "cutoff_len=24", "max_steps=1"]
+    assert run(["train", *words]) == 0
+    said = capsys.readouterr().err
+    assert "lost to the length limit" in said
+    assert "records" in said and "kept" in said
+    assert "prep train" not in said, "that is what runs"
+    for command in (["verify"], ["stats"], ["inspect"], ["report", "-o", str(tmp_path / "page.html")]):
+        assert run([command[0], str(tmp_path / "o"), *command[1:]]) == 0, command
+    assert run(["train", *words, "--quiet", "overwrite_output_dir=true", "cutoff_len=25"]) == 0
+    assert "records" not in capsys.readouterr().err
 
 
 def trained(output: Path) -> None:

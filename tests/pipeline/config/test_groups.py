@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import load_config
-from pipeline.config.groups import GROUPS
+from pipeline.config.groups import Group
 from pipeline.config.keys import Key, keys
 
 PIPELINE = Path(__file__).parents[3] / "pipeline"
@@ -29,7 +29,7 @@ def annotation(key: Key) -> str:
     return name if closed else f"{name} | None"
 
 
-@pytest.mark.parametrize("group", GROUPS, ids=lambda group: str(group.group))
+@pytest.mark.parametrize("group", Group.__constraints__, ids=lambda group: str(group.group))
 def test_every_field_is_a_key_of_its_section_and_of_its_type(group: type) -> None:
     for item in fields(group):
         key = keys()[item.name]

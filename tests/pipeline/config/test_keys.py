@@ -28,9 +28,9 @@ SEEDS = sorted((ROOT / "fixtures" / "configs").glob("*.yaml"))
 
 
 def test_the_page_and_the_schema_are_made_from_the_table() -> None:
-    remedy = "run `python -m docs.tools.config_page` in the repository's root"
-    assert (ROOT / "docs" / "config.md").read_text(encoding="utf-8") == config_markdown(), remedy
-    assert json.loads((ROOT / "schemas" / "config.json").read_text(encoding="utf-8")) == config_schema(), remedy
+    hint = "run `python -m docs.tools.config_page` in the repository's root"
+    assert (ROOT / "docs" / "config.md").read_text(encoding="utf-8") == config_markdown(), hint
+    assert json.loads((ROOT / "schemas" / "config.json").read_text(encoding="utf-8")) == config_schema(), hint
 
 
 def test_every_key_says_what_it_does_or_why_not() -> None:

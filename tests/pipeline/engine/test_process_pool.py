@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import Inline, Job, WorkerBug, in_order
+from pipeline.engine import Inline, Job, WorkerBug
 from pipeline.engine.process_pool import IN_FLIGHT, Processes
 from registry.errors import MachineFault, UsageFault, WorkerFault
 
@@ -59,18 +59,6 @@ def test_every_task_gives_one_result(job: Callable[..., Any], count: int) -> Non
     want = [(task, task * task) for task in range(count)]
     assert sorted(processes(job("square"), range(count), 2)) == want
     assert list(Inline(job("square")).run(range(count))) == want
-
-
-@pytest.mark.parametrize("came", [[], [0, 1, 2], [2, 1, 0], [1, 0, 3, 2]])
-def test_results_are_given_in_the_order_of_their_tasks(came: list[int]) -> None:
-    assert list(in_order((index, f"result {index}") for index in came)) == [f"result {at}" for at in range(len(came))]
-
-
-def test_a_result_is_given_as_soon_as_those_before_it_are() -> None:
-    came = iter([(0, "a"), (2, "c"), (1, "b")])
-    ordered = in_order(came)
-    assert next(ordered) == "a"
-    assert next(came) == (2, "c"), "nothing was drawn ahead"
 
 
 def test_two_tasks_keep_two_workers_busy(job: Callable[..., Any]) -> None:
@@ -187,14 +175,14 @@ def test_a_bug_arrives_with_its_traceback(job: Callable[..., Any]) -> None:
     assert "in has_a_bug" in str(caught.value)
 
 
-def test_an_error_that_looks_like_a_closed_pipe_is_still_told(job: Callable[..., Any]) -> None:
+def test_an_error_that_looks_like_a_closed_pipe_is_still_reported(job: Callable[..., Any]) -> None:
     """A compressed file that ends early raises EOFError, as a closed pipe does."""
     with pytest.raises(WorkerBug, match="compressed file ended early"):
         list(processes(job("ends_early"), range(8), 2))
 
 
 @pytest.mark.parametrize("tasks", [[lambda: 1], [1]])
-def test_what_cannot_travel_is_told_and_never_waited_for(job: Callable[..., Any], tasks: list[Any]) -> None:
+def test_what_cannot_travel_is_reported_and_never_waited_for(job: Callable[..., Any], tasks: list[Any]) -> None:
     with pytest.raises(WorkerBug, match="pickle"):
         list(processes(job("unsendable"), tasks, 1))
 

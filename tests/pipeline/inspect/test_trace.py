@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from pipeline.cli import prep
 from pipeline.cli import run as main
 from pipeline.config import load_config
 from pipeline.inspect.open_target import open_shards
@@ -126,15 +123,3 @@ def test_what_is_not_there_is_a_usage_error(packed: Shards) -> None:
         assert main(["trace", str(packed.out), *words]) == 2
     with pytest.raises(UsageFault, match="rows are 0 to"):
         trace_row(packed, "train", 9999)
-
-
-def test_the_answer_names_text_and_place(packed: Shards) -> None:
-    """For a person: the token's text and file:line; with --json the same as data."""
-    words = ["trace", str(packed.out), "--row", "0", "--token", "1", "--tokenizer", str(TINY)]
-    text = CliRunner().invoke(prep, words, catch_exceptions=False, standalone_mode=False).stdout
-    told: dict[str, Any] = json.loads(
-        CliRunner().invoke(prep, [*words, "--json"], catch_exceptions=False, standalone_mode=False).stdout
-    )
-    assert f"{told['examples'][0]['file']}:{told['examples'][0]['line']}" in text
-    assert json.dumps(told["text"]) in text
-    assert told["trained"] is False

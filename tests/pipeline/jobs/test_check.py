@@ -1,4 +1,4 @@
-"""Whatever a policy allows, a record that is left out has an error that says why."""
+"""Whatever a policy allows, a record that is excluded has an error that gives the reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from stages.core.records import Chunk, Record
 from stages.formats.table import FORMATS
 from stages.readers.scan import scan
 from stages.render.slot_renderer import Renderer, RenderOptions
-from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+from stages.tokenize.fitted import fit
+from stages.tokenize.tokenizer_files import load_tokenizer_files
 from tests.support import fixture_cases as cases
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
@@ -43,7 +44,7 @@ def renderer(name: str, tool_format: str | None, kind: str) -> Renderer:
 
 
 @pytest.mark.parametrize("path", ALL, ids=[f"{path.parts[-3]}/{path.name}" for path in ALL])
-def test_no_record_is_left_out_without_an_error(path: Path) -> None:
+def test_no_record_is_excluded_without_an_error(path: Path) -> None:
     """Also where every rule that can be turned off is: the counts of rejected records and of errors agree."""
     expect = json.loads(cases.beside(path).read_text(encoding="utf-8")) if cases.beside(path).exists() else {}
     family = path.parent.parent.name

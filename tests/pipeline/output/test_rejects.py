@@ -31,7 +31,7 @@ def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
 
 
 def test_what_an_earlier_run_rejected_goes(command: list[str], tmp_path: Path) -> None:
-    """Mended data leaves an empty folder, and files that are not prep's in it."""
+    """Repaired data leaves an empty folder, and files that are not prep's in it."""
     folder = tmp_path / "rr"
     data = tmp_path / "a.jsonl"
     assert run([*command, lines(data, GOOD, BAD), "--rejects", str(folder)]) == 1
@@ -44,7 +44,7 @@ def test_what_an_earlier_run_rejected_goes(command: list[str], tmp_path: Path) -
 
 
 def test_rejects_that_are_fed_in_again_are_not_replaced(command: list[str], tmp_path: Path) -> None:
-    """Mended in place and checked with the same folder: refused, and it stays; in another folder it goes."""
+    """Repaired in place and checked with the same folder: refused, and it stays; in another folder it goes."""
     folder = tmp_path / "rr"
     run([*command, lines(tmp_path / "a.jsonl", GOOD, BAD), "--rejects", str(folder)])
     (repaired,) = (folder / name for name in names(folder) if "findings" not in name)

@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from pipeline.cli import run
 from pipeline.config import load_config
 from pipeline.output import store
-from pipeline.output.manifest import self_digest
+from pipeline.output.manifest import dump, self_digest
 from pipeline.output.open import local_copy, open_files, open_folder
 from pipeline.output.publish import locked
 from pipeline.output.remote_fetch import fetch_manifest
@@ -98,7 +98,7 @@ def test_verify_counts_rows(published: Path) -> None:
     document["splits"]["train"]["shards"][0]["rows"] += 1
     document["splits"]["train"]["rows"] += 1
     document["sha256"] = self_digest(document)
-    change("manifest.json", json.dumps(document).encode())
+    change("manifest.json", dump(document))
     rows = document["splits"]["train"]["shards"][0]["rows"]
     shard = document["splits"]["train"]["shards"][0]["file"]
     assert problems(open_files(URL)) == [f"{shard}: {rows - 1} rows instead of {rows}"]

@@ -91,7 +91,7 @@ def test_the_bytes_are_those_of_a_ray_run(data: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_changed_is_up_to_date(data: Path) -> None:
-    """Told from the manifest and one listing, on any machine: nothing is written, nothing is built."""
+    """Seen from the manifest and one listing, on any machine: nothing is written, nothing is built."""
     pack(data, URL)
     counted = counting()
     assert pack(data, URL).state == "up to date"
@@ -191,7 +191,7 @@ def test_a_lasting_trouble_names_the_object_and_no_secret(data: Path) -> None:
     assert "goes on where it stopped" in caught.value.hint
 
 
-def test_a_place_that_cannot_be_written_to_is_told_before_the_work(data: Path) -> None:
+def test_a_place_that_cannot_be_written_to_is_reported_before_the_work(data: Path) -> None:
     """A mistyped bucket or a missing permission: nothing was built yet."""
     store.operations = Faulty("refused", 0)
     with pytest.raises(MachineFault, match="PermissionError"):

@@ -55,7 +55,7 @@ def table(shards: Shards, split: str) -> list[dict[str, Any]]:
 
 
 def test_rows_are_what_the_files_hold(shards: Shards) -> None:
-    """Ids, labels and lengths of every row, whatever order they are asked in."""
+    """Ids, labels and lengths of every row, whatever order they are read in."""
     rows = table(shards, "train")
     assert len(rows) == shards.rows("train")
     assert len(shards.shards("train")) > 1 or shards.manifest["splits"]["train"]["tokens"] < 512

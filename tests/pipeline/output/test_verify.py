@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.output.manifest import self_digest
-from pipeline.output.verify import problems
+from pipeline.output.manifest import dump, self_digest
+from pipeline.output.verify import Place, notes, problems
 
 NAMES = ("train/data-00000-of-00001.arrow", "lineage/train/data-00000-of-00001.arrow", "README.md")
 
@@ -17,6 +17,7 @@ class Held:
     """An output in memory: content and rows by name."""
 
     def __init__(self) -> None:
+        self.kinds: dict[str, str] = {}
         self.content_of = {name: (name.encode(), 3) for name in NAMES}
         shard, lineage = ({"file": name, **about(name.encode()), "rows": 3} for name in NAMES[:2])
         split = {"rows": 3, "tokens": 7, "shards": [{**shard, "tokens": 7, "lineage": lineage}]}
@@ -29,15 +30,19 @@ class Held:
     def seal(self) -> None:
         self.manifest["sha256"] = self_digest(self.manifest)
 
-    def size(self, name: str) -> int | None:
-        return len(self.content_of[name][0]) if name in self.content_of else None
+    @property
+    def text(self) -> bytes:
+        return dump(self.manifest)
+
+    def place(self, name: str) -> Place | None:
+        return Place(len(self.content_of[name][0]), self.kinds.get(name, "")) if name in self.content_of else None
 
     def content(self, name: str, *, rows: bool) -> tuple[str, int]:
         data, count = self.content_of[name]
         return hashlib.sha256(data).hexdigest(), count if rows else 0
 
-    def names(self, folder: str) -> list[str]:
-        return sorted(name.removeprefix(f"{folder}/") for name in self.content_of if name.startswith(f"{folder}/"))
+    def names(self) -> list[str]:
+        return sorted(self.content_of)
 
 
 def about(data: bytes) -> dict[str, Any]:
@@ -74,6 +79,21 @@ def test_a_changed_manifest_is_named_and_its_sums_are_counted() -> None:
         "manifest.json: has been changed",
         "manifest.json: train: shards have 7 tokens, the split says 8",
     ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_file_is_named_and_not_read(name: str) -> None:
+    held = Held()
+    held.kinds[name] = "a FIFO"
+    held.content = lambda name, *, rows: pytest.fail("it was read") if held.kinds.get(name) else ("", 0)  # type: ignore[method-assign]
+    assert f"{name}: is a FIFO instead of a file" in problems(held)
+
+
+def test_files_of_the_user_are_notes() -> None:
+    held = Held()
+    held.content_of |= {"notes.txt": (b"", 0), "mine/a": (b"", 0), "mine/b": (b"", 0)}
+    assert problems(held) == []
+    assert notes(held) == ["mine: is not a part of the output", "notes.txt: is not a part of the output"]
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../outside"])

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.config import load_config
-from pipeline.plan.hub_datasets import _whole_and_part
+from pipeline.installation import install_command
+from pipeline.plan.hub_datasets import whole_and_part
 from pipeline.runs.pack.run import prepare
 from registry.datasets.types import Dataset
 from registry.errors import MachineFault, UsageFault
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_hub_data_set_is_packed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library is asked with subset, split and folder; its cached rows are packed, and only the part requested."""
+    """The library is called with subset, split and folder; its cached rows are packed, and only the part requested."""
     datasets = pytest.importorskip("datasets")
     rows = "".join(json.dumps({"instruction": f"q{n}", "input": "", "output": f"a{n}"}) + "\n" for n in range(8))
     (tmp_path / "rows.jsonl").write_text(rows)
@@ -51,10 +52,10 @@ def test_parts_of_one_split_of_the_hub_are_joined_and_of_two_refused() -> None:
     def entry(split: str) -> Dataset:
         return Dataset("mine", (), hub="hf:me/data", split=split)
 
-    assert _whole_and_part(entry("test[:2] + test[-1:]")) == ("test", "train[:2]+train[-1:]")
-    assert _whole_and_part(entry("train+test")) == ("train+test", "train")
+    assert whole_and_part(entry("test[:2] + test[-1:]")) == ("test", "train[:2]+train[-1:]")
+    assert whole_and_part(entry("train+test")) == ("train+test", "train")
     with pytest.raises(UsageFault, match="different splits"):
-        _whole_and_part(entry("train[:2]+test"))
+        whole_and_part(entry("train[:2]+test"))
 
 
 def test_an_unreachable_hub_is_the_machines(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,4 +75,4 @@ def test_without_the_library_it_says_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(MachineFault) as caught:
         pack(folder, tmp_path / "out")
-    assert "prep-llm[train]" in caught.value.hint
+    assert install_command("train") in caught.value.hint

@@ -119,14 +119,14 @@ def _fake(name: str) -> dict[str, Any]:
 def test_the_command_makes_the_same_output(words: list[str], tmp_path: Path) -> None:
     """Key and every digest are the same when the command that a manifest gives is run."""
     first = pack(tmp_path / "first", *BASE, *words)
-    told = shlex.split(rebuild_command(first))
-    assert told[:2] == ["prep", "pack"]
-    assert told[-2:] == ["-o", "OUT"]
-    again = pack(tmp_path / "again", *told[2:-2])
+    rebuilt = shlex.split(rebuild_command(first))
+    assert rebuilt[:2] == ["prep", "pack"]
+    assert rebuilt[-2:] == ["-o", "OUT"]
+    again = pack(tmp_path / "again", *rebuilt[2:-2])
     assert again["key"] == first["key"]
     assert again["splits"] == first["splits"]
     assert again["files"] == first["files"]
-    assert f"model_name_or_path={TINY}" in told
+    assert f"model_name_or_path={TINY}" in rebuilt
     assert "model_name_or_path=DIR" in rebuild_command(first, portable=True)
 
 
@@ -146,14 +146,14 @@ def test_preferences_and_text_have_commands_too(tmp_path: Path) -> None:
 
 
 def test_no_secret_of_a_url_comes_into_the_manifest(tmp_path: Path) -> None:
-    """User name, password and query of a URL are left out of the recipe."""
+    """User name, password and query of a URL are not in the recipe."""
     from pipeline.plan.types import Plan
     from pipeline.runs.pack.make_manifest import _recipe
     from registry.rules import Policy
 
     words = ["dataset=https://user:secret@example.invalid/a.jsonl?token=hidden", f"model_name_or_path={TINY}"]
     config = load_config(None, words, for_command="pack")
-    told = json.dumps(_recipe(Plan(config, "sft", "lm", (), Policy.make())))
-    assert "example.invalid/a.jsonl" in told
-    assert "secret" not in told
-    assert "hidden" not in told
+    recipe = json.dumps(_recipe(Plan(config, "sft", "lm", (), Policy.make())))
+    assert "example.invalid/a.jsonl" in recipe
+    assert "secret" not in recipe
+    assert "hidden" not in recipe

@@ -100,6 +100,34 @@ def test_columns_without_which_every_record_is_empty_are_an_error(
     assert problems(tmp_path, {"file_name": "d.json", **entry})[0].startswith(f"columns names no {column}")
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {"ranking": True, "columns": {"prompt": "chosen", "chosen": "chosen", "rejected": "rejected"}},
+            'columns maps prompt and chosen to one key, "chosen"',
+        ),
+        (
+            {"formatting": "openai", "columns": {"messages": "messages", "system": "messages"}},
+            'columns maps messages and system to one key, "messages"',
+        ),
+        ({"columns": {"prompt": "text", "response": "out", "history": "text"}}, "columns maps prompt and history"),
+        ({"formatting": "sharegpt", "columns": {"messages": "m", "kto_tag": "m"}}, "columns maps messages and kto_tag"),
+        ({"columns": {"prompt": "a", "query": "a", "response": "a"}}, "columns maps prompt, query and response"),
+        (
+            {
+                "formatting": "sharegpt",
+                "tags": {"role_tag": "who", "content_tag": "who", "user_tag": "u", "assistant_tag": "a"},
+            },
+            'tags maps role_tag and content_tag to one key, "who"',
+        ),
+    ],
+)
+def test_one_key_cannot_be_mapped_twice(tmp_path: Path, entry: dict[str, object], message: str) -> None:
+    told = problems(tmp_path, {"file_name": "d.json", **entry}, stage=None)
+    assert any(message in problem for problem in told), told
+
+
 def test_columns_null_counts_as_left_out_with_a_note(tmp_path: Path) -> None:
     data = one(tmp_path, {"columns": None})
     assert data.fields == one(tmp_path, {}).fields
@@ -124,7 +152,7 @@ def test_every_mistake_of_an_entry_is_told_at_once_with_its_remedy(tmp_path: Pat
         "num_samples": 0,
         "columns": {"promt": "q", "response": 5},
         "tags": [],
-        "split": "test",
+        "split": "test[",
     }
     found = problems(tmp_path, entry)
     for part in [
@@ -136,7 +164,7 @@ def test_every_mistake_of_an_entry_is_told_at_once_with_its_remedy(tmp_path: Pat
         "columns response: must be the name of a key in the records",
         "tags must be an object: our name -> your key",
         "says nowhere where its records are; add file_name",
-        "split test: local files have only `train`, or parts of it such as train[:100] or train[:50%]+train[90%:]",
+        "split test[: must be a split such as train or test, or parts of one: train[:100], train[:50%]+train[90%:]",
         "num_samples must be a whole number above 0",
     ]:
         assert part in found

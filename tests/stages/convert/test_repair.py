@@ -1,4 +1,4 @@
-"""Repairs: what has one right answer is made right and said; everything else is left as it was."""
+"""Repairs: what has one right answer is made right and noted; everything else is left as it was."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.rules import Policy, rules
-from stages.convert.repair import FILE_REPAIRS, repair
+from stages.convert.repair import repair
 from stages.core.findings import Note
 from stages.formats.table import FORMATS
 from stages.validate.record import RecordValidator
@@ -30,21 +30,21 @@ def case(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_a_record_is_repaired_as_its_file_says(path: Path) -> None:
     """fixtures/repair/<repair>[.<variant>].json: the record, what becomes of it, and where each repair was made."""
-    told = case(path)
-    fields = FORMATS[told["format"]].default_fields
-    before = copy.deepcopy(told["record"])
-    fixed, notes = repair(told["record"], told["format"], fields, told["stage"])
-    assert told["record"] == before  # the record itself is not touched
-    assert [[note.rule, note.pointer] for note in notes] == [[f"repair.{name}", at] for name, at in told["repairs"]]
-    if told["expected"] is None:
-        assert fixed is told["record"]
+    wanted = case(path)
+    fields = FORMATS[wanted["format"]].default_fields
+    before = copy.deepcopy(wanted["record"])
+    fixed, notes = repair(wanted["record"], wanted["format"], fields, wanted["stage"])
+    assert wanted["record"] == before  # the record itself is not touched
+    assert [[note.rule, note.pointer] for note in notes] == [[f"repair.{name}", at] for name, at in wanted["repairs"]]
+    if wanted["expected"] is None:
+        assert fixed is wanted["record"]
         return
-    assert fixed == told["expected"]
-    said: list[Note] = []
-    policy = Policy(told["stage"])
-    assert RecordValidator(told["format"], fields, told["stage"], policy).check(fixed, said) is not None
-    assert [note for note in said if policy.severity(note.rule) == "error"] == []
-    assert repair(fixed, told["format"], fields, told["stage"]) == (fixed, [])  # once is enough
+    assert fixed == wanted["expected"]
+    remarks: list[Note] = []
+    policy = Policy(wanted["stage"])
+    assert RecordValidator(wanted["format"], fields, wanted["stage"], policy).check(fixed, remarks) is not None
+    assert [note for note in remarks if policy.severity(note.rule) == "error"] == []
+    assert repair(fixed, wanted["format"], fields, wanted["stage"]) == (fixed, [])  # once is enough
 
 
 def test_every_repair_has_a_rule_and_a_file() -> None:
@@ -53,7 +53,7 @@ def test_every_repair_has_a_rule_and_a_file() -> None:
     ruled = {rule.removeprefix("repair.") for rule in rules() if rule.startswith("repair.")}
     shown = {path.name.split(".")[0] for path in CASES}
     assert named <= ruled
-    assert ruled == shown | set(FILE_REPAIRS)
+    assert ruled == shown | {"bom", "crlf"}, "those two are repairs of whole files"
 
 
 VALID = [path for form in FORMATS for path in sorted((FIXTURES / form / "valid").glob("*.jsonl"))]

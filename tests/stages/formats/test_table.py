@@ -7,11 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from registry.datasets.types import Fields
+from registry.rules import Policy
 from stages.core.conversation import Conversation, ToolCall
 from stages.core.findings import Note
 from stages.formats.table import FORMATS
+from stages.validate.record import RecordValidator
+
+_POLICY = Policy.make("sft", {})
+_STAGES = {"openai": "sft", "openai-dpo": "dpo", "openai-kto": "kto"}
 
 
 def read(
@@ -244,6 +251,49 @@ def test_text_beside_calls_is_kept_and_arguments_are_decoded() -> None:
     assert [message.at for message in found.messages] == ["/messages/1", "/messages/2", "/messages/3", "/messages/5"]
 
 
+@pytest.mark.parametrize("key", ["tool_calls", "function_call"])
+@pytest.mark.parametrize("format_id", ["openai", "openai-dpo", "openai-kto"])
+def test_a_call_needs_no_content_even_when_no_message_has_a_third_key(key: str, format_id: str) -> None:
+    """Most vendors leave `content` out beside calls; the number of keys of the other messages must not matter."""
+    call = {"name": "get_tide", "arguments": "{}"}
+    calling = {"role": "assistant", key: call if key == "function_call" else [{"id": "c1", "function": call}]}
+    requested = openai("Tide?")
+    record: dict[str, Any] = {"messages": [*requested, calling], "label": True}
+    if format_id == "openai-dpo":
+        record = {"messages": requested, "chosen": calling, "rejected": openai("", "No idea.")[1]}
+    notes: list[Note] = []
+    found = RecordValidator(format_id, FORMATS[format_id].default_fields, _STAGES[format_id], _POLICY).check(
+        record, notes
+    )
+    assert found is not None
+    answer = found.chosen or found.messages[-1]
+    assert (answer.role, answer.content, answer.calls[0].name) == ("function", "", "get_tide")
+    assert all(not note.rule.startswith(("shape.", "role.")) for note in notes)
+
+
+_PARTS = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool", "function"])},
+    optional={
+        "content": st.sampled_from([None, "", "a"]),
+        "tool_calls": st.sampled_from([None, [], [{"function": {"name": "f", "arguments": "{}"}}]]),
+        "function_call": st.sampled_from([None, {"name": "f", "arguments": "{}"}]),
+        "name": st.just("f"),
+    },
+)
+
+
+@given(st.lists(_PARTS, max_size=5), st.lists(_PARTS, min_size=2, max_size=2), st.sampled_from(list(_STAGES)))
+def test_no_combination_of_message_keys_ends_the_run(
+    messages: list[dict[str, Any]], pair: list[dict[str, Any]], format_id: str
+) -> None:
+    """Whatever keys messages have or lack, a record is read or said to be wrong."""
+    record = {"messages": messages, "chosen": pair[0], "rejected": pair[1], "label": True}
+    notes: list[Note] = []
+    fields = FORMATS[format_id].default_fields
+    found = RecordValidator(format_id, fields, _STAGES[format_id], _POLICY).check(record, notes)
+    assert found is not None or notes
+
+
 def test_results_at_the_end_are_left_out_with_a_word() -> None:
     record = {
         "messages": [
@@ -254,6 +304,27 @@ def test_results_at_the_end_are_left_out_with_a_word() -> None:
     }
     found, rules = read("openai", record)
     assert (turns(found), rules) == ([("user", "q"), ("function", "")], ["tools.trailing-result"])
+
+
+def test_the_prompt_of_a_pair_may_end_with_a_tool_result_in_every_format() -> None:
+    call = {"name": "get_tide", "arguments": {}}
+    requested = openai("Tide?")
+    calling = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "function": call}]}
+    result = {"role": "tool", "tool_call_id": "c1", "content": "2 m"}
+    pair = [openai("", text)[1] for text in ("Two metres.", "No idea.")]
+    mine, rules = read(
+        "openai-dpo", {"messages": [*requested, calling, result], "chosen": pair[0], "rejected": [pair[1]]}
+    )
+    theirs, _ = read(
+        "sharegpt-dpo",
+        sharegpt(
+            ("human", "Tide?"), ("function_call", json.dumps(call)), ("observation", "2 m"),
+            chosen={"from": "gpt", "value": "Two metres."}, rejected={"from": "gpt", "value": "No idea."},
+        ),
+    )  # fmt: skip
+    assert turns(mine) == turns(theirs)
+    assert mine is not None and mine.chosen is not None and mine.chosen.content == "Two metres."
+    assert "tools.trailing-result" not in rules
 
 
 def test_the_older_function_form() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 
 import numpy as np
 import pytest
@@ -12,9 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from registry.errors import UsageFault
-from stages.mix import MIXERS, MOST_DRAWS, MixOptions, problems
+from stages.mix import MIXERS, MOST_DRAWS, MixOptions
 from stages.mix.interleave import mix
-from stages.mix.subset import sample, split
 
 SIZES = (10_000, 1_000, 100)
 PROBS = (0.5, 0.3, 0.2)
@@ -32,16 +30,10 @@ ORDERS = {
     ("interleave_once", True): (11100, "50abc16790ad1306"),
     ("interleave_once", False): (11100, "fc9b21206ba6098a"),
 }
-# ten records at val_size 0.25
-SPLIT = ([7, 3, 2, 4, 9, 1, 8], [5, 6, 0])
 
 
 def digest(source: NDArray[np.int32], position: NDArray[np.int64]) -> str:
     return hashlib.sha256(source.astype("<i4").tobytes() + position.astype("<i8").tobytes()).hexdigest()[:16]
-
-
-def rng(seed: int = 42) -> np.random.RandomState:
-    return np.random.RandomState(seed)
 
 
 sizes_of_sources = st.lists(st.integers(1, 60), min_size=1, max_size=5)
@@ -173,120 +165,12 @@ def test_two_million_rows_are_mixed_in_one_go() -> None:
     assert len(source) == 2_000_000
 
 
-# --- sampling ---------------------------------------------------------------------------------------------------------
-
-
-def test_sampling_follows_numpys_global_state_over_the_sources() -> None:
-    np.random.seed(42)
-    want = []
-    for records, requested in ((10, 4), (3, 7)):
-        taken = np.random.permutation(records)[:requested]
-        extra = np.random.choice(records, requested - len(taken)) if requested > len(taken) else []
-        want.append([*taken.tolist(), *(int(row) for row in extra)])
-    state = rng()
-    assert [sample(10, 4, None, state).tolist(), sample(3, 7, None, state).tolist()] == want
-
-
-def test_max_samples_takes_the_head() -> None:
-    assert sample(10, None, 3, rng()).tolist() == [0, 1, 2]
-    assert sample(2, None, 3, rng()).tolist() == [0, 1]
-    assert sample(10, 6, 3, rng()).tolist() == sample(10, 6, None, rng())[:3].tolist()
-
-
-def test_taking_all_draws_nothing_from_the_generator() -> None:
-    state = rng()
-    assert sample(5, None, None, state).tolist() == [0, 1, 2, 3, 4]
-    assert state.randint(1000) == rng().randint(1000)
-
-
-@pytest.mark.parametrize(("requested", "most"), [(0, None), (None, 0), (-1, None), (None, -5)])
-def test_sampling_nothing_is_a_mistake(requested: int | None, most: int | None) -> None:
-    with pytest.raises(UsageFault, match="takes no record"):
-        sample(10, requested, most, rng())
-
-
-# --- splitting --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("total", "val_size"), [(10, 0.1), (11, 0.1), (1000, 0.333), (1000, 7.0), (1000, 7.9), (2, 0.5)]
-)
-def test_the_split_is_that_of_datasets(total: int, val_size: float) -> None:
-    datasets = pytest.importorskip("datasets")
-    rows = datasets.Dataset.from_dict({"row": list(range(total))})
-    want = rows.train_test_split(test_size=int(val_size) if val_size > 1 else val_size, seed=42)
-    train, validation = split(total, val_size, 42)
-    assert train.tolist() == list(want["train"]["row"])
-    assert validation.tolist() == list(want["test"]["row"])
-
-
-def test_the_split_for_a_seed_never_changes() -> None:
-    train, validation = split(10, 0.25, 42)
-    assert (train.tolist(), validation.tolist()) == SPLIT
-
-
-@given(st.integers(0, 300), st.floats(0, 0.999) | st.integers(2, 400).map(float), seeds)
-def test_a_split_is_a_partition(total: int, val_size: float, seed: int) -> None:
-    try:
-        train, validation = split(total, val_size, seed)
-    except UsageFault:
-        assert (int(val_size) if val_size > 1 else math.ceil(val_size * total)) >= total > 0
-        return
-    assert sorted([*train.tolist(), *validation.tolist()]) == list(range(total))
-    assert len(train) or not total
-    if val_size <= 1e-6:
-        assert train.tolist() == list(range(total)), "without a split the order stays"
-
-
-@pytest.mark.parametrize(
-    ("total", "val_size", "says"),
-    [
-        (10, 10.0, "takes 10 of 10 records"),
-        (10, 11.0, "leaves none to train on"),
-        (1, 0.5, "takes 1 of 1"),
-        (10, 1.0, "1 is a share and leaves nothing"),
-        (10, -0.1, "neither a share"),
-        (10, math.nan, "neither a share"),
-        (10, math.inf, "neither a share"),
-    ],
-)
-def test_a_split_that_cannot_be_made_is_explained(total: int, val_size: float, says: str) -> None:
-    with pytest.raises(UsageFault, match=says):
-        split(total, val_size, 42)
-
-
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (MixOptions("interleave_undr"), 'did you mean "interleave_under"'),
-        (MixOptions("concat", (0.5, 0.3, 0.2)), "concat takes every record"),
-        (MixOptions("interleave_under", (0.5, 0.5)), "2 shares for 3 data sets"),
-        (MixOptions("interleave_under", (0.5, 0.3, 0.1)), "add up to 0.9, not to 1"),
-        (MixOptions("interleave_under", (1.2, -0.1, -0.1)), "between 0 and 1"),
-        (MixOptions("interleave_under", (math.nan, 0.5, 0.5)), "between 0 and 1"),
-        (MixOptions("interleave_over", (0.5, 0.5, 0.0)), "share 0 never does"),
-        (MixOptions("interleave_once", (0.5, 0.5, 0.0)), "share 0 never does"),
-        (MixOptions(seed=-1), "seed: -1"),
-        (MixOptions(seed=2**32), "seed: 4294967296"),
-        (MixOptions(max_samples=0), "max_samples: 0 takes no record"),
-        (MixOptions(val_size=1.0), "val_size: 1"),
-    ],
-)
-def test_a_wrong_option_is_explained(options: MixOptions, says: str) -> None:
-    with pytest.raises(UsageFault, match=says.replace("(", r"\(")):
-        mix(SIZES, options)
-
-
-def test_all_mistakes_come_at_once() -> None:
-    assert len(problems(MixOptions("interleave_under", (0.5, 0.1), seed=-1, max_samples=0, val_size=-1), 3)) == 5
-
-
-def test_right_options_have_no_problems() -> None:
-    assert problems(MixOptions("interleave_under", (0.5, 0.5, 0.0), max_samples=1, val_size=0.1), 3) == []
-    assert problems(MixOptions("interleave_over", (1 / 3, 1 / 3, 1 / 3)), 3) == []
+def test_a_wrong_option_is_a_fault_of_the_user() -> None:
+    with pytest.raises(UsageFault, match="seed: -1 is not between"):
+        mix(SIZES, MixOptions(seed=-1))
 
 
 @pytest.mark.parametrize("strategy", UPSTREAM)

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.pack import PACKERS, pack
-
-
-@st.composite
-def sets(draw: st.DrawFn) -> tuple[list[int], int]:
-    """Lengths and a limit that holds each of them."""
-    limit = draw(st.integers(1, 40))
-    return draw(st.lists(st.integers(0, limit), max_size=60)), limit
+from tests.support.packing import sets
 
 
 def chat_lengths(count: int, limit: int) -> list[int]:
@@ -57,39 +49,10 @@ def test_examples_of_a_row_keep_their_order(lengths_and_limit: tuple[list[int], 
     assert all(row == sorted(row) for row in pack(lengths, limit, strategy))
 
 
-@given(sets())
-def test_sequential_packing_keeps_the_order_of_the_input(lengths_and_limit: tuple[list[int], int]) -> None:
-    lengths, limit = lengths_and_limit
-    rows = pack(lengths, limit, "sequential")
-    assert [index for row in rows for index in row] == list(range(len(lengths)))
-    for row, following in itertools.pairwise(rows):  # a row ends only where the next example does not fit
-        assert sum(lengths[index] for index in row) + lengths[following[0]] > limit
-
-
-@given(sets())
-def test_best_fit_is_the_textbook_algorithm(lengths_and_limit: tuple[list[int], int]) -> None:
-    """Longest first, each into the fullest row that still holds it (rows of equal room may swap, so compare rooms)."""
-    lengths, limit = lengths_and_limit
-    rooms: list[int] = []
-    for tokens in sorted(lengths, reverse=True):
-        fitting = [room for room in rooms if room >= tokens]
-        if fitting:
-            rooms.remove(min(fitting))
-            rooms.append(min(fitting) - tokens)
-        else:
-            rooms.append(limit - tokens)
-    rows = pack(lengths, limit)
-    assert sorted(limit - sum(lengths[index] for index in row) for row in rows) == sorted(rooms)
-
-
 def test_chat_data_fill_their_rows() -> None:
     lengths = chat_lengths(5000, 4096)
     assert fill(pack(lengths, 4096), lengths, 4096) >= 0.99
     assert fill(pack(lengths, 4096, "sequential"), lengths, 4096) < fill(pack(lengths, 4096), lengths, 4096)
-
-
-def test_the_drawing_in_the_module_is_true() -> None:
-    assert pack([5, 4, 3, 3, 1], 8) == [[0, 2], [1, 3, 4]]
 
 
 @pytest.mark.parametrize("strategy", PACKERS)

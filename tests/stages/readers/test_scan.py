@@ -176,7 +176,7 @@ def test_every_rule_of_this_stage_is_in_the_table() -> None:
     import re
 
     folder = Path(__file__).parents[3] / "stages"
-    sources = [*(folder / "readers").glob("*.py"), *(folder / "parse").glob("*.py")]
+    sources = [*(folder / "readers").rglob("*.py"), *(folder / "parse").glob("*.py")]
     used = {
         rule for path in sources for rule in re.findall(r'"((?:bytes|json|csv|table)\.[a-z0-9-]+)"', path.read_text())
     }

@@ -56,13 +56,13 @@ def test_the_first_difference_is_shown_as_text(tmp_path: Path, tiny: str) -> Non
     assert plain.difference.ours_token != plain.difference.theirs_token
 
 
-def test_an_end_that_only_one_side_writes_is_told_apart_from_a_difference(tmp_path: Path, tiny: str) -> None:
+def test_an_end_that_only_one_side_writes_is_no_difference(tmp_path: Path, tiny: str) -> None:
     source = to_jinja(load_template("chatml"), template_date=DATE).source
     folder = folder_with(tmp_path, tiny, source + "{{ '<|endoftext|>' }}")
     assert proof_of(folder, "chatml").cases[0].verdict == "equal-up-to-the-last-stop"
 
 
-def test_what_a_side_cannot_write_is_said_and_not_compared(tmp_path: Path, tiny: str) -> None:
+def test_what_a_side_cannot_write_is_reported_and_not_compared(tmp_path: Path, tiny: str) -> None:
     source = (
         "{% for m in messages %}{% if m.role not in ['user', 'assistant'] %}{{ raise_exception('two roles only') }}"
     )

@@ -16,7 +16,8 @@ from stages.core.findings import Note
 from stages.render.slot_renderer import Renderer, RenderOptions
 from stages.tokenize.backends import ReferenceEncoder
 from stages.tokenize.batch import encode
-from stages.tokenize.tokenizer_files import FittedTokenizer, fit, load_tokenizer_files
+from stages.tokenize.fitted import FittedTokenizer, fit
+from stages.tokenize.tokenizer_files import load_tokenizer_files
 from stages.truncate import CutOptions
 from stages.truncate.apply import cut, example_tokens
 from stages.writers.labels import IGNORE, assemble_lm

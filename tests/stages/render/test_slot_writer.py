@@ -10,7 +10,8 @@ from registry.templates import load_template
 from stages.core.conversation import Conversation, Message, ToolCall
 from stages.render.slot_writer import SlotWriter
 from stages.render.tool_formats.base import ToolFormatError
-from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+from stages.tokenize.fitted import fit
+from stages.tokenize.tokenizer_files import load_tokenizer_files
 
 FILES = load_tokenizer_files(str(Path(__file__).parents[3] / "fixtures" / "tiny"))
 

@@ -11,13 +11,13 @@ from stages.core.conversation import Conversation, Message, ToolCall
 from stages.core.findings import Note
 from stages.core.segments import Rendered
 from stages.render.jinja.messages import Dialect, Prepared, prepare
-from stages.render.jinja.sandbox_process import Item, Outcome, Program, Wall
+from stages.render.jinja.sandbox.process import Wall
+from stages.render.jinja.sandbox.requests import Item, Outcome, Program
 from stages.render.parity import CASES
 from stages.render.slot_renderer import Renderer, RenderOptions
 from stages.render.slots_to_jinja import to_jinja
-from stages.render.tool_formats import FORMATS
-from stages.render.tools_to_jinja import quoted, tool_calls
-from stages.tokenize.tokenizer_files import SpecialIds
+from stages.render.tools_to_jinja import quoted
+from stages.tokenize.fitted import SpecialIds
 
 DATE = "2026-11-21"
 WRITTEN = {name: to_jinja(load_template(name), template_date=DATE) for name in template_names()}
@@ -135,13 +135,9 @@ def test_settings_of_the_run_are_in_the_export() -> None:
     assert not settled.source.startswith("{%- macro")
 
 
-def test_an_unknown_role_is_refused_and_not_left_out(wall: Wall) -> None:
+def test_an_unknown_role_is_refused_and_not_omitted(wall: Wall) -> None:
     outcome = wall.render([Item("qwen", [{"role": "critic", "content": "no"}])])[0]
     assert outcome.error == "refused"
-
-
-def test_only_notations_of_their_own_are_not_converted() -> None:
-    assert {name for name, form in FORMATS.items() if tool_calls(form) is None} == {"gemma4"}
 
 
 @pytest.mark.parametrize("text", ["", "it's", "back\\slash", "a\nb\tc\r", "{{ no }} {% raw %}", "汉字 😀"])

@@ -26,7 +26,8 @@ from stages.tokenize.backends import (
     family,
     load_encoder,
 )
-from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+from stages.tokenize.fitted import fit
+from stages.tokenize.tokenizer_files import load_tokenizer_files
 
 TINY = str(Path(__file__).parents[3] / "fixtures" / "tiny")
 JSON = fit(load_tokenizer_files(TINY), load_template("qwen")).json_text
@@ -77,6 +78,17 @@ def test_splitting_special_tokens_gives_the_ids_of_the_reference(some: list[str]
     assert lists(SPLITTING["fastokens"], some) == lists(SPLITTING["tokenizers"], some)
 
 
+@pytest.mark.parametrize("name", SPLITTING)
+def test_what_is_split_is_ordinary_text_whatever_kind_of_token_it_spells(name: str) -> None:
+    raw = json.loads(JSON)
+    tokens = [*raw["added_tokens"], raw["added_tokens"][0] | {"content": "<call>", "id": 1088, "special": False}]
+    bare = load_encoder("tokenizers", json.dumps(raw | {"added_tokens": []}))
+    splitting = load_encoder(name, json.dumps(raw | {"added_tokens": tokens}), split_special_tokens=True)
+    spelled = [f"a{token['content']}b" for token in tokens if "think" not in token["content"]]
+    assert lists(splitting, spelled) == lists(bare, spelled)
+    assert lists(splitting, ["a<think>b"]) != lists(bare, ["a<think>b"]), "the marks of a thought are left whole"
+
+
 @pytest.mark.parametrize("name", BACK_ENDS)
 @given(texts)
 def test_a_text_has_the_same_ids_in_any_company(name: str, some: list[str]) -> None:
@@ -99,7 +111,7 @@ def test_the_library_itself_agrees_on_one_text(name: str) -> None:
     assert lists(ENCODERS[name], [text]) == [want]
 
 
-def test_special_text_is_one_token_or_many_as_asked() -> None:
+def test_special_text_is_one_token_or_many_as_requested() -> None:
     assert len(lists(ENCODERS["tokenizers"], ["<|im_end|>"])[0]) == 1
     assert len(lists(SPLITTING["tokenizers"], ["<|im_end|>"])[0]) > 1
 
@@ -109,27 +121,27 @@ def test_special_text_is_one_token_or_many_as_asked() -> None:
 Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def told(change: Change, some: Sequence[str] = ("one text", "another text")) -> str:
+def found(change: Change, some: Sequence[str] = ("one text", "another text")) -> str:
     """What is said of a back end that gives the reference's ids, changed."""
     ids, offsets = change(*ENCODERS["tokenizers"].encode(some))
     return differences("fake", some, ids, offsets, ENCODERS["tokenizers"])
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_nothing_is_said_of_a_back_end_that_agrees(name: str) -> None:
+def test_nothing_is_reported_of_a_back_end_that_agrees(name: str) -> None:
     assert differences(name, NASTY, *ENCODERS[name].encode(NASTY), ENCODERS["tokenizers"]) == ""
 
 
-def test_one_wrong_id_is_told() -> None:
+def test_one_wrong_id_is_reported() -> None:
     def change(ids: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         wrong = ids.copy()
         wrong[-1] += 1
         return wrong, offsets
 
-    assert told(change) == "fake gives other ids for 1 of 2 texts"
+    assert found(change) == "fake gives other ids for 1 of 2 texts"
 
 
-def test_a_moved_border_is_told() -> None:
+def test_a_moved_border_is_reported() -> None:
     """The same ids in a row, but cut between other texts, are other ids."""
 
     def change(ids: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,11 +149,11 @@ def test_a_moved_border_is_told() -> None:
         moved[-2] -= 1
         return ids, moved
 
-    assert told(change) == "fake gives other ids for 2 of 2 texts"
+    assert found(change) == "fake gives other ids for 2 of 2 texts"
 
 
-def test_too_few_results_are_told() -> None:
-    assert told(lambda ids, offsets: (ids, offsets[:-1])) == "fake gives 1 results for 2 texts"
+def test_too_few_results_are_reported() -> None:
+    assert found(lambda ids, offsets: (ids, offsets[:-1])) == "fake gives 1 results for 2 texts"
 
 
 def test_gigatoken_cannot_split() -> None:
@@ -158,7 +170,7 @@ def test_a_tokenizer_that_the_reference_cannot_read_is_explained(json_text: str)
 # --- choose -----------------------------------------------------------------------------------------------------------
 
 
-def test_families_are_told_apart() -> None:
+def test_families_are_distinguished() -> None:
     assert family(json.loads(JSON)) == family(BYTE_LEVEL) == "byte-level"
     assert family(SENTENCEPIECE) == "sentencepiece"
     assert family(WORDS) == family({}) == family({"model": {"type": "Unigram", "vocab": []}}) == "other"

@@ -15,7 +15,8 @@ from stages.core.arrays import gather
 from stages.core.segments import Rendered
 from stages.tokenize.backends import BACK_ENDS, Encoder, Ids, Offsets, ReferenceEncoder, load_encoder
 from stages.tokenize.batch import Encoded, encode
-from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+from stages.tokenize.fitted import fit
+from stages.tokenize.tokenizer_files import load_tokenizer_files
 
 TINY = str(Path(__file__).parents[3] / "fixtures" / "tiny")
 JSON = fit(load_tokenizer_files(TINY), load_template("qwen")).json_text
@@ -91,7 +92,7 @@ def test_pieces_side_by_side_are_not_joined() -> None:
 
 
 class Counting:
-    """An encoder that remembers what it was asked."""
+    """An encoder that remembers what it encoded."""
 
     name = "counting"
 

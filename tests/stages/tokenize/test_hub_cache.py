@@ -74,7 +74,7 @@ def test_a_revision_does_not_lead_out_of_the_cache(
     assert model_folder("org/tiny", revision) == "org/tiny"
 
 
-def test_what_is_not_there_is_told_with_the_way_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_there_is_reported_with_the_way_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UsageFault) as caught:
         load_tokenizer_files("org/model")

@@ -6,9 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,15 +15,12 @@ import pytest
 from registry.errors import UsageFault
 from stages.train.checkpoints import MARK, Mark, checkpoints, read_mark, starting_point, write_mark
 from stages.train.job import ModelSpec, RunSpec, TrainJob
+from tests.support.training import log_entries
 
 pytestmark = pytest.mark.train
 Run = Callable[..., tuple[dict[str, Any], list[str]]]
 
 NOW = Mark(step=0, data="d1", processes=2, rows_a_step=8)
-
-
-def entries(output: Path) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in (output / "trainer_log.jsonl").read_text().splitlines()]
 
 
 def checkpoint(output: Path, step: int, mark: Mark | None = NOW, files: tuple[str, ...] = ("optimizer.pt",)) -> Path:
@@ -60,7 +54,7 @@ def test_an_output_with_checkpoints_is_resumed_as_in_llama_factory(tmp_path: Pat
     assert starting_point(job(tmp_path, overwrite=True), NOW, None, []) is None
 
 
-def test_a_finished_model_is_not_overwritten_unasked(tmp_path: Path) -> None:
+def test_a_finished_model_is_overwritten_only_on_request(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(UsageFault, match="finished model"):
         starting_point(job(tmp_path), NOW, None, [])
@@ -96,17 +90,6 @@ def test_a_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
         starting_point(job(tmp_path, resume=str(tmp_path / "gone")), NOW, None, [])
 
 
-def test_a_restarted_worker_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.train.__main__ import restarted
-
-    fresh = job(tmp_path, overwrite=True)
-    assert restarted(fresh) == fresh
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert restarted(fresh).run.resume is None, "it had not come to its first checkpoint"
-    checkpoint(tmp_path, 5)
-    assert restarted(fresh).run.resume == "last"
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, make: Any) -> Path:
     rows = {"train": make.packed(make.lm(60)), "validation": make.packed(make.lm(9, 1))}
@@ -122,7 +105,7 @@ def test_resuming_repeats_the_run_to_the_bit(tuning: str, data: Path, run_job: R
     shutil.copytree(whole / "checkpoint-4", cut / "checkpoint-4")
     shutil.copy(whole / "trainer_log.jsonl", cut)
     metrics, _ = run_job(data, cut, resume_from_checkpoint=True, **keys)
-    assert [entry["loss"] for entry in entries(cut)] == [entry["loss"] for entry in entries(whole)]
+    assert [entry["loss"] for entry in log_entries(cut)] == [entry["loss"] for entry in log_entries(whole)]
     name = "model.safetensors" if tuning == "full" else "adapter_model.safetensors"
     assert (cut / name).read_bytes() == (whole / name).read_bytes()
     assert metrics["tokens_seen"] == json.loads((whole / "train_results.json").read_text())["tokens_seen"]
@@ -149,8 +132,8 @@ def test_overwriting_clears_the_checkpoints_of_the_run_before(data: Path, run_jo
     run_job(data, tmp_path, max_steps=4, save_strategy="steps", save_steps=2)
     _, said = run_job(data, tmp_path, max_steps=2, save_strategy="steps", save_steps=2, overwrite_output_dir=True)
     assert [folder.name for folder in checkpoints(tmp_path)] == ["checkpoint-2"]
-    assert len(entries(tmp_path)) == 2
-    assert any("removed" in text for text in said)
+    assert len(log_entries(tmp_path)) == 2
+    assert any("removed at this run's first checkpoint" in text for text in said)
 
 
 def test_only_the_newest_checkpoints_are_kept_and_the_best_is_loaded(data: Path, run_job: Run, tmp_path: Path) -> None:
@@ -159,71 +142,8 @@ def test_only_the_newest_checkpoints_are_kept_and_the_best_is_loaded(data: Path,
         eval_steps=1, load_best_model_at_end=True, metric_for_best_model="eval_loss", learning_rate=0.05,
     )  # fmt: skip
     assert len(checkpoints(tmp_path)) <= 2
-    best = min(entry["eval_loss"] for entry in entries(tmp_path) if "eval_loss" in entry)
+    best = min(entry["eval_loss"] for entry in log_entries(tmp_path) if "eval_loss" in entry)
     assert metrics["eval_loss"] == pytest.approx(best, rel=1e-5)
-
-
-def test_sigterm_saves_and_leaves_with_143(data: Path, tmp_path: Path, tiny_model: Path) -> None:
-    from stages.train.job import to_json
-    from tests.support.jobs import train_job
-
-    output = tmp_path / "o"
-    output.mkdir()
-    values: dict[str, object] = {
-        "model_name_or_path": str(tiny_model), "output_dir": str(output), "finetuning_type": "full", "max_steps": 4000,
-        "logging_steps": 1, "save_strategy": "no", "use_cpu": True,
-    }  # fmt: skip
-    path = output / "prep_job.json"
-    path.write_text(to_json(train_job(values, data)))
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "stages.train", str(path)], stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    log = output / "trainer_log.jsonl"
-    try:
-        deadline = time.monotonic() + 60
-        while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
-            assert worker.poll() is None, worker.communicate()[1]
-            time.sleep(0.05)
-        worker.send_signal(signal.SIGTERM)
-        _, said = worker.communicate(timeout=60)
-    finally:
-        worker.kill()
-    assert worker.returncode == 143, said
-    assert "Traceback" not in said
-    (last,) = checkpoints(output)
-    mark = read_mark(last)
-    assert mark is not None
-    assert mark.step == entries(output)[-1]["current_steps"]
-    assert (last / "optimizer.pt").exists()
-
-
-def test_a_finished_run_started_again_changes_nothing(run_job: Run, make: Any, tmp_path: Path) -> None:
-    out = make.out(tmp_path / "out", "lm", {"train": make.lm(20)})
-    run = tmp_path / "run"
-    keys = {"save_strategy": "steps", "save_steps": 3, "max_steps": 3, "lr_scheduler_type": "constant"}
-    first, _ = run_job(out, run, **keys)
-    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
-    again, said = run_job(out, run, **keys)
-    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
-    assert any(text.startswith("finished: 3 steps were done before") for text in said)
-    assert again["train_loss"] == first["train_loss"]
-    further, _ = run_job(out, run, **{**keys, "max_steps": 5})
-    assert entries(run)[-1]["current_steps"] == 5
-    assert further["tokens_seen"] > first["tokens_seen"]
-
-
-def test_a_run_that_ended_before_its_model_was_saved_is_finished(run_job: Run, make: Any, tmp_path: Path) -> None:
-    out = make.out(tmp_path / "out", "lm", {"train": make.lm(20)})
-    run = tmp_path / "run"
-    keys = {"save_strategy": "steps", "save_steps": 3, "max_steps": 3}
-    run_job(out, run, **keys)
-    wanted = (run / "model.safetensors").read_bytes()
-    for name in ("model.safetensors", "prep_train.json"):
-        (run / name).unlink()
-    run_job(out, run, **keys)
-    assert (run / "model.safetensors").read_bytes() == wanted
-    assert len(entries(run)) == 3
 
 
 def test_a_changed_rate_or_schedule_is_said(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from registry.errors import DataFault, UsageFault
 from stages.train.data import ROW_COLUMN, dataset, lengths, manifest_digest, read_manifest, verify
+from tests.support.training import empty_manifest, write_manifest
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_cut_or_missing_shard_is_named(out: Path) -> None:
 def test_wrong_row_count_is_found(out: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     manifest["splits"]["train"]["shards"][0]["rows"] += 1
-    (out / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(out, manifest)
     with pytest.raises(DataFault, match="rows"):
         verify(read_manifest(out), ["train"])
 
@@ -57,21 +58,34 @@ def test_a_folder_without_a_manifest_is_not_trained_from(tmp_path: Path) -> None
 
 def test_a_damaged_manifest_is_a_data_fault(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"kind": "lm"')
-    with pytest.raises(DataFault, match="not JSON"):
+    with pytest.raises(DataFault, match="not valid JSON"):
         read_manifest(tmp_path)
     (tmp_path / "manifest.json").write_text('{"kind": "lm"}')
+    with pytest.raises(DataFault, match="not a manifest of prep"):
+        read_manifest(tmp_path)
+    manifest = empty_manifest("lm") | {"splits": {"train": {}}}
+    del manifest["packed"]
+    write_manifest(tmp_path, manifest)
     with pytest.raises(DataFault, match="packed"):
         read_manifest(tmp_path)
+
+
+def test_a_manifest_that_was_changed_is_not_trained_from(out: Path) -> None:
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["cutoff_len"] += 1
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataFault, match="has been changed"):
+        read_manifest(out)
 
 
 def test_the_digest_ignores_only_when_it_was_made(out: Path) -> None:
     before = manifest_digest(read_manifest(out))
     manifest = json.loads((out / "manifest.json").read_text())
-    manifest["run"] = {"when": "later"}
-    (out / "manifest.json").write_text(json.dumps(manifest))
+    manifest["run"]["finished"] = "later"
+    write_manifest(out, manifest)
     assert manifest_digest(read_manifest(out)) == before
     manifest["cutoff_len"] += 1
-    (out / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(out, manifest)
     assert manifest_digest(read_manifest(out)) != before
 
 

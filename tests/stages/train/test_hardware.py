@@ -19,7 +19,7 @@ def job(**keys: object) -> TrainJob:
     return train_job({"model_name_or_path": "m", "output_dir": "o", **keys}, Path("d"))
 
 
-def test_half_precision_is_off_on_a_cpu_and_told() -> None:
+def test_half_precision_is_off_on_a_cpu_and_reported() -> None:
     notes: list[str] = []
     numbers = machine.precision(job(bf16=True), CPU, notes)
     assert (numbers.bf16, numbers.fp16, numbers.weights) == (False, False, "float32")
@@ -84,11 +84,11 @@ def test_a_full_disk_is_found_before_the_first_step(tmp_path: Path, monkeypatch:
 
 def test_memory_is_counted_by_what_is_trained_and_how_it_is_split() -> None:
     full = Footprint(1000, 1000, 4000)
-    assert full.state_bytes(segment=False, zero_stage=0, processes=1) == 4000 + 4000 + 8000
-    assert full.state_bytes(segment=False, zero_stage=3, processes=4) == 4000
-    assert full.state_bytes(segment=True, zero_stage=1, processes=2) == 4000 + 2000 + 6000
+    assert full.state_bytes(half_precision=False, zero_stage=0, processes=1) == 4000 + 4000 + 8000
+    assert full.state_bytes(half_precision=False, zero_stage=3, processes=4) == 4000
+    assert full.state_bytes(half_precision=True, zero_stage=1, processes=2) == 4000 + 2000 + 6000
     lora = Footprint(1000, 10, 2000)
-    assert lora.state_bytes(segment=True, zero_stage=0, processes=8) == 2000 + 20 + 120
+    assert lora.state_bytes(half_precision=True, zero_stage=0, processes=8) == 2000 + 20 + 120
 
 
 def test_too_little_memory_is_a_note_not_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,6 @@ def test_preps_choice_gives_way_to_the_users() -> None:
     assert fields(logging_nan_inf_filter=True)["logging_nan_inf_filter"] is True
 
 
-def test_a_reentrant_graph_is_only_made_when_it_is_asked_for() -> None:
+def test_a_reentrant_graph_is_only_made_on_request() -> None:
     assert fields()["gradient_checkpointing_kwargs"] == {"use_reentrant": False}
     assert fields(use_reentrant_gc=True)["gradient_checkpointing_kwargs"] == {"use_reentrant": True}

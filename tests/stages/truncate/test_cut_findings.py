@@ -14,13 +14,13 @@ from stages.core.records import Chunk
 from stages.truncate import CutOptions
 from stages.truncate.cut_findings import DROPPED, KEPT, REJECTED, Segments, cut_chunk, cut_examples
 
-HALF = st.tuples(st.integers(0, 40), st.integers(0, 1))  # tokens, and whether they are trained
-EXAMPLES = st.lists(st.lists(st.tuples(HALF, HALF), min_size=1, max_size=3), max_size=8).map(
+SEGMENT = st.tuples(st.integers(0, 40), st.integers(0, 1))  # tokens, and whether they are trained
+EXAMPLES = st.lists(st.lists(st.tuples(SEGMENT, SEGMENT), min_size=1, max_size=3), max_size=8).map(
     lambda examples: [[segment for turn in example for segment in turn] for example in examples]
 )
 
 
-def halves_of(examples: list[list[tuple[int, int]]]) -> Segments:
+def segments_of(examples: list[list[tuple[int, int]]]) -> Segments:
     flat = [segment for example in examples for segment in example]
     return Segments(
         np.array([tokens for tokens, _ in flat], dtype=np.int32),
@@ -33,22 +33,22 @@ def fates(
     options: CutOptions, overlong: str, segments: Segments, policy: Policy, *, every_note: bool = True
 ) -> tuple[list[int], dict[int, list[str]]]:
     """What becomes of each example, and the rules that each one breaks."""
-    said: dict[int, list[str]] = {}
+    noted: dict[int, list[str]] = {}
 
     def judge(example: int, notes: list[Note]) -> int | None:
-        said[example] = [note.rule for note in notes]
+        noted[example] = [note.rule for note in notes]
         return REJECTED if any(policy.severity(note.rule) == "error" for note in notes) else None
 
-    return cut_examples(options, overlong, segments, judge, every_note=every_note).fate.tolist(), said
+    return cut_examples(options, overlong, segments, judge, every_note=every_note).fate.tolist(), noted
 
 
 @given(EXAMPLES, st.sampled_from(["truncate", "drop", "error", "split"]), st.sampled_from([None, 2]), st.booleans())
 def test_without_every_note_the_fates_are_the_same(
     examples: list[list[tuple[int, int]]], overlong: str, eos: int | None, from_end: bool
 ) -> None:
-    """The notes that are left out reject nothing, as long as the policy makes no errors of them."""
+    """The notes that are not made reject nothing, as long as the policy makes no errors of them."""
     options = CutOptions("lm", 50, from_end=from_end, efficient_eos=eos)
-    segments, policy = halves_of(examples), Policy.make("sft")
+    segments, policy = segments_of(examples), Policy.make("sft")
     assert (
         fates(options, overlong, segments, policy)[0] == fates(options, overlong, segments, policy, every_note=False)[0]
     )
@@ -57,10 +57,10 @@ def test_without_every_note_the_fates_are_the_same(
 @pytest.mark.parametrize("eos", [None, 2])
 def test_an_example_with_no_trained_token_is_rejected(eos: int | None) -> None:
     """Also where the template appends an EOS, which carries no loss after an answer that carries none."""
-    segments = halves_of([[(5, 0), (5, 0)], [(5, 0), (5, 1)]])
-    found, said = fates(CutOptions("lm", 50, efficient_eos=eos), "truncate", segments, Policy.make("sft"))
+    segments = segments_of([[(5, 0), (5, 0)], [(5, 0), (5, 1)]])
+    found, noted = fates(CutOptions("lm", 50, efficient_eos=eos), "truncate", segments, Policy.make("sft"))
     assert found == [REJECTED, KEPT]
-    assert said == {0: ["length.no-trained-token"]}
+    assert noted == {0: ["length.no-trained-token"]}
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,15 @@ def test_an_example_with_no_trained_token_is_rejected(eos: int | None) -> None:
         ("error", REJECTED, ["length.over-cutoff"]),
     ],
 )
-def test_what_is_too_long_goes_as_it_is_told(overlong: str, fate: int, rules: list[str]) -> None:
-    found, said = fates(CutOptions("lm", 50), overlong, halves_of([[(5, 0), (60, 1)]]), Policy.make("sft"))
+def test_what_is_too_long_goes_as_overlong_says(overlong: str, fate: int, rules: list[str]) -> None:
+    found, noted = fates(CutOptions("lm", 50), overlong, segments_of([[(5, 0), (60, 1)]]), Policy.make("sft"))
     assert found == [fate]
-    assert said == {0: rules}
+    assert noted == {0: rules}
 
 
 def test_a_record_that_the_cut_rejects_is_kept_aside_with_its_bytes() -> None:
     data = b'{"a": 1}\n{"b": 2}\n'
-    segments = halves_of([[(5, 0), (5, 1)], [(60, 0), (60, 0)]])
+    segments = segments_of([[(5, 0), (5, 1)], [(60, 0), (60, 0)]])
     sections = {
         "segments": segments.tokens,
         "trained": segments.trained,

@@ -1,4 +1,4 @@
-"""A column map that cannot work is told with what is missing from it."""
+"""A column map that cannot work is reported with what is missing from it."""
 
 from __future__ import annotations
 

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import json
-from array import array
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.rules import Policy
-from stages.core.findings import Finding, Note
-from stages.curate.exact_duplicates import _copies_numpy, copies
+from stages.core.findings import Finding
 from stages.formats.table import FORMATS
 from stages.validate.dataset_rules import SetView, set_findings
 from stages.validate.dataset_state import SetState
-from stages.validate.record import RecordValidator
-
-
-def state_of(
-    records: list[dict[str, object]], format_id: str = "alpaca", path: str = "a.jsonl", first: int = 0
-) -> SetState:
-    stage = {"pref": "dpo", "kto": "kto", "pt": "pt"}.get(FORMATS[format_id].kind, "sft")
-    validator = RecordValidator(format_id, FORMATS[format_id].default_fields, stage, Policy(stage))
-    state = SetState(path, format_id)
-    for number, record in enumerate(records, first):
-        notes: list[Note] = []
-        found = validator.check(record, notes)
-        state.add(record, notes, number + 1, number)
-        if found is not None:
-            state.keep(found, validator.digest, number + 1, number, number * 100)
-    return state
+from tests.support.dataset_states import qa, state_of
 
 
 def view(state: SetState, format_id: str = "alpaca", split: str = "train", declared: bool = False) -> SetView:
     return SetView("x", format_id, FORMATS[format_id].default_fields, state, split, declared)
-
-
-def qa(number: int) -> dict[str, object]:
-    return {"instruction": f"What is {number} plus 1?", "input": "", "output": str(number + 1)}
 
 
 def said(*views: SetView) -> list[tuple[str, str, int]]:
@@ -78,27 +57,6 @@ def test_chunks_do_not_change_what_is_said(numbers: list[int], sizes: list[int])
     assert (merged.read, merged.kept) == (whole.read, whole.kept)
 
 
-def test_a_state_knows_the_place_of_each_kept_record() -> None:
-    state = state_of([qa(1), {"x": 1}, qa(2)]).merge(state_of([qa(3)], path="b.jsonl"))
-    places = [("a.jsonl", 1, 0), ("a.jsonl", 3, 2), ("b.jsonl", 1, 0)]
-    assert list(state.places_of_kept()) == places
-    assert [state.place(position)[:3] for position in range(3)] == places
-    assert [state.place(position)[3] for position in range(3)] == [0, 200, 0]
-    assert state.files == [["a.jsonl", 2], ["b.jsonl", 1]]
-
-
-def test_a_reused_state_takes_the_path_of_its_file() -> None:
-    state = SetState.from_dict(state_of([qa(1)]).as_dict(), "moved.jsonl")
-    assert state.place(0)[0] == "moved.jsonl"
-
-
-@given(st.lists(st.lists(st.integers(0, 20), max_size=20), max_size=4))
-def test_both_ways_of_finding_copies_agree(parts: list[list[int]]) -> None:
-    digests = [array("Q", part) for part in parts]
-    if any(parts):
-        assert copies(digests) == _copies_numpy(digests)
-
-
 def test_a_wrong_map_is_called_a_wrong_map_with_the_keys_and_a_guess() -> None:
     records: list[dict[str, object]] = [{"question": f"q{number}", "answer": "a"} for number in range(5)]
     found = set_findings([view(state_of(records))], Policy()).findings
@@ -114,7 +72,7 @@ def test_one_bad_record_is_no_wrong_map() -> None:
 
 
 @pytest.mark.parametrize(("declared", "count"), [(True, 5), (False, 0)])
-def test_an_absent_key_is_told_only_when_the_user_named_it(declared: bool, count: int) -> None:
+def test_an_absent_key_is_reported_only_when_the_user_named_it(declared: bool, count: int) -> None:
     found = said(view(state_of([qa(1), qa(2)]), declared=declared))
     assert [rule for rule, _, _ in found].count("mapping.absent-field") == count + declared
 
@@ -131,16 +89,6 @@ def test_labels_of_one_class() -> None:
     assert [rule for rule, _, _ in said(view(state_of(records, "alpaca-kto"), "alpaca-kto"))] == ["kto.one-class"]
     records[0]["kto_tag"] = False
     assert said(view(state_of(records, "alpaca-kto"), "alpaca-kto")) == []
-
-
-def test_a_hostile_file_of_ever_new_keys_keeps_the_memory_small() -> None:
-    state = SetState("a.jsonl", "alpaca")
-    for number in range(5000):
-        state.add(
-            {f"key{number}": 1}, [Note("shape.missing-field", f"/{number}", 'the field "output" is missing')], 1, 0
-        )
-    assert len(state.keys) <= 512
-    assert len(state.places) <= 257
 
 
 def test_findings_are_plain() -> None:

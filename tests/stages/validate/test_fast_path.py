@@ -87,7 +87,7 @@ def test_a_taken_by_the_fast_path_record_would_have_passed_without_a_note(
     name, value = record
     try:
         data = json.dumps(value, ensure_ascii=ascii_only, separators=separators).encode()
-    except UnicodeEncodeError:  # half a surrogate pair has no bytes
+    except UnicodeEncodeError:  # a lone surrogate has no bytes
         return
     check(name, data)
 

@@ -92,8 +92,8 @@ def test_texts_inside_calls_and_thoughts_are_looked_at() -> None:
     ]
     record = {"messages": turns, "tools": [{"name": "f"}]}
     assert check(record, "openai", specials=("</s>",))[1] == [
-        ("text.special-token", "/messages/1/content"),
-        ("text.special-token", "/messages/3/content"),
+        ("text.special-token", "/messages/1/tool_calls/0/function/arguments"),
+        ("text.special-token", "/messages/3/reasoning_content"),
     ]
 
 
@@ -112,7 +112,10 @@ def test_a_map_that_cannot_work_says_so_for_every_record() -> None:
     assert [rule for rule, _ in notes] == ["mapping.incomplete"]
 
 
-@pytest.mark.parametrize(("label", "rules"), [(True, ["kto.in-sft"]), (False, ["kto.in-sft"]), (None, []), (1, [])])
+@pytest.mark.parametrize(
+    ("label", "rules"),
+    [(True, ["kto.in-sft"]), (False, ["kto.in-sft"]), ("false", ["kto.in-sft"]), (None, []), (1, [])],
+)
 def test_only_a_labelled_record_is_no_sft_data(label: object, rules: list[str]) -> None:
     """As upstream: a null under a mapped kto_tag is an answer like any other."""
     fields = Fields(prompt="instruction", response="output", kto_tag="label")

@@ -7,16 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.core.findings import Note
-from stages.validate.text import (
-    marks_test,
-    special_notes,
-    special_search,
-    special_words,
-    suspicious,
-    suspicious_beside_marks,
-    text_notes,
-    thought_notes,
-)
+from stages.validate.text import suspicious, suspicious_beside_marks, text_notes, thought_notes
+from stages.validate.token_search import marks_test
 
 MARKS_TEST = marks_test(())
 
@@ -118,24 +110,6 @@ def test_thought_tags(text: str, rule: str | None) -> None:
     assert [note.rule for note in notes] == ([] if rule is None else [rule])
 
 
-def test_special_strings_are_found_whatever_they_are_made_of() -> None:
-    words = special_words(["<|im_end|>", "</s>", "[INST]", "a.b*", "  ", "", "▁<PRE>", "<|fim|>\n", "#-&~"])
-    search, marks = special_search(words), marks_test(words)
-    assert search is not None
-    for word in words:
-        assert search(f"x{word}y")
-        assert marks(f"x{word}y")
-    assert not marks("a-b axb* <im_end> [INST ]")
-    notes: list[Note] = []
-    special_notes(search, [("fine", "/a"), ("bad </s>", "/b")], notes)
-    assert [(note.rule, note.pointer) for note in notes] == [("text.special-token", "/b")]
-
-
-def test_without_special_strings_nothing_is_searched() -> None:
-    assert special_search(special_words(())) is None
-    assert not marks_test(())("<|im_end|>")
-
-
 @given(st.text(st.one_of(st.characters(), st.sampled_from("\u200b\u2014\uff0c\uf0a7\ufdd0\ufffd\x7fé")), max_size=6))
 def test_what_the_search_for_marks_lets_through_is_looked_at(text: str) -> None:
     """The two quick tests together miss nothing that has a note."""
@@ -144,8 +118,3 @@ def test_what_the_search_for_marks_lets_through_is_looked_at(text: str) -> None:
     text_notes(text, "", notes)
     if notes:
         assert MARKS_TEST(text) or suspicious_beside_marks(text, text.encode())
-
-
-def test_thousands_of_special_strings_are_searched_as_well() -> None:
-    words = special_words(f"<unused{number}>" for number in range(7000))
-    assert marks_test(words)("a <unused6999> b")

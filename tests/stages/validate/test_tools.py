@@ -80,7 +80,7 @@ def test_a_call_is_held_against_its_declaration(call: ToolCall, rule: str) -> No
     assert said([TIDE], call) == [rule]
 
 
-def test_calls_without_any_tools_are_told_once() -> None:
+def test_calls_without_any_tools_are_reported_once() -> None:
     assert said(None, ToolCall("f", {}), ToolCall("g", {})) == ["tools.none-declared"]
 
 

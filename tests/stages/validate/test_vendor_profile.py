@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from pipeline.cli import run
 from registry.profiles import Profile, load_profile, profile_names
 from registry.rules import rules
 from stages.core.findings import Note
@@ -17,14 +22,14 @@ from stages.formats.detect import detect
 from stages.formats.table import FORMATS
 from stages.parse.json_record import parse
 from stages.readers.scan import records, scan
-from stages.validate.vendor_profile import FileState, ProfileChecker, file_notes, shape_of
+from stages.validate.vendor_profile import FileState, ProfileChecker, file_notes, shape_of, takes
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "profiles"
 FILES = sorted(FIXTURES.glob("*/*.jsonl"))
 
 
 def notes_of(profile: Profile, path: Path) -> list[tuple[int, Note]]:
-    """(line, note) of a file; -1 for what is said of the whole."""
+    """(line, note) of a file; -1 for what is reported of the whole."""
     items = list(scan(str(path)))
     listed = [record for item in items if isinstance(item, Chunk) for record in records(item)]
     values: list[Any] = [parse(record.data, []) for record in listed]
@@ -116,3 +121,78 @@ def test_every_rule_of_the_area_is_broken_somewhere() -> None:
 def test_every_profile_has_a_file_that_passes(name: str) -> None:
     """So that a check that refuses everything is seen."""
     assert (FIXTURES / name / "valid.jsonl").exists()
+
+
+# --- against the vendors' own packages --------------------------------------------------------------------------------
+
+TRL_KEYS = ("messages", "prompt", "completion", "chosen", "rejected", "label")
+
+
+def record_of(keys: Iterable[str]) -> dict[str, Any]:
+    ask, reply = [{"role": "user", "content": "Hi"}], [{"role": "assistant", "content": "Ho"}]
+    values = {"messages": ask + reply, "prompt": ask, "completion": reply, "chosen": reply, "rejected": reply}
+    return {key: values.get(key, True) for key in keys}
+
+
+@pytest.mark.parametrize("keys", [keys for count in range(1, 5) for keys in itertools.combinations(TRL_KEYS, count)])
+def test_trl_itself_takes_the_keys_that_its_profile_takes(keys: tuple[str, ...]) -> None:
+    """`apply_chat_template` of the installed TRL says which keys may stand together."""
+    apply = pytest.importorskip("trl.data_utils").apply_chat_template
+
+    class Processing:
+        chat_template = ""
+
+        def apply_chat_template(self, messages: Any, **_: object) -> str:
+            return "".join(message["content"] for message in messages)
+
+    try:
+        apply(record_of(keys), Processing())
+        refused = False
+    except KeyError as error:
+        refused = "Invalid keys" in str(error)
+    assert takes(load_profile("trl"), "openai", keys) != refused
+
+
+def test_together_itself_lists_the_keys_that_its_profile_takes() -> None:
+    pytest.importorskip("together")
+    constants = _module("together.lib.constants") or _module("together.constants")
+    required = getattr(constants, "JSONL_REQUIRED_COLUMNS_MAP", None)
+    if required is None:
+        pytest.skip("this release has no list of required columns")
+    theirs = {frozenset(columns) for columns in required.values() if "preferred_output" not in columns}
+    assert theirs == {frozenset(names) for names in load_profile("together").key_sets}
+
+
+def _module(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+@pytest.mark.parametrize("vendor", ["trl", "together"])
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"prompt": "Hi", "completion": "Ho"}, {"instruction": "Hi", "output": "Ho"},
+        {"prompt": "Hi", "chosen": "Ho", "rejected": "No"}, {"instruction": "Hi", "chosen": "Ho", "rejected": "No"},
+        {"instruction": "Hi", "output": "Ho", "kto_tag": True}, record_of(["messages", "label"]),
+    ],
+)  # fmt: skip
+def test_a_conversion_that_a_profile_names_works_and_loses_no_answer(
+    vendor: str, record: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text((json.dumps(record) + "\n") * 3)
+    run(["validate", str(path), "--profile", vendor, "--json"])
+    found = json.loads(capsys.readouterr().out)["findings"]
+    hint = next((item["hint"] for item in found if item["rule"] == "profile.format"), "")
+    if not hint.startswith("prep convert"):
+        return
+    _, _, pair, *_ = hint.split()
+    out = tmp_path / "b.jsonl"
+    assert run(["convert", pair, str(path), "-o", str(out)]) == 0
+    assert "Ho" in out.read_text() and ("No" in out.read_text() or "rejected" not in record)
+    capsys.readouterr()
+    run(["validate", str(out), "--profile", vendor, "--json"])
+    assert "profile.format" not in json.loads(capsys.readouterr().out)["counts"]

@@ -13,17 +13,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli import run as main
 from pipeline.config import load_config
 from pipeline.inspect.open_target import open_shards
 from pipeline.inspect.page.build import MOST_BYTES, report_page
-from pipeline.inspect.page.charts import bar_width, curve
-from pipeline.inspect.page.samples import embedded
 from pipeline.output.shards import Shards
 from pipeline.runs.pack.run import prepare
 from stages.core.display import clean
 from stages.tokenize.decode import TokenTexts
 from stages.tokenize.tokenizer_files import load_tokenizer_files
+from tests.support.training import relist
 
 ROOT = Path(__file__).parents[4]
 DEMO, TINY = ROOT / "fixtures" / "demo", ROOT / "fixtures" / "tiny"
@@ -178,6 +176,7 @@ def test_a_million_findings_fit(demo: Shards, tmp_path: Path) -> None:
         (tmp_path / entry_.name).symlink_to(entry_)
     (tmp_path / "report.json").unlink()
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    manifest["files"] = relist(tmp_path, "report.json")["files"]
     page = report_page(Shards(tmp_path, manifest), TEXTS, "demo")
     assert len(page.html.encode()) < MOST_BYTES
     assert "1,000,000 findings" in Reader(page.html).text
@@ -215,28 +214,13 @@ def test_every_kind_of_output_has_a_page(words: list[str], tmp_path: Path) -> No
     assert Reader(page.html).text.count("✓") == 3
 
 
-def test_the_command_writes_a_file_or_says_why_not(demo: Shards, tmp_path: Path) -> None:
-    """A file is written whole; without its tokenizer the page has no samples; what is no output is exit code 2."""
-    target = tmp_path / "page.html"
-    assert main(["report", str(demo.out), "-o", str(target), "--quiet", "--tokenizer", str(TINY)]) == 0
-    assert target.read_text(encoding="utf-8").endswith("</html>\n")
-    assert main(["report", str(demo.out), "-o", str(tmp_path)]) == 2
-    assert main(["report", str(tmp_path)]) == 2
-    assert main(["report", str(demo.out), "-o", str(target), "--tokenizer", str(tmp_path / "none")]) == 2
+def test_without_a_tokenizer_the_page_has_no_samples(demo: Shards) -> None:
+    """And says with which option it would."""
     manifest = json.loads((demo.out / "manifest.json").read_bytes())
     manifest["run"]["model_name_or_path"] = "/nowhere"
     page = report_page(Shards(demo.out, manifest), None, "demo")
     assert page.samples == 0
     assert "--tokenizer DIR" in page.html
-
-
-def test_helpers_are_bounded() -> None:
-    """JSON cannot end its element; what is there has a bar; a curve needs two points."""
-    assert "<" not in embedded(["</script><!--"])
-    assert json.loads(embedded(["</script>&\x7f"])) == ["</script>&\x7f"]
-    assert bar_width(1, 10**9) == 0.4
-    assert bar_width(0, 10**9) == bar_width(0, 0) == 0
-    assert curve([(512, 0.5)], 512, "x") is None
 
 
 def document(shards: Shards) -> dict[str, Any]:

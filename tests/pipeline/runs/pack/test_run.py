@@ -2,96 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from pipeline import plan
 from pipeline.cli import run
-from pipeline.config import load_config
 from pipeline.output.ledger import SourceLedger
-from pipeline.output.manifest import listed_files
 from pipeline.output.open import open_files, read_manifest
 from pipeline.output.publish import locked, open_output
 from pipeline.output.verify import HINT, problems
-from pipeline.runs.pack.build import Outcome
-from pipeline.runs.pack.run import prepare
-from stages.core.records import Limits
-from stages.tokenize.token_cache import TokenCache
-from stages.writers import shard as write
-
-ROOT = Path(__file__).parents[4]
-DEMO = ROOT / "fixtures" / "demo" / "sft.yaml"
-
-CHATS = [
-    {
-        "conversations": [
-            {"from": "human", "value": f"Question {n}? " * (n % 17 + 1)},
-            {"from": "gpt", "value": f"Answer {n}. " * (n % 23 + 1)},
-        ]
-    }
-    for n in range(400)
-]
+from tests.support.packed_outputs import CHATS, DEMO, ROOT, TINY, pack, rows, tree, write_records
 
 
 @pytest.fixture
 def chats(tmp_path: Path) -> Path:
-    path = tmp_path / "chats.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in CHATS), encoding="utf-8")
-    return path
-
-
-def pack(data: Path | str, out: Path, *settings: str) -> Outcome:
-    words = [
-        f"dataset={data}",
-        f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}",
-        "template=qwen3",
-        "cutoff_len=256",
-        *settings,
-    ]
-    config = load_config(None, words, for_command="pack")
-    return prepare(config, out, lambda line: None)
-
-
-def tree(out: Path) -> dict[str, str]:
-    """Relative path -> digest of every published file; the manifest without its `run` block."""
-    found = {}
-    for path in sorted(out.rglob("*")):
-        name = path.relative_to(out).as_posix()
-        if path.is_file() and not name.startswith(".cache"):
-            data = path.read_bytes()
-            if name == "manifest.json":
-                document = json.loads(data)
-                document.pop("run")
-                data = json.dumps(document, sort_keys=True).encode()
-            found[name] = hashlib.sha256(data).hexdigest()
-    return found
-
-
-def rows(out: Path, split: str = "train") -> list[dict[str, Any]]:
-    found = []
-    for shard in read_manifest(out)["splits"][split]["shards"]:
-        with pa.memory_map(str(out / shard["file"])) as source:
-            found += pa.ipc.open_stream(source).read_all().to_pylist()
-    return found
-
-
-def test_demo_packs_and_verifies(tmp_path: Path) -> None:
-    """The demo packs without a rejected record, and every file is as the manifest says."""
-    out = tmp_path / "out"
-    assert run(["pack", str(DEMO), "-o", str(out), "--quiet"]) == 0
-    manifest = read_manifest(out)
-    assert manifest["ledger"]["read"] == manifest["ledger"]["examples"] == 26
-    assert problems(open_files(out)) == []
-    assert run(["verify", str(out), "--quiet"]) == 0
+    return write_records(tmp_path / "chats.jsonl", CHATS)
 
 
 def test_ledger_closes(chats: Path, tmp_path: Path) -> None:
@@ -120,21 +51,6 @@ def test_an_open_ledger_is_seen() -> None:
     assert len(ledger.problems()) == 2
 
 
-def test_unpacked_rows_keep_the_order(chats: Path, tmp_path: Path) -> None:
-    """One example a row, in input order, and each row is what it is in the packed shards."""
-    pack(chats, tmp_path / "plain", "cutoff_len=1024")
-    pack(chats, tmp_path / "packed", "packing=true", "cutoff_len=1024")
-    plain = [(row["input_ids"], row["labels"]) for row in rows(tmp_path / "plain")]
-    assert len(plain) == 400
-    split = []
-    for row in rows(tmp_path / "packed"):
-        at = 0
-        for length in row["seq_lengths"]:
-            split.append((row["input_ids"][at : at + length], row["labels"][at : at + length]))
-            at += length
-    assert sorted(split) == sorted(plain)
-
-
 def test_same_bytes_for_any_worker_count(chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker or three, small chunks, another hash seed: the same bytes in every published file."""
     from pipeline import plan
@@ -154,7 +70,7 @@ def test_same_bytes_from_anywhere(tmp_path: Path) -> None:
     for seed, zone, folder in (("0", "UTC", ROOT), ("7", "Pacific/Kiritimati", tmp_path)):
         out = tmp_path / f"out{seed}"
         environment = {**os.environ, "PYTHONHASHSEED": seed, "TZ": zone}
-        command = [sys.executable, "-m", "pipeline", "pack", str(DEMO), "-o", str(out), "--quiet"]
+        command = [sys.executable, "-m", "pipeline", "pack", str(DEMO / "sft.yaml"), "-o", str(out), "--quiet"]
         subprocess.run(command, check=True, cwd=folder, env={**environment, "PYTHONPATH": str(ROOT)})
         found = tree(out)
         found.pop("manifest.json")  # names the inputs as the user's working directory sees them
@@ -241,18 +157,6 @@ def test_one_changed_file_of_eight_is_read_again(tmp_path: Path) -> None:
     assert again.collected.reused == 7
 
 
-@pytest.mark.parametrize("kind", ["train", "lineage", "report.json"])
-def test_one_flipped_byte_is_found(chats: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Verify names the file in which a byte was flipped, and exits 1."""
-    out = pack(chats, tmp_path / "out").out
-    name = next(name for name in listed_files(read_manifest(out)) if name.startswith(kind))
-    data = bytearray((out / name).read_bytes())
-    data[len(data) // 2] ^= 1
-    (out / name).write_bytes(data)
-    assert run(["verify", str(out)]) == 1
-    assert name in capsys.readouterr().err
-
-
 def test_a_missing_an_extra_and_a_cut_shard_are_found(chats: Path, tmp_path: Path) -> None:
     out = pack(chats, tmp_path / "out", "shard_size=20000").out
     shards = [shard["file"] for shard in read_manifest(out)["splits"]["train"]["shards"]]
@@ -272,31 +176,6 @@ def test_a_changed_manifest_is_found(chats: Path, tmp_path: Path) -> None:
     path = out / "manifest.json"
     path.write_text(path.read_text().replace('"cutoff_len": 256', '"cutoff_len": 512', 1))
     assert problems(open_files(out))
-
-
-def test_datasets_loads_it(chats: Path, tmp_path: Path) -> None:
-    """`datasets.load_from_disk(OUT)` gives the rows of every split."""
-    datasets = pytest.importorskip("datasets")
-    out = pack(chats, tmp_path / "out", "packing=true", "val_size=0.1").out
-    loaded = datasets.load_from_disk(str(out))
-    manifest = read_manifest(out)
-    assert {name: len(split) for name, split in loaded.items()} == {
-        name: split["rows"] for name, split in manifest["splits"].items()
-    }
-    assert loaded["train"][0]["input_ids"] == rows(out)[0]["input_ids"]
-
-
-def test_pretraining_is_one_stream(tmp_path: Path) -> None:
-    """Packed pretraining rows joined are the documents joined: nothing is lost, every row but the last is full."""
-    path = tmp_path / "text.jsonl"
-    path.write_text("".join(json.dumps({"text": f"Tide {n} rises. " * (n + 1)}) + "\n" for n in range(60)))
-    plain = pack(path, tmp_path / "plain", "stage=pt", "packing=false", "cutoff_len=100000").out
-    packed = pack(path, tmp_path / "packed", "stage=pt", "packing=true", "cutoff_len=128").out
-    joined = [token for row in rows(plain) for token in row["input_ids"]]
-    blocks = rows(packed)
-    assert [token for row in blocks for token in row["input_ids"]] == joined
-    assert {len(row["input_ids"]) for row in blocks[:-1]} == {128}
-    assert all(row["input_ids"] == row["labels"] for row in blocks)
 
 
 def test_lineage_leads_back(chats: Path, tmp_path: Path) -> None:
@@ -320,79 +199,16 @@ def test_a_second_run_waits_its_turn(chats: Path, tmp_path: Path, capsys: pytest
     out = tmp_path / "out"
     open_output(out)
     with locked(out):
-        words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default"]
+        words = [f"dataset={chats}", f"model_name_or_path={TINY}", "template=default"]
         assert run(["pack", *words, "-o", str(out)]) == 75
     assert "another run" in capsys.readouterr().err
     assert not (out / "manifest.json").exists()
-
-
-def test_no_cache_leaves_none(chats: Path, tmp_path: Path) -> None:
-    words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default", "--no-cache"]
-    assert run(["pack", *words, "-o", str(tmp_path / "out"), "--quiet"]) == 0
-    assert not (tmp_path / "out" / ".cache").exists()
-    assert problems(open_files(tmp_path / "out")) == []
 
 
 def test_the_input_is_never_touched(chats: Path, tmp_path: Path) -> None:
     before = (chats.read_bytes(), chats.stat().st_mtime_ns)
     pack(chats, tmp_path / "out")
     assert (chats.read_bytes(), chats.stat().st_mtime_ns) == before
-
-
-def test_json_is_the_manifest(chats: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    words = [f"dataset={chats}", f"model_name_or_path={ROOT / 'fixtures' / 'tiny'}", "template=default", "--json"]
-    assert run(["pack", *words, "-o", str(tmp_path / "out")]) == 0
-    assert json.loads(capsysbinary.readouterr().out) == read_manifest(tmp_path / "out")
-
-
-def lines_of(made: Any) -> list[int]:
-    """The source lines of the training split's first shard, in order."""
-    with pa.memory_map(str(made.out / made.manifest["splits"]["train"]["shards"][0]["lineage"]["file"])) as source:
-        lines: list[int] = pa.ipc.open_file(source).read_all()["line"].to_pylist()
-    return lines
-
-
-def test_sampling_is_in_the_ledger(chats: Path, tmp_path: Path) -> None:
-    """max_samples takes the head, `split: train[...]` a part, num_samples draws with repeats: all is accounted for."""
-    info = {
-        "head": {"file_name": chats.name, "formatting": "sharegpt"},
-        "part": {"file_name": chats.name, "formatting": "sharegpt", "split": "train[100:150]"},
-        "more": {"file_name": chats.name, "formatting": "sharegpt", "num_samples": 500},
-        "ends": {"file_name": chats.name, "formatting": "sharegpt", "split": "train[95%:]+train[:3]+train[-1:]"},
-        "drawn": {"file_name": chats.name, "formatting": "sharegpt", "split": "train[:1]+train[9:]", "num_samples": 9},
-    }
-    (chats.parent / "dataset_info.json").write_text(json.dumps(info))
-    folder = f"dataset_dir={chats.parent}"
-    head = pack("head", tmp_path / "head", folder, "max_samples=30").manifest["ledger"]
-    assert (head["read"], head["examples"], head["not_sampled"]) == (400, 30, 370)
-    part = pack("part", tmp_path / "part", folder)
-    ledger = part.manifest["ledger"]
-    assert (ledger["examples"], ledger["not_sampled"]) == (50, 350)
-    assert lines_of(part) == list(range(101, 151))
-    ends = pack("ends", tmp_path / "ends", folder)  # parts in the order given, the last record twice
-    ledger = ends.manifest["ledger"]
-    assert (ledger["examples"], ledger["repeated"], ledger["not_sampled"]) == (24, 1, 377)
-    assert lines_of(ends) == [*range(381, 401), 1, 2, 3, 400]
-    drawn = pack("drawn", tmp_path / "drawn", folder)
-    assert (drawn.manifest["ledger"]["examples"], drawn.manifest["ledger"]["not_sampled"]) == (9, 391)
-    assert not set(lines_of(drawn)) & set(range(2, 10))
-    more = pack("more", tmp_path / "more", folder).manifest["ledger"]
-    assert (more["examples"], more["repeated"], more["not_sampled"]) == (500, 100, 0)
-    both = pack("more", tmp_path / "both", folder, "max_samples=40").manifest["ledger"]
-    assert (both["read"], both["examples"]) == (400, 40)
-
-
-def test_mixing_is_in_the_manifest(chats: Path, tmp_path: Path) -> None:
-    """What was requested stands beside what became of it, in examples and in trained tokens."""
-    short = tmp_path / "short.jsonl"
-    short.write_text("".join(json.dumps(record) + "\n" for record in CHATS[:40]))
-    words = ["mix_strategy=interleave_under", "interleave_probs=0.5,0.5"]
-    manifest = pack(f"{chats},{short}", tmp_path / "out", *words).manifest
-    shares = manifest["mixture"]
-    assert [entry["asked"] for entry in shares.values()] == [0.5, 0.5]
-    assert sum(entry["examples"] for entry in shares.values()) == manifest["splits"]["train"]["rows"]
-    assert abs(sum(entry["trained_tokens_share"] for entry in shares.values()) - 1) < 1e-5
-    assert manifest["ledger"]["not_sampled"] > 0
 
 
 def test_a_split_conversation_is_whole_in_its_pieces(tmp_path: Path) -> None:
@@ -412,33 +228,35 @@ def test_a_split_conversation_is_whole_in_its_pieces(tmp_path: Path) -> None:
     assert sum(split.manifest["ledger"]["trained_tokens_lost"].values()) == 0
 
 
-@pytest.mark.parametrize("stage", ["sft", "pt"])
-def test_more_chunks_than_files_that_may_be_open(
-    chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+def test_a_folder_as_the_hub_lays_it_out_trains_on_its_train_split(chats: Path, tmp_path: Path) -> None:
+    """Test files beside the train files are not trained on, and a data set of their own reads them."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    lines = chats.read_bytes().splitlines(keepends=True)
+    (folder / "train-00000-of-00001.jsonl").write_bytes(b"".join(lines[:300]))
+    (folder / "test-00000-of-00001.jsonl").write_bytes(b"".join(lines[300:]))
+    whole = pack(folder, tmp_path / "out")
+    assert whole.manifest["ledger"]["read"] == 300
+    info = {
+        name: {"file_name": "set", "formatting": "sharegpt", "split": split}
+        for name, split in {"held": "test", "part": "test[:10]", "both": "train+test", "one": "train"}.items()
+    }
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info))
+    for name, count in {"held": 100, "part": 10, "both": 400, "one": 300}.items():
+        ledger = pack(name, tmp_path / f"out-{name}", f"dataset_dir={tmp_path}").manifest["ledger"]
+        assert ledger["examples"] == count
+
+
+def test_another_models_output_is_not_replaced_by_default(
+    chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows take their parts from all over a large set: the bytes are the same, and never more files are open."""
-    monkeypatch.setattr(plan, "Limits", lambda: Limits(chunk_bytes=4 << 10))
-    whole = pack(chats, tmp_path / "whole", "packing=true", f"stage={stage}")
-    assert len(whole.collected.chunks if whole.collected else ()) > 20
-    monkeypatch.setattr(write, "OPEN_CACHES", 3)
-    most = 0
-
-    def counted(self: TokenCache, name: str, start: int, out: Any, real: Any = TokenCache.read_into) -> None:
-        nonlocal most
-        real(self, name, start, out)
-        held = [os.readlink(fd.path) for fd in os.scandir("/proc/self/fd") if os.path.islink(fd.path)]
-        most = max(most, sum(path.endswith(".cache") for path in held))
-
-    monkeypatch.setattr(TokenCache, "read_into", counted)
-    pack(chats, tmp_path / "few", "packing=true", f"stage={stage}")
-    assert tree(tmp_path / "few") == tree(tmp_path / "whole")
-    assert 0 < most <= 4
-
-
-def test_the_next_step_keeps_the_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What was said beside the configuration is said again, and names with blanks are quoted."""
-    out = tmp_path / "o ut"
-    assert run(["pack", str(DEMO), "cutoff_len=256", "--packing", "true", "hf_hub_token=s3cret", "-o", str(out)]) == 0
-    step = capsys.readouterr().out.splitlines()[-1].split()
-    assert step[:5] == ["prep", "train", str(DEMO), "cutoff_len=256", "packing=true"]
-    assert f"tokenized_path='{out}'" in " ".join(step) and "s3cret" not in step
+    """Two configurations with the same data sets: the second model's shards go to a folder with its name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        shutil.copytree(ROOT / "fixtures" / "tiny", tmp_path / name)
+    for name in ("first", "second", "first", "second"):
+        words = [f"dataset={chats}", f"model_name_or_path={name}", "template=qwen3", "cutoff_len=256", "max_samples=5"]
+        assert run(["pack", *words, "workers=1", "--quiet"]) == 0
+    assert sorted(path.name for path in (tmp_path / "prepared").iterdir()) == ["chats-sft", "chats-sft-second"]
+    for folder, name in (("chats-sft", "first"), ("chats-sft-second", "second")):
+        assert read_manifest(tmp_path / "prepared" / folder)["run"]["model_name_or_path"].endswith(name)

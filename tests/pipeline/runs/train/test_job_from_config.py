@@ -31,16 +31,6 @@ def test_defaults_are_llama_factorys() -> None:
     assert made.arguments["per_device_train_batch_size"] == 8
 
 
-@pytest.mark.parametrize("key", ["logging_steps", "logging_nan_inf_filter", "use_reentrant_gc", "disable_tqdm"])
-def test_a_default_that_is_not_preps_own_is_not_the_users_wish(key: str) -> None:
-    assert key not in job().arguments
-    assert job(**{key: "1"}).arguments[key] in (True, 1.0)
-
-
-def test_secrets_stay_out_of_a_job() -> None:
-    assert "hub_token" not in job(hub_token="secret").arguments
-
-
 @pytest.mark.parametrize(
     ("keys", "method"),
     [
@@ -114,16 +104,6 @@ def test_older_names_are_todays() -> None:
 def test_numbers_may_be_text_as_yaml_leaves_them() -> None:
     assert job(pref_beta="5e-1", lora_rank="16").preference.beta == 0.5
     assert job(learning_rate="1e-4").arguments["learning_rate"] == 1e-4
-
-
-def test_projected_gradients_are_transformers_optimizer() -> None:
-    made = job(use_apollo=True, finetuning_type="full", apollo_target="q_proj,v_proj", apollo_layerwise=True).arguments
-    assert made["optim"] == "apollo_adamw_layerwise"
-    assert made["optim_target_modules"] == ["q_proj", "v_proj"]
-    assert made["optim_args"] == (
-        "rank=16, update_proj_gap=200, scale=32.0, proj_type=std, proj=random, scale_type=channel"
-    )
-    assert job(use_galore=True, finetuning_type="full").arguments["optim_target_modules"] == "all-linear"
 
 
 @pytest.mark.parametrize(

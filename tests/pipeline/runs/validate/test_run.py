@@ -20,7 +20,7 @@ from pipeline.output.open import read_manifest
 from pipeline.plan import make_plan
 from pipeline.runs.pack.run import prepare
 from pipeline.runs.validate.run import validate
-from registry.errors import DataFault
+from registry.errors import DataFault, Fault
 
 ROOT = Path(__file__).parents[4]
 TINY = ROOT / "fixtures" / "tiny"
@@ -72,26 +72,6 @@ def test_read_is_kept_and_rejected(tmp_path: Path, capsysbinary: Any) -> None:
     assert totals["kept"] == 2
 
 
-@pytest.mark.parametrize("how", ["text", "json", "jsonl", "sarif", "junit", "html"])
-def test_every_report_format(tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode(), b"{"])
-    assert run(["validate", str(path), "--output-format", how]) == 1
-    assert "json." in capsys.readouterr().out
-
-
-def test_severities_are_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--error, --warn, --off and --strict decide; a rule without which nothing can be encoded stays an error."""
-    empty = write(tmp_path / "a.jsonl", [json.dumps(GOOD | {"output": ""}).encode(), json.dumps(GOOD).encode()])
-    assert run(["validate", str(empty), "--quiet"]) == 1
-    assert run(["validate", str(empty), "--quiet", "--warn", "answer.empty"]) == 0
-    assert run(["validate", str(empty), "--quiet", "--warn", "answer.empty", "--strict"]) == 1
-    assert run(["validate", str(empty), "--quiet", "--off", "answer.empty"]) == 0
-    capsys.readouterr()
-    assert run(["validate", str(empty), "--off", "json.syntax"]) == 2
-    assert run(["validate", str(empty), "--off", "answer.emtpy"]) == 2
-    assert '"answer.empty"' in capsys.readouterr().err
-
-
 def test_rejects_can_be_fed_in_again(tmp_path: Path, capsysbinary: Any) -> None:
     """--rejects holds the raw bytes of each rejected record, line for line with its findings."""
     bad = b'{"instruction": "x",   "output": ""}'
@@ -108,19 +88,6 @@ def test_rejects_can_be_fed_in_again(tmp_path: Path, capsysbinary: Any) -> None:
     (tmp_path / "rejects" / data).write_bytes(repaired)
     code, report = document([str(tmp_path / "rejects" / data)], capsysbinary)
     assert (code, report["totals"]["kept"]) == (0, 2)
-
-
-def test_a_map_beside_a_file_is_pointed_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that a dataset_info.json names is checked as it stands, and the note says how to check it with its map."""
-    file = write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode()])
-    info = tmp_path / "dataset_info.json"
-    info.write_text(json.dumps({"other": 1, "metals": {"file_name": "a.jsonl"}}), encoding="utf-8")
-    assert run(["validate", str(file)]) == 0
-    said = "".join(capsys.readouterr()).replace("\n", " ")
-    assert 'names this file "metals"' in said
-    assert "prep validate dataset=metals" in said
-    info.write_text("{broken", encoding="utf-8")
-    assert run(["validate", str(file)]) == 0
 
 
 def test_nothing_is_written_unless_asked(tmp_path: Path) -> None:
@@ -183,6 +150,74 @@ def test_validate_says_what_pack_takes_in(records: list[Any], cutoff: int, packi
             return  # nothing was left, or the mapping is wrong for the whole set
         ledger = read_manifest(folder / "out")["ledger"]
         assert ledger["read"] == checked.read
+        assert ledger["read"] - sum(ledger["rejected"].values()) == checked.kept
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def chat_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny tokenizer with a chat template that refuses a second speaker and marks nothing twice."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    shutil.copytree(TINY, folder, dirs_exist_ok=True)
+    path = folder / "tokenizer_config.json"
+    template = (
+        "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}"
+        "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": template}))
+    return folder
+
+
+# what a configuration may say or leave out; None: the key is not there
+OPTIONAL_KEYS = {
+    "template": [None, "auto", "chatml", "qwen3"],
+    "stage": [None, "sft", "pt", "kto", "dpo"],
+    "format": [None, "sharegpt"],
+    "cutoff_len": [None, 16, 512],
+    "packing": [None, "true"],
+    "overlong": [None, "drop"],
+    "train_on_prompt": [None, "true"],
+    "enable_thinking": [None, "false"],
+    "do_predict": [None, "true"],
+}
+OPEN_RECORDS = st.one_of(
+    RECORDS,
+    st.just({"text": "Iron is a metal."}),
+    st.just({"instruction": "x", "output": "y", "label": False}),
+    st.just({"conversations": [{"from": "human", "value": "Hi"}], "chosen": {"from": "gpt", "value": "a"},
+             "rejected": {"from": "gpt", "value": "b"}}),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    records=st.lists(OPEN_RECORDS, min_size=1, max_size=5),
+    chosen=st.fixed_dictionaries({key: st.sampled_from(values) for key, values in OPTIONAL_KEYS.items()}),
+)
+def test_validate_says_what_pack_takes_in_whatever_keys_are_left_out(
+    records: list[Any], chosen: dict[str, object], chat_tokenizer: Path
+) -> None:
+    """A key that is not written means the same to both: the template above all."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        path = write(folder / "a.jsonl", [json.dumps(record).encode() for record in records])
+        words = [f"{key}={value}" for key, value in chosen.items() if value is not None]
+        words += [f"dataset={path}", f"model_name_or_path={chat_tokenizer}"]
+        try:
+            config = load_config(None, words, for_command="pack")
+            packing_plan = make_plan(config, needs_tokens=True)
+        except Fault:
+            return  # a combination that pack refuses
+        plan = make_plan(config, needs_tokens=False)
+        assert plan.encode == packing_plan.encode
+        checked = validate([plan]).report.totals
+        try:
+            prepare(config, folder / "out", lambda line: None)
+        except DataFault:
+            return  # nothing was left, or the mapping is wrong for the whole set
+        ledger = read_manifest(folder / "out")["ledger"]
         assert ledger["read"] - sum(ledger["rejected"].values()) == checked.kept
     finally:
         shutil.rmtree(folder)
@@ -262,37 +297,6 @@ def test_a_folder_with_a_file_of_each_format_is_told_as_that(
     assert "make files of each format a data set of their own" in capsys.readouterr().err
 
 
-def test_all_files_that_are_missing_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["validate", str(tmp_path / "one.jsonl"), str(tmp_path / "two.jsonl")]) == 2
-    error = capsys.readouterr().err
-    assert "one.jsonl: no such file" in error and "two.jsonl: no such file" in error
-
-
-def test_settings_that_need_tokens_are_told_when_there_are_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`cutoff_len=5` on its own checks nothing; with model and template it does, and --quiet says nothing of it."""
-    path = str(write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode()]))
-    for words, lacking in (([], "model_name_or_path and template"), (["template=default"], "model_name_or_path")):
-        assert run(["validate", path, "cutoff_len=5", *words]) == 0
-        assert f"no effect without {lacking}," in capsys.readouterr().err
-    assert run(["validate", path, "cutoff_len=500", "template=default", f"model_name_or_path={TINY}"]) == 0
-    assert run(["validate", path, "stage=sft", "max_samples=5"]) == 0
-    assert run(["validate", path, "cutoff_len=5", "--quiet"]) == 0
-    assert "no effect" not in capsys.readouterr().err
-
-
-def test_quiet_prints_errors_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither warnings nor remarks; nothing at all when there is no error. The exit code is the same."""
-    good, bad = json.dumps(GOOD).encode(), json.dumps(GOOD | {"output": 5}).encode()
-    assert run(["validate", str(write(tmp_path / "a.jsonl", [good, good])), "--quiet"]) == 0
-    assert capsys.readouterr() == ("", "")
-    assert run(["validate", str(write(tmp_path / "a.jsonl", [good, good, bad])), "--quiet"]) == 1
-    said = capsys.readouterr()
-    assert "a.jsonl:3 /output" in said.out and "1 error: " in said.out and said.err == ""
-    assert "warning" not in said.out and "duplicate" not in said.out and "alpaca" not in said.out
-
-
 def test_a_program_is_told_the_path_itself_and_a_person_a_clean_one(tmp_path: Path, capfdbinary: Any) -> None:
     """A file can be opened by the path of the JSON document, whatever its name is; pack's report and rejects agree."""
     path = write(
@@ -352,9 +356,86 @@ def test_a_folder_of_rejects_can_be_fed_in_again(tmp_path: Path, capsys: pytest.
     assert "left out" in " ".join((said.out + said.err).split())
 
 
-def test_rules_of_the_command_line_add_up(tmp_path: Path) -> None:
-    """--error beside `rules.x=off` does not put the other one out of force."""
-    good = json.dumps(GOOD).encode()
-    path = str(write(tmp_path / "a.jsonl", [good, good]))
-    assert run(["validate", path, "--error", "set.duplicate"]) == 1
-    assert run(["validate", path, "rules.set.duplicate=error", "--off", "text.special-token"]) == 1
+_LABELLED = {
+    "messages": [{"role": "user", "content": "Is ice hot?"}, {"role": "assistant", "content": "Very."}],
+    "label": False,
+}
+
+
+@pytest.mark.parametrize("route", ["auto", "format", "columns", "file"])
+def test_labelled_answers_are_no_sft_data_on_any_route(route: str, tmp_path: Path, capsysbinary: Any) -> None:
+    """Found out by the file, named by `format`, mapped in dataset_info.json: bad answers are never trained as good."""
+    path = write(tmp_path / "k.jsonl", [json.dumps(_LABELLED).encode()] * 2)
+    columns = {"messages": "messages", "kto_tag": "label"}
+    entry = {"file_name": "k.jsonl", "formatting": "openai", "columns": columns}
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"k": entry}))
+    words = {
+        "auto": [f"dataset={path}", "stage=sft"],
+        "format": [f"dataset={path}", "stage=sft", "format=openai-kto"],
+        "columns": ["dataset=k", f"dataset_dir={tmp_path}", "stage=sft"],
+        "file": [str(path), "--stage", "sft"],
+    }[route]
+    code, report = document(words, capsysbinary)
+    assert (code, report["totals"]["kept"]) == (1, 0)
+    assert report["counts"]["kto.in-sft"] == 2
+    assert not {rule for rule in report["counts"] if rule.startswith("kto.")} - {"kto.in-sft"}
+
+
+def test_texts_in_stage_sft_are_told_alike_by_validate_and_pack(tmp_path: Path, capsys: Any) -> None:
+    path = write(tmp_path / "t.jsonl", [b'{"text": "Iron is a metal."}'] * 3)
+    words = [f"dataset={path}", "stage=sft", f"model_name_or_path={TINY}", "template=chatml"]
+    assert run(["validate", *words]) == 1
+    assert "pretrain.wrong-stage" in capsys.readouterr().out
+    assert run(["pack", *words, "-o", str(tmp_path / "out")]) == 1
+    told = "".join(capsys.readouterr())
+    assert "pretrain.wrong-stage" in told
+    assert "stage pt" in told
+
+
+@pytest.mark.parametrize("rest", [{"output": ""}, {"output": None}, {}, {"output": " "}])
+def test_prompts_to_predict_from_need_no_answers(rest: dict[str, Any], tmp_path: Path, capsysbinary: Any) -> None:
+    path = write(tmp_path / "p.jsonl", [json.dumps({"instruction": f"Go to {n}.", **rest}).encode() for n in range(3)])
+    words = [f"dataset={path}", "format=alpaca", "stage=sft", "do_predict=true"]
+    words += [f"model_name_or_path={TINY}", "template=chatml"]
+    code, report = document(words, capsysbinary)
+    assert (code, report["counts"], report["totals"]["kept"]) == (0, {}, 3)
+    assert run(["pack", *words, "-o", str(tmp_path / "out"), "--quiet"]) == 0
+    chats = [{"conversations": [{"from": "human", "value": "Go."}, {"from": "gpt", "value": ""}]}] * 2
+    path = write(tmp_path / "s.jsonl", [json.dumps(chat).encode() for chat in chats])
+    code, report = document([f"dataset={path}", "do_predict=true"], capsysbinary)
+    assert (code, report["totals"]["kept"]) == (0, 2)
+    code, report = document([f"dataset={path}"], capsysbinary)
+    assert (code, report["totals"]["kept"]) == (1, 0)
+
+
+def test_records_on_one_line_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An array without line breaks: `:1` alone would name every record of the file."""
+    rows = [GOOD, GOOD | {"output": 5}, GOOD | {"output": ""}, GOOD]
+    text = json.dumps(rows)
+    path = tmp_path / "one.json"
+    path.write_text(text)
+    assert run(["validate", str(path)]) == 1
+    told = capsys.readouterr().out
+    for number, place in ((1, "/output"), (2, "/output")):
+        at = text.index(json.dumps(rows[number]))
+        assert f"one.json:1 record {number}, byte {at} {place}" in told
+    assert "the same conversation as record 0" in told
+    path.write_text(json.dumps(rows, indent=1))
+    run(["validate", str(path)])
+    assert ", byte" not in capsys.readouterr().out
+
+
+def test_a_name_that_stands_twice_in_dataset_info_is_told_on_every_route(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a.jsonl", [json.dumps(GOOD).encode()])
+    entry = '"d": {"file_name": "a.jsonl"}'
+    (tmp_path / "dataset_info.json").write_text("{" + entry + ", " + entry + "}")
+    words = ["dataset=d", f"dataset_dir={tmp_path}"]
+    for command in (
+        ["validate", *words], ["pack", *words, f"model_name_or_path={TINY}", "template=chatml", "-o", "OUT"],
+        ["list", "datasets", "--dataset_dir", str(tmp_path)],
+    ):  # fmt: skip
+        assert run([str(tmp_path / "out") if word == "OUT" else word for word in command]) == 0
+        said = capsys.readouterr()
+        assert "d: stands twice" in " ".join((said.out + said.err).split()), command[0]

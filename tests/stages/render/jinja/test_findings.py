@@ -281,7 +281,7 @@ def test_the_template_decides_about_the_order_of_roles(roles: tuple[str, ...], p
     ],
 )
 def test_a_key_that_the_own_template_cannot_follow_is_a_usage_error(settings: dict[str, Any], said: str) -> None:
-    from pipeline.plan.sources import check_own_template
+    from pipeline.plan.encoding import _check_own_template
 
     class Settings:
         def text(self, key: str) -> Any:
@@ -291,7 +291,7 @@ def test_a_key_that_the_own_template_cannot_follow_is_a_usage_error(settings: di
             return bool(settings.get(key))
 
     with pytest.raises(UsageFault, match=said):
-        check_own_template(Settings(), template())  # type: ignore[arg-type]  # all that is asked of a Config
+        _check_own_template(Settings(), template())  # type: ignore[arg-type]  # all that is asked of a Config
     switch = template(before="{% if preserve_thinking %}{% endif %}")
     assert kept_thoughts(switch) == (("preserve_thinking", True),)
     assert kept_thoughts(template(before="{{ clear_thinking or '' }}")) == (("clear_thinking", False),)

@@ -8,7 +8,7 @@ from stages.render.jinja.messages import Dialect, Prepared, prepare
 from stages.render.jinja.prefix_spans import by_prefix
 from stages.render.jinja.probe import Traits
 from stages.render.jinja.probe_texts import Ending
-from stages.render.jinja.sandbox_process import Outcome
+from stages.render.jinja.sandbox.requests import Outcome
 
 STOP = Ending("<e>")
 TRAITS = Traits(("<a>",), STOP, STOP)

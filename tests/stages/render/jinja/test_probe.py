@@ -11,7 +11,8 @@ from stages.render.jinja.chat_template import AutoTemplate
 from stages.render.jinja.messages import Dialect
 from stages.render.jinja.probe import Traits, learn
 from stages.render.jinja.probe_texts import Ending
-from stages.render.jinja.sandbox_process import Program, Wall
+from stages.render.jinja.sandbox.process import Wall
+from stages.render.jinja.sandbox.requests import Program
 
 FIXTURES = Path(__file__).parents[4] / "fixtures"
 ADDED = tuple(

@@ -19,8 +19,8 @@ from stages.core.conversation import Conversation, Message, ToolCall
 from stages.core.findings import Note
 from stages.render.jinja.chat_template import AutoTemplate, load_auto
 from stages.render.jinja.messages import Prepared, prepare
-from stages.render.jinja.renderer import AutoOptions, AutoRenderer, render_auto
-from stages.render.jinja.sandbox_process import Limits
+from stages.render.jinja.renderer import AutoOptions, AutoRenderer
+from stages.render.jinja.sandbox.requests import Limits
 from stages.render.jinja.token_spans import RenderedText, bos_note, encode_auto
 
 FIXTURES = Path(__file__).parents[4] / "fixtures"
@@ -331,10 +331,6 @@ def test_a_prompt_ends_where_the_model_begins(renderers: dict[str, AutoRenderer]
     assert prompt.text.endswith("<|im_start|>user\nq2<|im_end|>\n<|im_start|>assistant\n")
     whole = one(renderers["chatml"], *TWO_TURNS)
     assert whole.text[: whole.spans[1][0]] == prompt.text
-
-
-def test_one_record_at_a_time_gives_the_same(renderers: dict[str, AutoRenderer]) -> None:
-    assert render_auto(Conversation(TWO_TURNS), template("chatml")) == one(renderers["chatml"], *TWO_TURNS)
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from stages.render.jinja.messages import Prepared
 from stages.render.jinja.probe import Traits
 from stages.render.jinja.probe_texts import Ending
 from stages.render.jinja.results import Results, pair, refusal
-from stages.render.jinja.sandbox_process import Outcome
+from stages.render.jinja.sandbox.requests import Outcome
 from stages.render.jinja.token_spans import RenderedText
 
 TEMPLATE = AutoTemplate({"default": "{{ messages }}"}, {})

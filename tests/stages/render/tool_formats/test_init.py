@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from registry.rules import rules
 from stages.core.conversation import ToolCall
 from stages.render.tool_formats import DEFECTS, FORMATS, tool_format
 from stages.render.tool_formats.base import ToolFormatError
-from stages.render.tool_formats.json_calls import written_date
+from tests.support.tool_calls import tool_calls
 
 GOLDENS = Path(__file__).parents[4] / "fixtures" / "goldens"
 DATE = "2026-11-21"
@@ -70,23 +69,6 @@ def test_a_wrapped_definition_reads_like_a_bare_one(name: str) -> None:
     assert FORMATS[name].prompt(wrapped, DATE) == FORMATS[name].prompt(tools(), DATE)
 
 
-@pytest.mark.parametrize("written", ['[{"type": "function", "function": {"name": "f"}}]', '{"name": "f"}', '"f"'])
-def test_seed_oss_writes_the_tools_as_they_stand(written: str) -> None:
-    """As upstream: wrapped definitions stay wrapped, and one definition need not be in a list."""
-    assert f"tools.\n{written}\n" in FORMATS["seed_oss"].prompt(json.loads(written), DATE)
-
-
-def test_gemma4_declares_what_a_tool_gives_back() -> None:
-    about = {"name": "f", "response": {"type": "object", "description": "the tide"}}
-    assert (
-        FORMATS["gemma4"]
-        .prompt([about], DATE)
-        .endswith('f{description:<|"|><|"|>,response:{description:<|"|>the tide<|"|>,type:<|"|>OBJECT<|"|>}}')
-    )
-    about["response"] = {"type": "string"}
-    assert FORMATS["gemma4"].prompt([about], DATE).endswith(",response:{}}")
-
-
 # --- what goes in and cannot be written -------------------------------------------------------------------------------
 
 
@@ -95,22 +77,6 @@ def test_arguments_that_are_no_object_are_refused_where_each_is_written(name: st
     with pytest.raises(ToolFormatError, match="no object") as caught:
         FORMATS[name].calls([ToolCall("f", ["a"])])
     assert rules()[caught.value.rule].fixed, "what cannot be written is an error, whatever the policy"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "written"),
-    [
-        (None, "{null}"),
-        ([1, "a"], '{[1,<|"|>a<|"|>]}'),
-        (5, "{5}"),
-        (False, "{false}"),
-        ("a b", "{a b}"),
-        ({"a": math.nan}, "{a:nan}"),
-        ({"a": [math.inf, -math.inf, 1e16]}, "{a:[inf,-inf,1e+16]}"),
-    ],
-)
-def test_gemma4_writes_any_arguments_as_upstream_does(arguments: object, written: str) -> None:
-    assert FORMATS["gemma4"].calls([ToolCall("f", arguments)]) == f"<|tool_call>call:f{written}<tool_call|>"
 
 
 @pytest.mark.parametrize("name", ["default", "glm4", "llama3", "ling", "minimax1", "mistral", "qwen"])
@@ -127,13 +93,6 @@ def test_text_beyond_ascii_is_written_as_it_is(name: str) -> None:
     assert "潮汐" in FORMATS[name].prompt(listed, DATE)
 
 
-def test_enumerations_and_items_stand_in_the_default_format() -> None:
-    about = {"type": "array", "description": "d", "enum": ["x", 2], "items": {"type": "string"}}
-    listed = [{"name": "t", "parameters": {"properties": {"a": about}, "required": []}}]
-    line = "  - a (array): d, should be one of [x, 2], where each item should be string\n"
-    assert line in FORMATS["default"].prompt(listed, DATE)
-
-
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_a_tool_without_parameters_can_be_listed(name: str) -> None:
     assert "ping" in FORMATS[name].prompt([{"name": "ping", "description": "says pong"}], DATE)
@@ -146,12 +105,6 @@ def test_the_date_is_the_one_given_and_never_the_clock() -> None:
     assert "Today Date: 05 Mar 1999" in FORMATS["llama3"].prompt(tools(), "1999-03-05")
     others = [name for name in FORMATS if name != "llama3"]
     assert all(FORMATS[name].prompt(tools(), "1999-03-05") == FORMATS[name].prompt(tools(), DATE) for name in others)
-
-
-@pytest.mark.parametrize("date", ["2026", "21 Nov 2026", "2026-13-01", "2026-00-10", "2026-01-32", "26-01-01", ""])
-def test_what_is_no_date_is_refused(date: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the message is the date or int's own
-        written_date(date)
 
 
 def test_the_older_version_differs_in_two_formats() -> None:
@@ -179,33 +132,8 @@ def test_a_named_defect_is_one(name: str, excluded: str) -> None:
 
 # --- any call ---------------------------------------------------------------------------------------------------------
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
-calls = st.lists(
-    st.builds(
-        ToolCall, st.text("abc_", min_size=1, max_size=6), st.dictionaries(st.text(max_size=5), json_values, max_size=3)
-    ),
-    min_size=1,
-    max_size=3,
-)
 
-
-@given(calls)
-def test_calls_written_as_json_read_back_the_same(written: list[ToolCall]) -> None:
-    want = [(call.name, call.arguments) for call in written]
-    listed = json.loads(FORMATS["mistral"].calls(written))
-    assert [(call["name"], call["arguments"]) for call in listed] == want
-    listed = json.loads(FORMATS["llama3"].calls(written))
-    listed = [listed] if len(written) == 1 else listed
-    assert [(call["name"], call["parameters"]) for call in listed] == want
-    lines = [line for line in FORMATS["qwen"].calls(written).split("\n") if line.startswith("{")]
-    assert [(call["name"], call["arguments"]) for call in map(json.loads, lines)] == want
-
-
-@given(calls, st.sampled_from(sorted(FORMATS)))
+@given(tool_calls, st.sampled_from(sorted(FORMATS)))
 def test_any_call_can_be_written_and_always_the_same_way(written: list[ToolCall], name: str) -> None:
     form = FORMATS[name]
     some = written if form.parallel else written[:1]

@@ -26,6 +26,15 @@ def planned(environ: dict[str, str], **run: object) -> Launch:
     return launch
 
 
+@pytest.fixture(autouse=True)
+def a_machine_with_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "dev"
+    folder.mkdir()
+    for number in range(8):
+        (folder / f"nvidia{number}").touch()
+    monkeypatch.setattr("stages.train.launch.torchrun.DEVICES", folder)
+
+
 def value(launch: Launch, flag: str) -> str:
     return launch.argv[launch.argv.index(flag) + 1]
 
@@ -131,6 +140,12 @@ def test_devices_are_counted_without_a_driver(tmp_path: Path) -> None:
     assert visible_devices({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path) == 0
     assert visible_devices({"CUDA_VISIBLE_DEVICES": "0,-1,1"}, tmp_path) == 1
     assert visible_devices({"CUDA_VISIBLE_DEVICES": "MIG-1/2/0"}, tmp_path) == 1
+
+
+def test_a_variable_makes_no_devices_where_there_are_none(tmp_path: Path) -> None:
+    """A profile that sets CUDA_VISIBLE_DEVICES for another machine does not start four workers on a CPU."""
+    (tmp_path / "null").touch()
+    assert visible_devices({"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, tmp_path) == 0
 
 
 def test_the_command_can_be_pasted_into_a_shell() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,16 +9,12 @@ from typing import Any
 
 import pytest
 
-from registry.errors import UsageFault
+from tests.support.training import losses, unset_fields
 
 pytestmark = pytest.mark.train
 pytest.importorskip("trl")
 
 Run = Callable[..., tuple[dict[str, Any], list[str]]]
-
-
-def losses(output: Path) -> list[float]:
-    return [e["loss"] for e in map(json.loads, (output / "trainer_log.jsonl").read_text().splitlines()) if "loss" in e]
 
 
 @pytest.fixture(scope="module")
@@ -95,42 +90,6 @@ def test_a_step_from_packed_rows_is_the_step_from_separate_rows(
     assert max(float((a[name] - start[name]).abs().max()) for name in a) > 1e-2
 
 
-def test_a_run_leaves_what_llama_factorys_users_look_for(plain: Path, run_job: Run, tmp_path: Path) -> None:
-    metrics, said = run_job(
-        plain, tmp_path, max_steps=4, save_strategy="steps", save_steps=2, plot_loss=True, do_eval=True, bf16=True
-    )
-    for name in (
-        "config.json", "model.safetensors", "tokenizer.json", "trainer_log.jsonl", "trainer_state.json",
-        "train_results.json", "all_results.json", "eval_results.json", "training_loss.png",
-        "checkpoint-2/optimizer.pt", "checkpoint-4/prep_checkpoint.json",
-    ):  # fmt: skip
-        assert (tmp_path / name).is_file(), name
-    assert not (tmp_path / "README.md").exists()
-    entry = json.loads((tmp_path / "trainer_log.jsonl").read_text().splitlines()[0])
-    assert {
-        "current_steps",
-        "total_steps",
-        "loss",
-        "lr",
-        "epoch",
-        "percentage",
-        "elapsed_time",
-        "remaining_time",
-    } <= set(entry)
-    results = json.loads((tmp_path / "all_results.json").read_text())
-    assert results["perplexity"] == pytest.approx(metrics["perplexity"])
-    assert any("bf16" in text and "off" in text for text in said), "a setting that was turned off is told"
-    assert any(text.startswith("step 1/4") for text in said)
-    assert (tmp_path / "training_loss.png").read_bytes()[:4] == b"\x89PNG"
-
-
-def test_trained_tokens_are_counted_to_the_token(plain: Path, run_job: Run, tmp_path: Path, make: Any) -> None:
-    metrics, _ = run_job(plain, tmp_path, max_steps=-1, num_train_epochs=1.0, per_device_train_batch_size=6)
-    rows = make.lm(60)
-    assert metrics["tokens_seen"] == sum(len(row["input_ids"]) for row in rows)
-    assert metrics["trained_tokens_seen"] == sum(sum(label != -100 for label in row["labels"]) for row in rows)
-
-
 def test_pretraining_rows_train_like_any(run_job: Run, tmp_path: Path, make: Any) -> None:
     blocks = [{"input_ids": row["input_ids"], "labels": row["input_ids"]} for row in make.lm(30)]
     out = make.out(tmp_path / "out", "lm", {"train": make.packed(blocks, 2)}, packed=True)
@@ -139,69 +98,12 @@ def test_pretraining_rows_train_like_any(run_job: Run, tmp_path: Path, make: Any
     assert sum(seen[-3:]) < 0.9 * sum(seen[:3])
 
 
-def test_a_config_without_weights_needs_to_be_asked_for(
-    plain: Path, run_job: Run, tmp_path: Path, tiny_config: Path
-) -> None:
-    with pytest.raises(UsageFault, match="no weights") as caught:
-        run_job(plain, tmp_path, model_name_or_path=str(tiny_config))
-    assert "train_from_scratch" in caught.value.hint
-    run_job(plain, tmp_path, model_name_or_path=str(tiny_config), train_from_scratch=True, max_steps=1)
-    assert (tmp_path / "model.safetensors").exists()
-
-
-@pytest.mark.parametrize(
-    ("keys", "word"),
-    [
-        ({"stage": "dpo"}, "pref shards"),
-        ({"eval_strategy": "epoch", "learning_rate": "fast"}, "learning_rate"),
-        ({"deepspeed": "z4"}, "deepspeed"),
-        ({"finetuning_type": "lora", "lora_target": "q_prj"}, 'did you mean "q_proj"'),
-        ({"finetuning_type": "lora", "lora_target": "lm_head"}, "additional_target"),
-        ({"model_name_or_path": "nowhere/at-all-404"}, "model_name_or_path"),
-        ({"resume_from_checkpoint": True}, "no complete checkpoint"),
-    ],
-)
-def test_what_cannot_be_done_is_refused_before_the_first_step(
-    keys: dict[str, object], word: str, plain: Path, run_job: Run, tmp_path: Path
-) -> None:
-    with pytest.raises(UsageFault) as caught:
-        run_job(plain, tmp_path / "o", **keys)
-    assert word in str(caught.value) + caught.value.hint
-    assert not (tmp_path / "o" / "trainer_log.jsonl").exists()
-
-
-def test_evaluation_without_a_validation_split_is_refused(run_job: Run, tmp_path: Path, make: Any) -> None:
-    out = make.out(tmp_path / "out", "lm", {"train": make.lm(4)})
-    with pytest.raises(UsageFault, match="validation"):
-        run_job(out, tmp_path / "o", eval_strategy="steps")
-
-
-def test_evaluating_alone_trains_nothing(packed: Path, run_job: Run, tmp_path: Path) -> None:
-    metrics, _ = run_job(packed, tmp_path, do_train=False, do_eval=True)
-    assert metrics["perplexity"] == pytest.approx(2.718281828 ** metrics["eval_loss"])
-    assert (tmp_path / "eval_results.json").exists()
-    assert not (tmp_path / "model.safetensors").exists()
-
-
-def test_each_validation_set_is_measured_by_name(run_job: Run, tmp_path: Path, make: Any) -> None:
-    splits = {"train": make.lm(8), "validation_a": make.lm(3, 1), "validation_b": make.lm(3, 2)}
-    out = make.out(tmp_path / "out", "lm", splits)
-    metrics, _ = run_job(out, tmp_path / "o", do_eval=True, max_steps=1)
-    assert metrics["eval_a_loss"] != metrics["eval_b_loss"]
-
-
 def test_every_field_of_trls_configuration_is_set_by_us() -> None:
-    """TRL's defaults change what is trained and change between releases."""
-    import inspect
-
     from trl import SFTConfig
 
     from stages.train.methods import sft
-    from stages.train.trainer_args import transformers_defaults
 
-    source = inspect.getsource(sft.config)
-    own = {f.name for f in dataclasses.fields(SFTConfig) if f.init} - set(transformers_defaults())
-    assert [name for name in sorted(own) if f"{name}=" not in source] == []
+    assert unset_fields(sft.config, SFTConfig) == []
 
 
 def test_an_evaluations_loss_is_the_mean_over_its_tokens(

@@ -47,7 +47,7 @@ def test_the_merged_model_answers_as_model_and_adapter(adapter: Path, tiny_model
     assert gap < 1e-5
     assert float((logits(folder) - logits(tiny_model)).abs().max()) > 1e-3, "the adapter must have an effect"
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
-    assert not list(tmp_path.glob(".*")), "no segment-written folder stays"
+    assert not list(tmp_path.glob(".*")), "no half-written folder stays"
     assert any("loaded again" in text for text in said)
 
 
@@ -75,7 +75,7 @@ def test_training_saves_the_template_with_the_tokenizer(adapter: Path) -> None:
     assert text == "Human: hi</s>\nAssistant:"
 
 
-def test_weight_files_have_the_size_asked_for(
+def test_weight_files_have_the_requested_size(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stages.train.model import export as module

@@ -1,4 +1,4 @@
-"""The saved tokenizer is the one that wrote the shards, to the id; another one is refused or told."""
+"""The saved tokenizer is the one that wrote the shards, to the id; another one is refused or reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ transformers = pytest.importorskip("transformers")
 def manifest(folder: Path, template: str = "qwen", extra: tuple[tuple[str, bool], ...] = ()) -> dict[str, Any]:
     """The blocks that `prep pack` writes for this tokenizer and template."""
     from registry.templates import load_template
-    from stages.tokenize.tokenizer_files import fit, load_tokenizer_files
+    from stages.tokenize.fitted import fit
+    from stages.tokenize.tokenizer_files import load_tokenizer_files
 
     files = load_tokenizer_files(str(folder))
     fitted = fit(files, load_template(template), extra)
@@ -82,7 +83,7 @@ def test_ids_are_those_of_the_file_whatever_class_the_folder_names(tiny_config: 
     assert tokenizer(text, add_special_tokens=False)["input_ids"] == raw.encode(text, add_special_tokens=False).ids
 
 
-def test_another_tokenizer_of_the_same_shape_is_told(tiny_config: Path, tmp_path: Path) -> None:
+def test_another_tokenizer_of_the_same_shape_is_reported(tiny_config: Path, tmp_path: Path) -> None:
     of = manifest(tiny_config)
     shutil.copytree(tiny_config, tmp_path / "m")
     (tmp_path / "m" / "tokenizer.json").write_text((tiny_config / "tokenizer.json").read_text() + "\n")
@@ -101,31 +102,15 @@ def test_other_ids_are_refused(tiny_config: Path) -> None:
     of["tokenizer"]["added"] = [{**added, "id": added["id"] + 1} for added in of["tokenizer"]["added"]]
     with pytest.raises(UsageFault) as caught:
         load(tiny_config, of)
-    told = "\n".join(caught.value.problems)
-    assert "eos_id" in told
-    assert "<point>" in told
-    assert "ids, the one that wrote" in told
+    found = "\n".join(caught.value.problems)
+    assert "eos_id" in found
+    assert "<point>" in found
+    assert "ids, the one that wrote" in found
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageFault, match="no tokenizer"):
         load(tmp_path, {})
-
-
-def test_embeddings_grow_only_when_they_may(tmp_path: Path, tiny_config: Path) -> None:
-    from stages.train.model.load import Loading, fit_vocabulary, load_model
-
-    config = json.loads((tiny_config / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "vocab_size": 1026}))
-    model = load_model(ModelSpec(str(tmp_path), from_scratch=True), Loading())
-    fit_vocabulary(model, 1026, False, [])
-    with pytest.raises(UsageFault, match="embeddings for 1,026") as caught:
-        fit_vocabulary(model, 1030, False, [])
-    assert "resize_vocab" in caught.value.hint
-    notes: list[str] = []
-    fit_vocabulary(model, 1030, True, notes)
-    assert model.get_input_embeddings().num_embeddings >= 1030
-    assert notes == ["embeddings grown from 1,026 to 1,088 rows"]
 
 
 def shuffled(folder: Path, to: Path) -> Path:
@@ -143,7 +128,7 @@ def shuffled(folder: Path, to: Path) -> Path:
 @pytest.mark.parametrize("kept", ["digest", "folder"])
 def test_a_tokenizer_of_other_tokens_is_refused_unless_allowed(kept: str, tiny_config: Path, tmp_path: Path) -> None:
     """Llama-2 and Mistral 7B: 32,000 ids each, the same special ones, and other words."""
-    from stages.tokenize.tokenizer_files import fitted_tokenizer, vocabulary_digest
+    from stages.tokenize.fitted import fitted_tokenizer, vocabulary_digest
     from stages.train.model.tokenizer import load_tokenizer
 
     of = manifest(tiny_config)
@@ -165,7 +150,7 @@ def test_a_tokenizer_of_other_tokens_is_refused_unless_allowed(kept: str, tiny_c
 
 def test_a_trained_models_own_tokenizer_is_the_shards(tiny_config: Path, tmp_path: Path) -> None:
     """It has the template's tokens in its file, and maybe more."""
-    from stages.tokenize.tokenizer_files import fitted_tokenizer, vocabulary_digest
+    from stages.tokenize.fitted import fitted_tokenizer, vocabulary_digest
 
     fitted = fitted_tokenizer(str(tiny_config), "qwen", "llamafactory-0.9.6", ())[1]
     of = manifest(tiny_config)

@@ -24,7 +24,7 @@ def test_a_jump_names_its_worst_rows_first() -> None:
     assert "rows 3, 4, 1, 2" in str(jumps[0])
 
 
-def test_not_a_number_is_told_from_the_first_step_on() -> None:
+def test_not_a_number_is_reported_from_the_first_step_on() -> None:
     (jump,) = find_jumps(deque(), [(1, [7], 1.0), (1, [8], math.nan)])
     assert jump.rows == (8,)
     assert "nan" in str(jump)
