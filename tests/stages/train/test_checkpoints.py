@@ -15,7 +15,7 @@ import pytest
 from registry.errors import UsageFault
 from stages.train.checkpoints import MARK, Mark, checkpoints, read_mark, starting_point, write_mark
 from stages.train.job import ModelSpec, RunSpec, TrainJob
-from tests.support.training import log_entries
+from tests.support.training import log_entries, write_manifest
 
 pytestmark = pytest.mark.train
 Run = Callable[..., tuple[dict[str, Any], list[str]]]
@@ -116,8 +116,8 @@ def test_changed_data_is_not_resumed(data: Path, run_job: Run, tmp_path: Path) -
     other = tmp_path / "other"
     shutil.copytree(data, other)
     manifest = json.loads((other / "manifest.json").read_text())
-    manifest["options"] = {"mask_history": True}
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    manifest["options"]["mask_history"] = True
+    write_manifest(other, manifest)
     with pytest.raises(UsageFault, match="data has changed"):
         run_job(other, tmp_path / "o", max_steps=4)
 

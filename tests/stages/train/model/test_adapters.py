@@ -162,7 +162,7 @@ def test_new_tokens_are_learned_beside_a_lora(tied: bool, make: Any, run_job: Ru
 
     from stages.train.job import ModelSpec
     from stages.train.model.export import ExportJob, export
-    from tests.support.training import TINY, VOCABULARY
+    from tests.support.training import TINY, VOCABULARY, write_manifest
 
     base = tmp_path / "base"
     config = transformers.AutoConfig.from_pretrained(TINY)
@@ -176,7 +176,7 @@ def test_new_tokens_are_learned_beside_a_lora(tied: bool, make: Any, run_job: Ru
     manifest = json.loads((out / "manifest.json").read_text())
     added = [{"token": f"<z{number}>", "id": number, "asked_by": "add_tokens"} for number in new]
     manifest["tokenizer"].update(vocab_size=VOCABULARY + 2, added=added)
-    (out / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(out, manifest)
     keys = {"add_tokens": f"<z{new[0]}>,<z{new[1]}>", "finetuning_type": "lora", "max_steps": 2}
     _, said = run_job(out, tmp_path / "lora", model_name_or_path=str(base), **keys)
     names = "embed_tokens" if tied else "embed_tokens, lm_head"
