@@ -100,7 +100,10 @@ def missing_package(error: BaseException) -> MachineFault | None:
     error: a ModuleNotFoundError, or what carries the traceback of one as text (a worker's).
     """
     if isinstance(error, ModuleNotFoundError):
-        name = error.name or ""
+        cause: BaseException | None = error
+        while cause is not None and not getattr(cause, "name", None):  # transformers wraps what it could not import
+            cause = cause.__cause__
+        name = str(getattr(cause, "name", ""))
     else:
         found = _NOT_FOUND.search(str(error))
         name = found[1] if found else ""

@@ -50,6 +50,8 @@ def _fit_terminal() -> None:
             stream.reconfigure(encoding=own)  # UTF-8 mode has changed it; ASCII is what no one has set up
         if codecs.lookup(stream.encoding).name != "utf-8":
             stream.reconfigure(errors="prep.ascii")
+        elif stream.errors == "strict":  # names of files may hold bytes that are no UTF-8
+            stream.reconfigure(errors="surrogateescape")
 
 
 _MARKS = {

@@ -14,6 +14,7 @@ from .yaml_file import Plain, parse_yaml
 
 _TRUE = frozenset({"true", "yes", "on", "1", "y", "t"})
 FALSE_WORDS = frozenset({"false", "no", "off", "0", "n", "f"})
+_INT_END = 1 << 63  # JSON, Arrow and torch hold no larger ones
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -37,6 +38,13 @@ def _bool(value: object) -> bool:
 
 
 def _int(value: object) -> int:
+    number = _any_int(value)
+    if not -_INT_END <= number < _INT_END:
+        raise ValueError(f"{_seen(value)} is too large a number")
+    return number
+
+
+def _any_int(value: object) -> int:
     if not isinstance(value, bool):
         try:
             return int(value) if isinstance(value, (int, str)) else int(_whole(value))
@@ -110,11 +118,14 @@ def _flow(text: str) -> object:
 
 def _bytes(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
-        return value
+        return _int(value)
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgt]i?)?b?)", str(value).strip().lower())
     if not match:
         raise ValueError(f"{_seen(value)} is not a size such as 4GB or 512MiB")
-    return int(float(match[1]) * _UNITS[match[2] or ""])
+    size = float(match[1]) * _UNITS[match[2] or ""]
+    if size >= _INT_END:
+        raise ValueError(f"{_seen(value)} is too large a size")
+    return int(size)
 
 
 def _share(value: object) -> int | float:
@@ -126,7 +137,7 @@ def _share(value: object) -> int | float:
     else:
         number = _float(value)
         if number.is_integer() and "." not in text and "e" not in text.lower():
-            number = int(number)
+            number = _int(int(number))
     if number < 0 or (isinstance(number, float) and number > 1):
         raise ValueError(f"{_seen(value)} is neither a count, a share between 0 and 1, nor a percentage")
     return number
@@ -141,13 +152,31 @@ def plain(value: object) -> object:
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
         if re.fullmatch(r"[-+]?[0-9]+", text):
-            return int(text)
+            return _int(text)
         return float(text) if re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+\.?[0-9]*)([eE][-+]?[0-9]+)?", text) else text
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items()}
-    return value
+    return _int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def unusable(value: object, *, as_name: bool = False, as_text: bool = False) -> str:
+    """What is wrong with the characters of a value's texts, "" when nothing is.
+
+    Args:
+        value: As it was written, of any type.
+        as_name: It names a file, which may have bytes that are no UTF-8.
+        as_text: It goes into a record, which may hold a NUL character.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8", "surrogateescape" if as_name else "strict")
+        except UnicodeEncodeError:
+            return "holds bytes that are no UTF-8, or half a character (a lone surrogate)"
+        return "holds a NUL character" if "\0" in value and not as_text else ""
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return next((found for item in inner if (found := unusable(item, as_name=as_name, as_text=as_text))), "")
 
 
 def _seen(value: object) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from .yaml_file import Plain
 
+NESTED_MOST = 50  # references in the default of another
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -47,7 +48,8 @@ def _expand_text(text: str, environ: Mapping[str, str], problems: list[str]) -> 
         out.append(text[at:start])
         end = _closing(text, start + 2)
         if end < 0:
-            problems.append("a `${` is never closed; write `$${` for a literal one")
+            wrong = f"is never closed, or holds more than {NESTED_MOST} others"
+            problems.append(f"a `${{` {wrong}; write `$${{` for a literal one")
             return text
         out.append(_one(text[start + 2 : end], environ, problems))
         at = end + 1
@@ -65,6 +67,8 @@ def _closing(text: str, at: int) -> int:
                 return at
         elif text.startswith("${", at):
             depth += 1
+            if depth > NESTED_MOST:
+                return -1
             at += 1
         at += 1
     return -1

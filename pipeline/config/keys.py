@@ -47,6 +47,11 @@ class Key:
         """True when the key names something to read."""
         return "path" in self.types or "paths" in self.types
 
+    @property
+    def is_name(self) -> bool:
+        """True when its text is the name of a file or folder, which may have bytes that are no UTF-8."""
+        return self.is_input or self.name in ("dataset", "eval_dataset") or self.name.endswith(("_dir", "_path"))
+
 
 @dataclass(frozen=True)
 class Rename:

@@ -17,6 +17,7 @@ from registry.errors import UsageFault, unreadable
 from registry.kinds import STAGES, dpo_losses
 from registry.rules import Policy
 
+from .coerce import unusable
 from .consistency import CommandName, contradictions, remarks
 from .environment import expand
 from .keys import Key, coerce, is_off, keys, renames, suggestion
@@ -132,6 +133,9 @@ class Layers:
         value = expand(self.raw[key.name], self.environ, missing)
         if missing:
             self.problems.extend(f"{self.place[key.name]}: {problem}" for problem in missing)
+            return key.default
+        if problem := unusable(value, as_name=key.is_name, as_text=key.name == "default_system"):
+            self.problems.append(f"{self.place[key.name]}: {problem}")
             return key.default
         if value is None or (isinstance(value, Plain) and value.lower() in ("", "null", "~")):
             return None if key.nullable else key.default

@@ -74,6 +74,10 @@ def _read_json(text: str) -> Document:
         value = json.loads(text, object_pairs_hook=pairs, parse_constant=refuse)
     except json.JSONDecodeError as problem:
         raise FileProblem(f"is not JSON: {problem.msg} (column {problem.colno})", problem.lineno) from None
+    except FileProblem:
+        raise
+    except ValueError:  # Python reads no longer ones
+        raise FileProblem("holds a number of more than 4,300 digits") from None
     except RecursionError:
         raise FileProblem("is nested too deeply") from None
     if not isinstance(value, dict):

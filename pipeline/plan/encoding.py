@@ -156,11 +156,11 @@ def _special_tokens(config: EncodeConfig) -> Sequence[str]:
     path = config.new_special_tokens_config
     if path is None:
         return config.add_special_tokens
-    from pipeline.config.yaml_file import FileProblem, read_document
+    from pipeline.config.yaml_file import BYTES_MOST, FileProblem, read_document
 
     try:
         with open(path, "rb") as handle:
-            document = read_document(handle.read(), is_json=path.endswith(".json"))
+            document = read_document(handle.read(BYTES_MOST + 1), is_json=path.endswith(".json"))
     except FileProblem as problem:
         raise UsageFault(f"new_special_tokens_config: {path}:{problem.line}: {problem}") from None
     except OSError as error:

@@ -30,6 +30,8 @@ _INDENT = "  "
 
 Paint = Callable[[str, str], str]
 
+_ABOUT_A_SET = ("set.", "mapping.")  # rules whose general advice the set's own, where there is one, takes the place of
+
 
 def write(report: ValidationReport, *, color: bool = False, cap: int = CAP) -> str:
     """The whole report.
@@ -78,17 +80,20 @@ def _group(
     if rule is not None:
         lines += wrapped(rule.meaning, _INDENT)
     lines.append("")
+    own = findings[0].hint if findings and rule_id.startswith(_ABOUT_A_SET) else ""
+    if any(finding.hint != own for finding in findings[:cap]):
+        own = ""
     for finding in findings[:cap]:
         lines.append(f"{_INDENT}{place(finding)} {clean(finding.pointer)}".rstrip())
         lines += wrapped(finding.message, _INDENT * 3)
         if finding.value.strip() and finding.value not in finding.message:
             lines += wrapped(f"value: {finding.value}", _INDENT * 3)
-        if finding.hint:
+        if finding.hint and not own:
             lines += wrapped(finding.hint, _INDENT * 3)
     if count > cap:
         lines.append(f"{_INDENT}... {count - min(cap, len(findings)):,} more")
     if rule is not None:
-        lines += wrapped(f"hint: {rule.hint}", _INDENT)
+        lines += wrapped(f"hint: {own or rule.hint}", _INDENT)
     return [*lines, ""]
 
 

@@ -18,6 +18,7 @@ from .info_file import COLUMNS, FORMATTINGS, HUB_KEYS, KEYS, OPENAI_TAGS, SHAREG
 from .types import Dataset, Fields
 
 _NUMBER = r"(?:(-?\d+(?:_\d+)*)(%)?)?"
+_DIGITS_MOST = 18
 _PART = re.compile(rf"train(?:\[{_NUMBER}:{_NUMBER}\])?")
 _SPLIT_NAME = re.compile(r"(^|\+)[\w.-]+(?=\[|\+|$)")  # whether the files have it, is seen when they are looked for
 _MARK = {  # which column tells a stage's data apart
@@ -60,10 +61,10 @@ def entry_to_dataset(name: str, entry: object, info: DatasetInfo, stage: str | N
         num_samples=_count(entry, at, problems),
         declared=True,
         hub=hub,
-        subset=entry.get("subset"),
+        subset=_text(entry, "subset", at, problems),
         split=str(split),
-        folder=entry.get("folder"),
-        license=_license(entry, at, problems),
+        folder=_text(entry, "folder", at, problems),
+        license=_text(entry, "license", at, problems, ' such as "cc-by-4.0"'),
         notes=tuple(notes),
     )
 
@@ -81,11 +82,17 @@ def split_parts(split: str, records: int) -> list[tuple[int, int]]:
             raise UsageFault(f"split {split}: {what}")
         share = bool(match[2] or match[4])
         start, stop = (
-            whole if at is None else _boundary(int(at), records, share)
+            whole if at is None else _boundary(_end(at), records, share)
             for at, whole in ((match[1], 0), (match[3], records))
         )
         parts.append((start, max(start, stop)))
     return parts
+
+
+def _end(digits: str) -> int:
+    """A number of `split`; one of more digits than any set has records lies outside of it just the same."""
+    far = 10**_DIGITS_MOST
+    return int(digits) if len(digits) <= _DIGITS_MOST else -far if digits.startswith("-") else far
 
 
 def _boundary(at: int, records: int, share: bool) -> int:
@@ -120,16 +127,16 @@ def _count(entry: Mapping[str, object], at: str, problems: list[str]) -> int | N
     value = entry.get("num_samples")
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 10**_DIGITS_MOST:
         problems.append(f"{at}: num_samples must be a whole number above 0")
         return None
     return value
 
 
-def _license(entry: Mapping[str, object], at: str, problems: list[str]) -> str | None:
-    value = entry.get("license")
+def _text(entry: Mapping[str, object], key: str, at: str, problems: list[str], example: str = "") -> str | None:
+    value = entry.get(key)
     if value is not None and not isinstance(value, str):
-        problems.append(f'{at}: license must be a text such as "cc-by-4.0"')
+        problems.append(f"{at}: {key} must be a text{example}")
         return None
     return value
 
@@ -140,6 +147,8 @@ def _source(
     """Files, or the hub id. A hub id wins over files, as in LLaMA-Factory."""
     for key in HUB_KEYS:
         if entry.get(key):
+            if not isinstance(entry[key], str):
+                problems.append(f"{at}: {key} must be a text")
             return (), f"{key.removesuffix('_hub_url')}:{entry[key]}"
     if entry.get("script_url"):
         problems.append(f"{at}: script_url would run the data set's own code, which is not done; name its files")
@@ -173,7 +182,9 @@ def _table(
     for name in known:
         target = value.get(name)
         if target is None or isinstance(target, str):
-            table[name] = target
+            table[name] = target or None
+            if target == "":
+                notes.append(f"{at}: {key} {name} is empty, and counts as left out")
         else:
             problems.append(f"{at}: {key} {name}: must be the name of a key in the records")
     check_once(table, f"{at}: {key}", problems)

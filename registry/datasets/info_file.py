@@ -71,6 +71,8 @@ def find_dataset_info(dataset_dir: str) -> DatasetInfo | None:
     """The same, None when there is no such file. Raises UsageFault when it is no such table,
     MachineFault when it may not be read."""
     path = os.path.join(dataset_dir, INFO_NAME)
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise UsageFault(f"{path}: is a device or a pipe, no file")
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -119,8 +121,15 @@ def _parse(path: str, text: str, notes: list[str]) -> dict[str, object]:
         entries = json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError as problem:
         raise UsageFault(f"{path}:{problem.lineno}:{problem.colno}: is not JSON: {problem.msg}") from None
+    except ValueError:  # Python reads no longer ones
+        raise UsageFault(f"{path}: holds a number of more than 4,300 digits") from None
     except RecursionError:
         raise UsageFault(f"{path}: is nested too deeply") from None
+    if "\\u" in text:
+        try:
+            json.dumps(entries, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise UsageFault(f"{path}: an escape stands for half a character (a lone surrogate)") from None
     if not isinstance(entries, dict):
         raise UsageFault(f"{path}: must hold one object: data set name -> description")
     return entries

@@ -22,6 +22,7 @@ ANSWER_KEYS = (*RESPONSES, "solution")  # keys of which one is the answer, when 
 _TEXTS = ("text", "content")
 _TURNS = ("conversations", "messages", "conversation", "dialogue", "dialog")
 _LABELS = ("label", "kto_tag")
+_FUNCTIONS = "functions"  # where OpenAI's older form holds the tools
 _SHARE = {"user_tag": ("human", "user"), "assistant_tag": ("gpt", "assistant", "model", "bot")}
 _MAX_KEYS = 8
 
@@ -76,12 +77,15 @@ class Detector:
         self.keys: dict[str, None] = {}
         self.choices: tuple[str, ...] = ()
         self.sample: object = None
+        self.tool_keys: set[str] = set()
 
     def add(self, record: object) -> None:
         """Looks at the next record."""
         index = self.read
         self.read += 1
         guess = classify(record)
+        if isinstance(record, dict):
+            self.tool_keys.update(key for key in (_FUNCTIONS, "tools") if record.get(key))
         if guess is None or (guess.choices and not self.choices):
             self.sample = record if self.sample is None or guess is not None else self.sample
             self.choices = guess.choices if guess is not None else self.choices
@@ -123,6 +127,8 @@ class Detector:
             first, counts = dict(self.first), dict(self.counts)
             return Detection(None, None, reason, first, counts, max(self.unknown, 1), sample=self.sample)
         fields = self.fields[name]
+        if self.tool_keys == {_FUNCTIONS} and name.startswith("openai"):
+            fields = replace(fields, tools=_FUNCTIONS)
         why = _because(name, fields)
         reason = f"{name}: {why} ({whole} of {self.read} records)"
         first, counts = dict(self.first), dict(self.counts)

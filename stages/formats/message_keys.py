@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,7 +38,11 @@ def other_keys(extras: dict[str, Any]) -> dict[str, Any]:
 
 
 def message_keys(record: Conversation) -> Iterator[tuple[str, str, str]]:
-    """(key, text, pointer) of each message key that no reader takes and that holds text; each key once."""
+    """(key, text, pointer) of each message key that no reader takes and that may be meant; each key once.
+
+    That is: a text, a list of objects (parts of a thought, spans that are not to be trained), or a word of other tools
+    that takes an answer out of the loss.
+    """
     seen = set()
     sources: list[tuple[str, dict[str, Any], str]] = []
     if record.system_keys:
@@ -47,15 +52,29 @@ def message_keys(record: Conversation) -> Iterator[tuple[str, str, str]]:
         sources += [(one.role, extras, one.at) for one in message.results or (message,) for extras in one.extras]
     for role, extras, at in sources:
         for key, value in other_keys(extras).items():
-            if key in seen or not isinstance(value, str) or value.isspace() or _is_label(key, role):
+            text = _meant(key, value, role)
+            if key in seen or not text or text.isspace() or _is_label(key, role):
                 continue
             seen.add(key)
-            yield key, value, at + pointer(key)
+            yield key, text, at + pointer(key)
         for key in THOUGHT_KEYS:
             value = extras.get(key)
             if key not in seen and isinstance(value, str) and value.strip() and value != _thought(extras):
                 seen.add(key)
                 yield key, value, at + pointer(key)
+
+
+_NOT_TRAINED = {"training": False, "trainable": False, "loss_weight": False, "mask": True, "masked": True}
+
+
+def _meant(key: str, value: object, role: str) -> str:
+    """What a key of a message says that a reader would miss, as text; empty for what says nothing."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return json.dumps(value, ensure_ascii=False)
+    excludes = isinstance(value, (bool, int, float)) and _NOT_TRAINED.get(key.casefold()) is bool(value)
+    return json.dumps(value) if excludes and role in ("assistant", "function") else ""
 
 
 def _thought(extras: dict[str, Any]) -> object:

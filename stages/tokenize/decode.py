@@ -80,9 +80,10 @@ class TokenTexts:
 
     def _decoded(self, number: int) -> bytes:
         if self._library is None:
-            import tokenizers
+            from .backends import ReferenceEncoder
 
-            self._library = tokenizers.Tokenizer.from_str(orjson.dumps(self._raw).decode())
+            plain = {**self._raw, "truncation": None, "padding": None}  # neither is looked at in packing
+            self._library = ReferenceEncoder(orjson.dumps(plain).decode()).tokenizer
         text: str = self._library.decode([number], skip_special_tokens=False)
         return text.encode("utf-8", "replace")
 

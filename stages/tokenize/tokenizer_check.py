@@ -74,7 +74,7 @@ def _bad_model(model: dict[str, Any]) -> str:
 
 def _bad_added(tokens: list[Any]) -> str:
     for at, token in enumerate(tokens):
-        number = token.get("id", 0)
+        number = token.get("id")
         if type(number) is not int or not 0 <= number < IDS_MOST:
             return f"added_tokens[{at}].id must be a whole number between 0 and {IDS_MOST - 1:,}"
         if not token["content"]:

@@ -43,6 +43,11 @@ class TokenizerFiles:
         return IdSpace(self.raw).table
 
 
+def is_endless(path: Path) -> bool:
+    """Whether something is there that may never end: a device, a pipe."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 class IdSpace:
     """Text -> id, with added tokens numbered as the `tokenizers` library numbers them when it loads the file: from the
     model's size upwards, in their order. The id that the file states beside a token is not looked at."""
@@ -92,6 +97,8 @@ def load_tokenizer_files(folder: str) -> TokenizerFiles:
     digest = hashlib.sha256()
     contents: dict[str, bytes] = {}
     for name in FILES:
+        if is_endless(root / name):
+            raise UsageFault(f"{root / name}: is a device or a pipe, no file")
         try:
             data = (root / name).read_bytes()
         except FileNotFoundError:

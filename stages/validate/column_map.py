@@ -93,14 +93,18 @@ def unmapped_notes(record: dict[str, Any], mapped: frozenset[str], notes: list[N
         if key in mapped or not value or not isinstance(key, str):
             continue
         folded = key.casefold()
-        if folded in _TRAINING:
-            if not isinstance(value, (str, list, dict)) or (isinstance(value, str) and value.isspace()):
-                continue
-        elif holds_tools(value):
+        if holds_tools(value):
             message = f'the field "{shown(key, 40)}" holds tool definitions and is mapped to nothing'
             hint = f'name it in `columns` of dataset_info.json: "tools": "{shown(key, 40)}"'
             notes.append(Note("shape.unmapped-text", pointer(key), message, shown(value), hint))
             continue
+        if holds_messages(value):
+            message = f'the field "{shown(key, 40)}" holds messages and is mapped to nothing'
+            notes.append(Note("shape.unmapped-text", pointer(key), message, shown(value)))
+            continue
+        if folded in _TRAINING:
+            if not isinstance(value, (str, list, dict)) or (isinstance(value, str) and value.isspace()):
+                continue
         elif not isinstance(value, str) or value.isspace() or folded in _METADATA or folded.endswith(("_id", "id")):
             continue
         message = f'the field "{shown(key, 40)}" holds text and is mapped to nothing'
@@ -117,6 +121,12 @@ def holds_tools(value: object) -> bool:
         except orjson.JSONDecodeError:
             return False
     return isinstance(value, list) and bool(value) and all(map(_is_definition, value))
+
+
+def holds_messages(value: object) -> bool:
+    """Whether a value is a list of messages, in one of the two usual forms."""
+    first = value[0] if isinstance(value, list) and value else None
+    return isinstance(first, dict) and ({"role", "content"} <= first.keys() or {"from", "value"} <= first.keys())
 
 
 _TOOLS_CHARS = 1 << 20

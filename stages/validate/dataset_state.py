@@ -15,7 +15,7 @@ from stages.formats.detect import classify
 from .suggest import suggestion
 
 _MOST_TRIED = 3  # records for which a map is looked for, a chunk
-_WRONG_MAP = ("shape.", "role.", "mapping.")  # what a better map may fix
+_WRONG_MAP = ("shape.", "role.", "mapping.", "pretrain.wrong-stage")  # what a better map may fix
 
 MOST_KEYS = 512  # of a hostile file that never repeats a key
 _MOST_PLACES = 256

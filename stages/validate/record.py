@@ -112,7 +112,7 @@ class RecordValidator:
                     notes.append(Note("kto.unmapped-label", pointer(key), text))
         if not read.plain and not self._own_template:  # else the chat template may use them, and the renderer tells
             for key, text, at in message_keys(found):
-                message = f'the key "{shown(key, 40)}" of a message holds text and is read by nothing'
+                message = f'the key "{shown(key, 40)}" of a message is read by nothing'
                 notes.append(Note("shape.unmapped-text", at, message, shown(text)))
         if self._label is not None and is_label(record.get(self._label)):
             text = f"the answer is labelled {shown(record[self._label])}, and stage sft trains on good and bad alike"

@@ -191,6 +191,7 @@ def tool_notes(record: Conversation, notes: list[Note], written_as: str = "list"
         if tools.fatal:
             return False
         parameters = tools.parameters
+        _calls_in_texts((*record.messages, *answers), parameters, notes)
     turns = record.messages
     undeclared = False
     for position, turn in enumerate(turns):
@@ -205,6 +206,23 @@ def tool_notes(record: Conversation, notes: list[Note], written_as: str = "list"
         if answer.calls and parameters:
             _check_calls(answer, parameters, notes)
     return True
+
+
+def _calls_in_texts(turns: tuple[Message, ...], parameters: dict[str, bytes | None], notes: list[Note]) -> None:
+    """A note for an answer that is, as a whole, the JSON text of calls of declared tools."""
+    for turn in turns:
+        text = turn.content
+        if turn.role != "assistant" or turn.calls or '"arguments"' not in text or text.lstrip()[:1] not in ("{", "["):
+            continue
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        calls = value if isinstance(value, list) else [value]
+        names = [call.get("name") if isinstance(call, dict) and "arguments" in call else None for call in calls]
+        if names and all(isinstance(name, str) and name in parameters for name in names):
+            message = "the answer is the JSON text of tool calls, and is trained as plain text"
+            notes.append(Note("tools.call-in-text", turn.at, message, shown(text)))
 
 
 def _check_calls(turn: Message, parameters: dict[str, bytes | None], notes: list[Note]) -> None:

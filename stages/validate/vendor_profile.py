@@ -183,7 +183,7 @@ def _compared(profile: Profile, keys: Collection[str]) -> set[str]:
 def _format_note(profile: Profile, shape: str, keys: Collection[str]) -> Note:
     """What the vendor takes instead, with a conversion where one gives that without losing an answer."""
     if profile.key_sets and not shape.startswith("sharegpt"):
-        mine = ", ".join(key for key in keys if key in _compared(profile, keys)) or "none of its keys"
+        mine = ", ".join(key for key in keys if key in _compared(profile, keys)) or "other keys"
         known = "; ".join(", ".join(names) for names in profile.key_sets)
         text = f"{profile.title} does not take records of {mine}; it takes one of: {known}"
     else:

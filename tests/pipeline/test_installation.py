@@ -120,6 +120,16 @@ def test_without_one_the_command_names_the_packages(monkeypatch: pytest.MonkeyPa
     assert install_command("ray") == 'python -m pip install "ray"'
 
 
+def test_a_package_that_a_library_could_not_import_is_named() -> None:
+    """transformers raises an error of its own, without a name, from the one that tells it."""
+    outer = ModuleNotFoundError("Could not import module 'TrainerCallback'.")
+    outer.__cause__ = ModuleNotFoundError("No module named 'accelerate'", name="accelerate")
+    fault = missing_package(outer)
+    assert fault is not None
+    assert fault.problems == ("accelerate is not installed",)
+    assert missing_package(ModuleNotFoundError("no name")) is None
+
+
 def test_another_error_is_no_missing_package() -> None:
     assert missing_package(ModuleNotFoundError("No module named 'ours'", name="ours")) is None
     assert missing_package(ValueError("No module named 'numpy'")) is None

@@ -66,3 +66,13 @@ def test_a_module_of_ours_that_is_missing_is_a_bug(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "pipeline.cli", None)
     with pytest.raises(ModuleNotFoundError, match=r"pipeline\.cli"):
         _main(monkeypatch)
+
+
+def test_a_name_that_is_no_utf_8_is_printed_as_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace"))
+    start._fit_terminal()
+    out.write("o\udcff")
+    out.flush()
+    assert out.buffer.getvalue() == b"o\xff"  # type: ignore[attr-defined]  # a BytesIO

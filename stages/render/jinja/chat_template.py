@@ -16,6 +16,7 @@ import orjson
 
 from registry.errors import MachineFault, UsageFault, did_you_mean
 from stages.tokenize.hub_cache import model_folder
+from stages.tokenize.tokenizer_files import is_endless
 
 MAX_TEMPLATE_BYTES = 1 << 20  # the longest real one we know has 40 KB
 
@@ -75,8 +76,7 @@ def load_auto(folder: str, raw: Mapping[str, Any] | None = None, *, name: str | 
     variables = _special_tokens(config, _json(root / "special_tokens_map.json"))
     added = _added_tokens(raw, config)
     by_id = {token_id: text for text, token_id in added.items()}
-    ends = _json(root / "generation_config.json").get("eos_token_id")
-    stops = [by_id[end] for end in (ends if isinstance(ends, list) else [ends]) if end in by_id]
+    stops = [by_id[end] for end in _ends(root / "generation_config.json") if end in by_id]
     bos = variables.get("bos_token", "")
     return AutoTemplate(
         sources=sources,
@@ -88,6 +88,15 @@ def load_auto(folder: str, raw: Mapping[str, Any] | None = None, *, name: str | 
         origin=origin,
         sha256=_digest(sources, variables),
     )
+
+
+def _ends(path: Path) -> list[int]:
+    """The ids that end an answer, of a generation_config.json."""
+    ends = _json(path).get("eos_token_id")
+    found = ends if isinstance(ends, list) else [] if ends is None else [ends]
+    if any(type(end) is not int for end in found):
+        raise UsageFault(f"{path}: eos_token_id must be a whole number, or a list of them")
+    return found
 
 
 def _sources(root: Path, config: Mapping[str, Any]) -> tuple[dict[str, str], str]:
@@ -160,6 +169,8 @@ def _digest(sources: Mapping[str, str], variables: Mapping[str, str]) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    if is_endless(path):
+        raise UsageFault(f"{path}: is a device or a pipe, no file")
     try:
         data = orjson.loads(path.read_bytes())
     except FileNotFoundError:

@@ -25,6 +25,8 @@ _TOOLS = (
     '[{"type": "function", "function": {"name": "add_up", "description": "Adds up.", "parameters": {"type": "object",'
     ' "properties": {"what": {"type": "string", "description": "What to add."}}, "required": ["what"]}}}]'
 )
+_PARTS = re.compile(r"""\bin\s+\w+\s*(?:\.\s*content|\[\s*['"]content['"]\s*\])""")  # a loop over parts
+_WANTS_PARTS = ' (it wants contents as lists of parts, [{"type": "text", ...}]; prep gives it texts)'
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ class Probes:
         for number, piece in enumerate(ready.pieces):
             start, end = first.get(2 * number), first.get(2 * number + 1)
             if start is None or end is None:
-                return f"it leaves out {shown(piece.text)}"
+                parts = any(map(_PARTS.search, self.template.sources.values()))
+                return f"it leaves out {shown(piece.text)}" + (_WANTS_PARTS if parts else "")
             low, high = turns.get(piece.message, (start, end))
             turns[piece.message] = min(low, start), max(high, end)
         places = list(turns.values())

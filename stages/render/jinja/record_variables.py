@@ -84,7 +84,8 @@ def unused_notes(record: Conversation, source: str, rendered: str) -> list[Note]
             notes.append(Note("template.unused-key", at, what, shown(value)))
     for key, value, at in message_keys(record):
         # a template may read the key of something else; what is written is in the text, and prose is no switch
-        written = value.strip() in rendered or (key != "name" and " " not in value.strip())
+        text = value.strip()
+        written = text in rendered or text.startswith("[{") or (key != "name" and " " not in text)
         if key not in words or not written:
             what = f'the chat template does not read the key "{shown(key, 40)}" of a message'
             notes.append(Note("template.unused-key", at, what, shown(value)))

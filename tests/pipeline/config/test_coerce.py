@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.coerce import plain, read_as
+from pipeline.config.coerce import plain, read_as, unusable
 from pipeline.config.yaml_file import Plain
 from tests.support.configs import load, problems
 
@@ -121,3 +121,32 @@ def test_quoted_text_stays_text_and_unquoted_is_what_it_stands_for() -> None:
     assert plain([Plain("1"), "1", Plain("~"), Plain("True"), Plain("1e3"), Plain("v1")]) == [
         1, "1", None, True, 1000.0, "v1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("int", "9" * 30), ("int", "1e30"), ("int", "9" * 5_000), ("bytes", "9" * 400 + "GB"),
+        ("bytes", "9999999999GB"), ("share", "9" * 30), ("dict", "{a: " + "9" * 30 + "}"),
+        ("dict", "{a: {b: " + "9" * 5_000 + "}}"),
+    ],
+)  # fmt: skip
+def test_a_number_beyond_64_bits_is_none(kind: str, text: str) -> None:
+    """No file that prep writes, and no tensor, holds one."""
+    with pytest.raises(ValueError, match=r"."):
+        read_as(kind, text)
+    assert read_as("int", str(2**63 - 1)) == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [("a", False), ("\ud800", True), ("a\0", True), ({"a": ["\ud800"]}, True), ({"\0": 1}, True)],
+)
+def test_characters_that_no_file_holds_are_named(value: object, wrong: bool) -> None:
+    assert bool(unusable(value)) is wrong
+
+
+def test_a_file_may_have_a_name_that_is_no_utf_8_and_a_prompt_a_nul() -> None:
+    assert not unusable("\udcff", as_name=True)
+    assert unusable("\ud800", as_name=True)
+    assert not unusable("\0", as_text=True)

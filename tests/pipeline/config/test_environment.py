@@ -72,3 +72,10 @@ def test_text_comes_back_as_it_is_meant_or_with_a_problem(text: str) -> None:
         assert (found, wrong) == (text, [])
     elif "$${" not in text and "${" in found:
         assert wrong, "a reference that is left was reported"
+
+
+def test_defaults_within_defaults_end_somewhere(tmp_path: Path) -> None:
+    deep = "${A:-" * 20 + "x" + "}" * 20
+    assert load(tmp_path, f"run_name: '{deep}'\n").get("run_name") == "x"
+    found = problems(tmp_path, "run_name: '" + "${A:-" * 5_000 + "}" * 5_000 + "'\n")
+    assert "holds more than 50 others" in found[0]

@@ -155,3 +155,10 @@ def test_the_long_command_line_loads_without_a_file() -> None:
     assert (config.get("seed"), config.get("cutoff_len"), config.flag("bf16")) == (42, 4096, True)
     assert config.get("output_dir") == "saves/llama3.1-8b/full/sft-x/seed-42"
     assert [note.split(":")[0] for note in config.notes] == ["warmup_ratio", "overwrite_cache"]
+
+
+def test_a_seed_is_one_that_every_generator_takes() -> None:
+    """numpy's, whose order is part of the result, takes 32 bits."""
+    assert coerce(keys()["seed"], str(2**32 - 1)) == 2**32 - 1
+    with pytest.raises(ValueError, match="too large"):
+        coerce(keys()["seed"], str(2**32))

@@ -139,3 +139,9 @@ def test_a_command_without_any_setting_is_shown_how_it_is_called() -> None:
     with pytest.raises(UsageFault) as caught:
         Layers({}).settled(None, "pack")
     assert caught.value.hint.startswith("prep pack CONFIG.yaml")
+
+
+def test_half_a_character_is_a_mistake_of_its_key(tmp_path: Path) -> None:
+    found = problems(tmp_path, "seed: 1\n", "default_system=\ud800", "add_tokens=a\0b")
+    assert [line.partition(":")[0] for line in found] == ["default_system", "add_tokens"]
+    assert load(tmp_path, "seed: 1\n", "dataset=\udcff.jsonl").data.dataset == ("\udcff.jsonl",)

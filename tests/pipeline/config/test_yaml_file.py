@@ -115,3 +115,10 @@ def test_json_files_are_read_too(tmp_path: Path) -> None:
         load_config(write(tmp_path, '{"seed": 3, "seed": 4}', "run.json"), [])
     with pytest.raises(UsageFault, match=r"run\.json:2: is not JSON"):
         load_config(write(tmp_path, '{"seed": 3,\n}', "run.json"), [])
+
+
+def test_a_json_number_that_python_does_not_read_is_a_problem_of_the_file() -> None:
+    with pytest.raises(FileProblem, match="more than 4,300 digits"):
+        read_document(b'{"seed": ' + b"9" * 5_000 + b"}", is_json=True)
+    with pytest.raises(FileProblem, match="stands twice"):
+        read_document(b'{"seed": 1, "seed": 2}', is_json=True)

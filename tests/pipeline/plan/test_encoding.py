@@ -110,3 +110,9 @@ def test_the_tokenizers_own_template_must_be_there(data: Path, tmp_path: Path) -
     (model / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(UsageFault, match="chat template"):
         check_plan(data, f"model_name_or_path={model}", "template=auto")
+
+
+def test_a_device_is_no_list_of_special_tokens(data: Path) -> None:
+    """It has no end: no more is read than a configuration may hold."""
+    with pytest.raises(UsageFault, match="this is no configuration"):
+        pack_plan(data, "new_special_tokens_config=/dev/zero")

@@ -76,3 +76,13 @@ def test_a_long_path_stays_whole() -> None:
 def test_no_character_is_lost(text: str) -> None:
     shown = "".join("".join(wrapped(text, "  ")).split())
     assert shown == "".join(clean(text).split())
+
+
+def test_the_advice_for_a_set_takes_the_place_of_the_general_one() -> None:
+    """Both would contradict each other: name the right key, and no map can."""
+    own = "a tree of messages: no map can"
+    text = write(report(finding("mapping.empty-field", hint=own)))
+    assert f"hint: {own}" in text and text.count(own) == 1
+    assert rules()["mapping.empty-field"].hint[:30] not in text
+    both = " ".join(write(report(finding("role.unknown", hint=own))).split())
+    assert own in both and rules()["role.unknown"].hint[:30] in both

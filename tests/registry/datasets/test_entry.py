@@ -70,7 +70,9 @@ def test_a_part_of_a_hub_data_set_is_the_hubs_to_judge() -> None:
     assert made({"file_name": "a.json", "split": "train[a:b]"})[1] != []
 
 
-@pytest.mark.parametrize(("value", "count"), [(1, 1), (None, None), (0, None), (True, None), (1.5, None), ("3", None)])
+@pytest.mark.parametrize(
+    ("value", "count"), [(1, 1), (None, None), (0, None), (10**30, None), (True, None), (1.5, None), ("3", None)]
+)
 def test_a_count_of_samples_is_a_whole_number_above_zero(value: object, count: int | None) -> None:
     data, problems = made({"file_name": "a.json", "num_samples": value})
     assert data.num_samples == count
@@ -87,4 +89,23 @@ def test_a_share_goes_to_the_nearest_record_and_ties_to_the_even_one(percent: in
 def test_a_number_of_any_length_is_a_place_or_a_fault_of_the_user() -> None:
     with pytest.raises(UsageFault, match="local files have only"):
         split_parts("train[:1e3]", 10)
-    assert split_parts("train[:" + "9" * 400 + "]", 10) == [(0, 10)]
+    for digits in ("9" * 400, "9" * 5_000):  # Python reads no number of more than 4,300
+        assert split_parts(f"train[:{digits}]", 10) == [(0, 10)]
+        assert split_parts(f"train[-{digits}%:]", 10) == [(0, 10)]
+
+
+@pytest.mark.parametrize("key", ["subset", "folder", "license", "hf_hub_url"])
+@pytest.mark.parametrize("value", [5, ["x"], {"a": "b"}])
+def test_a_name_that_is_no_text_is_a_mistake(key: str, value: object) -> None:
+    _, problems = made({"file_name": "a.json", key: value})
+    assert any(f"d: {key} must be a text" in problem for problem in problems)
+
+
+def test_an_empty_column_counts_as_left_out() -> None:
+    """As in LLaMA-Factory, where an empty name stands for no column; no record has a key without a name."""
+    columns: dict[str, Any] = {"prompt": "q", "response": "a", "query": "", "system": ""}
+    data, problems = made({"file_name": "a.json", "columns": columns})
+    assert (data.fields.query, data.fields.system, problems) == (None, None, [])
+    assert any("columns query is empty" in note for note in data.notes)
+    _, problems = made({"file_name": "a.json", "columns": columns | {"response": ""}})
+    assert any("columns names no response" in problem for problem in problems)

@@ -36,6 +36,9 @@ def test_a_mark_before_the_file_costs_a_note_and_nothing_else(tmp_path: Path) ->
         (b'["a"]', "must hold one object"),
         (b"null", "must hold one object"),
         (b"[" * 200_000, "nested too deeply"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "more than 4,300 digits"),
+        (b'{"a": {"license": "\\ud800"}}', "lone surrogate"),
+        (b'{"\\udcff": {}}', "lone surrogate"),
     ],
 )
 def test_a_file_that_is_no_table_is_a_fault_at_its_place(tmp_path: Path, data: bytes, message: str) -> None:
@@ -69,3 +72,10 @@ def test_a_near_miss_is_a_mistake_and_a_foreign_name_a_note() -> None:
     assert [problem.split(":")[1].strip() for problem in problems] == ["file_nmae", "formating"]
     assert len(notes) == 1
     assert "description" in notes[0]
+
+
+def test_a_device_is_no_file(tmp_path: Path) -> None:
+    """It would be read for ever."""
+    (tmp_path / "dataset_info.json").symlink_to("/dev/zero")
+    with pytest.raises(UsageFault, match="is a device or a pipe"):
+        find_dataset_info(str(tmp_path))

@@ -88,3 +88,11 @@ def test_no_records_is_no_format() -> None:
 def test_a_default_map_is_found_again() -> None:
     found = detect([{"conversations": HG}])
     assert found.fields == FORMATS["sharegpt"].default_fields
+
+
+def test_functions_are_the_tools_of_records_that_have_no_other() -> None:
+    functions = {"functions": [{"name": "f", "parameters": {}}]}
+    turns = {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]}
+    for other, key in (({}, "functions"), ({"tools": "[1]"}, "tools")):
+        found = detect([turns | other, turns | functions])
+        assert found.fields is not None and found.fields.tools == key

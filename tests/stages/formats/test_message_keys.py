@@ -73,3 +73,25 @@ def test_of_several_thoughts_those_that_are_not_read_are_named() -> None:
     first, second = THOUGHT_KEYS[:2]
     assert keys_of(message("assistant", "/1", **{second: "b", first: "a"})) == [(second, "b", f"/1/{second}")]
     assert keys_of(message("assistant", "/1", **{first: "a", second: "a"})) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "extras", "text"),
+    [
+        ("assistant", {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}, '"hm"'),
+        ("assistant", {"train_detail": [{"begin_offset": 0, "end_offset": 4, "train": False}]}, "begin_offset"),
+        ("assistant", {"training": False}, "false"),
+        ("assistant", {"masked": True}, "true"),
+        ("assistant", {"training": True}, ""),
+        ("user", {"training": False}, ""),
+        ("assistant", {"toxic": False}, ""),
+        ("assistant", {"scores": [1, 2]}, ""),
+    ],
+)
+def test_thoughts_in_parts_and_words_about_the_loss_are_no_less_than_texts(
+    role: str, extras: dict[str, Any], text: str
+) -> None:
+    """Unread, the model would learn to think nothing, or learn what was taken out."""
+    found = keys_of(message(role, "/0", **extras))
+    assert [key for key, _, _ in found] == list(extras) * bool(text)
+    assert all(text in value for _, value, _ in found)

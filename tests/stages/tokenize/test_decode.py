@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
+from registry.errors import UsageFault
 from stages.tokenize.backends import NASTY
 from stages.tokenize.decode import TokenTexts, decoder_kind
 from stages.tokenize.tokenizer_files import load_tokenizer_files
@@ -102,3 +103,17 @@ def test_real_tokenizers_decode_as_their_library() -> None:
         for text in samples:
             ids = library.encode(text, add_special_tokens=False).ids
             assert texts.text(ids).lstrip(" ") == library.decode(ids, skip_special_tokens=False).lstrip(" ")
+
+
+def test_truncation_and_padding_of_another_form_do_not_matter(tmp_path: Path) -> None:
+    """Packing does neither, so a file from another version of the library is shown all the same."""
+    path = wordpiece(tmp_path) / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"truncation": {}, "padding": "0"}))
+    assert TokenTexts(load_tokenizer_files(str(tmp_path))).pieces([1, 0]) == ["a", "[UNK]"]
+
+
+def test_a_tokenizer_that_the_library_cannot_read_is_a_fault(tmp_path: Path) -> None:
+    path = wordpiece(tmp_path) / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"decoder": {"type": "Unheard"}}))
+    with pytest.raises(UsageFault, match="cannot read it"):
+        TokenTexts(load_tokenizer_files(str(tmp_path))).pieces([1])

@@ -53,6 +53,7 @@ HOSTILE: dict[str, Callable[[dict[str, Any]], None]] = {
     "an id below zero": lambda raw: _set(raw, "model", "vocab", "a", value=-1),
     "an added id that is a word": lambda raw: _set(raw, "added_tokens", 0, "id", value="id"),
     "an added id beyond 32 bits": lambda raw: _set(raw, "added_tokens", 0, "id", value=1 << 40),
+    "an added token without an id": lambda raw: raw["added_tokens"][0].pop("id"),
     "a flag that is a number": lambda raw: _set(raw, "added_tokens", 0, "special", value=3),
     "merges of numbers": lambda raw: _set(raw, "model", "merges", value=[1, 2]),
     "a part that is a list": lambda raw: _set(raw, "normalizer", value=[1]),

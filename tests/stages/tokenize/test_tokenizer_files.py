@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,11 @@ def test_a_file_that_may_not_be_read_is_the_machines_fault(tmp_path: Path) -> No
     (tmp_path / "tokenizer.json").chmod(0)
     with pytest.raises(MachineFault, match="cannot be read"):
         load_tokenizer_files(folder)
+
+
+def test_a_device_beside_the_tokenizer_is_no_file(tiny: str, tmp_path: Path) -> None:
+    """It would be read for ever."""
+    shutil.copy(Path(tiny) / "tokenizer.json", tmp_path)
+    (tmp_path / "tokenizer_config.json").symlink_to("/dev/zero")
+    with pytest.raises(UsageFault, match="is a device or a pipe"):
+        load_tokenizer_files(str(tmp_path))

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from registry.datasets.types import Fields
+from stages.core.findings import Note
 from stages.formats.table import FORMATS
-from stages.validate.column_map import mapped_keys, mapping_problems
+from stages.validate.column_map import mapped_keys, mapping_problems, unmapped_notes
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
@@ -43,3 +44,18 @@ def test_a_missing_prompt_is_left_to_what_the_records_show() -> None:
 def test_words_of_tags_are_no_keys_of_records() -> None:
     fields = replace(FORMATS["sharegpt-kto"].default_fields, tools=None)
     assert mapped_keys(fields) == {"conversations", "system", "images", "videos", "audios", "label"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("rejected_messages", [{"role": "user", "content": "Why?"}], "messages"),
+        ("other", [{"from": "gpt", "value": "So."}], "messages"),
+        ("functions", [{"name": "f", "parameters": {}}], "tool definitions"),
+    ],
+)
+def test_messages_and_tools_that_nothing_reads_are_named(key: str, value: object, words: str) -> None:
+    notes: list[Note] = []
+    unmapped_notes({"messages": [], key: value}, frozenset({"messages"}), notes)
+    assert [note.rule for note in notes] == ["shape.unmapped-text"]
+    assert f"holds {words}" in notes[0].message and notes[0].pointer == f"/{key}"

@@ -23,6 +23,7 @@ OFFERED: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": [ASK]}, "grpo", '"messages": "prompt"'),
     ({"dialog": [ASK, REPLY]}, "sft", '"messages": "dialog"'),
     ({"messages": [ASK, CALL, RESULT, REPLY]}, "sft", '"function_tag": "tool_call"'),
+    ({"input_text": "Why?", "output_text": "So."}, "sft", '{"prompt": "input_text", "response": "output_text"}'),
     ({"problem": "2 + 2?", "attempt": "4"}, "sft", '{"prompt": "problem", "response": "attempt"}'),
     ({"question": "2 + 2?", "chosen": "4", "rejected": "5"}, "dpo", '"prompt": "question"'),
 ]
@@ -49,6 +50,17 @@ def test_the_map_that_is_offered_works_when_it_is_written(
         ({"messages": json.dumps([ASK, REPLY])}, "JSON text"),
         ({"messages": str([ASK, REPLY])}, "Python list"),
         ({"chosen": "Is it? Yes.", "rejected": "Is it? No."}, "split off the prompt"),
+        ({"parent_id": None, "text": "Why?", "role": "prompter"}, "a tree"),
+        ({"prompt": {"text": "Why?", "replies": []}}, "a tree"),
+        ({"conversation_a": [ASK, REPLY], "conversation_b": [ASK, REPLY], "winner": "model_a"}, "chosen and rejected"),
+        ({"messages": [ASK, REPLY], "rejected_messages": [ASK, REPLY]}, "chosen and rejected"),
+        ({"conversation": [{"input": "Why?", "output": "So."}]}, '{"input", "output"}'),
+        ({"id": "1", "data": ["Why?", "So."]}, '"data" is a list of texts'),
+        ({"segments": [{"label": True, "text": "So."}]}, '{"label", "text"}'),
+        ({"contents": [{"role": "user", "parts": [{"text": "Why?"}]}]}, '{"role", "parts"}'),
+        ({"version": "1", "data": [{"instruction": "Why?", "output": "So."}]}, 'the list "data"'),
+        ({"instruction": ["Why?", "When?"], "output": ["So.", "Now."]}, "orient"),
+        ({"instruction": {"0": "Why?"}, "output": {"0": "So."}}, "orient"),
         ({"a": 1}, ""),
         (5, ""),
     ],
@@ -56,6 +68,23 @@ def test_the_map_that_is_offered_works_when_it_is_written(
 def test_where_no_map_can_help_the_record_is_named_for_what_it_is(record: object, words: str) -> None:
     hint = suggestion(record, "dpo")
     assert words in hint and "columns" not in hint and (hint == "") == (words == "")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"prompt": [ASK], "completion": [REPLY]},
+        {"input": [ASK], "output": "So."},
+        {"query": "Why?", "answers": '[{"name": "f", "arguments": {}}]', "tools": "[]"},
+    ],
+)
+def test_an_answer_that_no_map_reaches_is_named_beside_the_map_of_the_prompt(record: dict[str, Any]) -> None:
+    hint = suggestion(record, "sft")
+    assert "prompts without answers" in hint and f'to train on "{list(record)[1]}"' in hint
+
+
+def test_prompts_alone_are_not_offered_where_pairs_or_labels_are_trained() -> None:
+    assert "prompts without answers" not in suggestion({"messages": [ASK, REPLY]}, "dpo")
 
 
 def test_several_answers_are_refused_with_every_candidate(

@@ -110,3 +110,22 @@ def test_a_hostile_schema_ends_soon(parameters: dict[str, Any]) -> None:
 def test_the_same_list_is_parsed_once() -> None:
     text = json.dumps([TIDE])
     assert parse_tools(text, "/tools") is parse_tools(text, "/tools")
+
+
+@pytest.mark.parametrize(
+    ("text", "reported"),
+    [
+        ('[{"name": "tide", "arguments": {"harbour": "Brest"}}]', True),
+        ('{"name": "tide", "arguments": {}}', True),
+        ('[{"name": "wind", "arguments": {}}]', False),
+        ('Call it so: {"name": "tide", "arguments": {}}', False),
+        ('[{"name": "tide", "arguments": {}}', False),
+        ('["arguments"]', False),
+    ],
+)
+def test_an_answer_that_is_the_text_of_calls_is_reported(text: str, reported: bool) -> None:
+    """The calls of declared tools alone: JSON that an answer is about is no call."""
+    notes: list[Note] = []
+    turns = (Message("user", text), Message("assistant", text, "/1"))
+    assert tool_notes(Conversation(turns, tools=json.dumps([TIDE]), tools_at="/tools"), notes)
+    assert [(note.rule, note.pointer) for note in notes] == [("tools.call-in-text", "/1")] * reported

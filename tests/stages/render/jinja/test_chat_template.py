@@ -103,3 +103,18 @@ def test_another_template_or_token_is_another_digest(folder: Path) -> None:
     second = load_auto(str(folder)).sha256
     configure(folder, chat_template="y", eos_token="<pad>")
     assert len({first, second, load_auto(str(folder)).sha256}) == 3
+
+
+@pytest.mark.parametrize("ends", ['"</s>"', "[[2]]", '[{"id": 2}]', "true", "1.5"])
+def test_end_tokens_that_are_no_ids_are_named(folder: Path, ends: str) -> None:
+    configure(folder, chat_template="x")
+    (folder / "generation_config.json").write_text(f'{{"eos_token_id": {ends}}}')
+    with pytest.raises(UsageFault, match="eos_token_id must be a whole number"):
+        load_auto(str(folder))
+
+
+def test_a_device_beside_the_template_is_no_file(folder: Path) -> None:
+    configure(folder, chat_template="x")
+    (folder / "generation_config.json").symlink_to("/dev/zero")
+    with pytest.raises(UsageFault, match="is a device or a pipe"):
+        load_auto(str(folder))

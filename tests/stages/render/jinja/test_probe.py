@@ -124,3 +124,11 @@ def test_a_template_that_insists_on_a_system_prompt_is_tried_with_one() -> None:
 )
 def test_a_template_that_writes_no_conversation_is_refused_with_its_reason(source: str) -> None:
     assert traits(source).refuses
+
+
+def test_a_template_that_takes_only_parts_is_refused_by_that_name() -> None:
+    """What it leaves out does not say why: prep gives it texts, and it goes through lists."""
+    loop = "{% for p in m.content %}{% if p.type == 'text' %}{{ p.text }}{% endif %}{% endfor %}"
+    found = traits("{% for m in messages %}<|im_start|>{{ m.role }}\n" + loop + "<|im_end|>\n{% endfor %}")
+    assert "lists of parts" in found.refuses
+    assert "lists of parts" not in traits("{% for m in messages %}{{ m.role }}{% endfor %}").refuses
