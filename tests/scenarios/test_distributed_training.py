@@ -175,13 +175,14 @@ def jobs_of(mode: str, folders: dict[str, Path], model: Path, output: Path) -> d
     }
 
 
-def run_together(jobs: dict[str, TrainJob], folder: Path) -> None:
-    """Runs the jobs one after the other in one group of two processes."""
+def run_together(jobs: dict[str, TrainJob], folder: Path, processes: int = 2) -> None:
+    """Runs the jobs one after the other in one group of processes."""
     paths = []
     for name, job in jobs.items():
         paths.append(folder / f"{name}.json")
         paths[-1].write_text(to_json(job))
-    argv = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    argv = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+    argv += ["--master_port", str(free_port())]
     argv += [str(Path(__file__).parents[1] / "support" / "several_jobs.py"), *map(str, paths)]
     said: list[str] = []
     environ = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PATH": os.environ["PATH"]}
@@ -205,7 +206,7 @@ def test_an_epoch_of_uneven_rows_is_that_of_one_process(
         "dpo": ("pref", {"train": make.pref(21)}),
         "kto": ("unpaired", {"train": make.unpaired(22)}),
     }
-    paths = []
+    jobs = {}
     for stage, (kind, splits) in made.items():
         data = make.out(tmp_path / f"{stage}-data", kind, splits)
         keys = {"max_steps": -1, "num_train_epochs": 2, "do_eval": stage == "sft", "do_train": True}
@@ -214,18 +215,11 @@ def test_an_epoch_of_uneven_rows_is_that_of_one_process(
         many = values(tiny_model, tmp_path / f"{stage}-many", stage, **keys, **saving)
         alone = {**many, "save_strategy": "no", "gradient_accumulation_steps": 2 * processes}
         run_job(data, tmp_path / f"{stage}-one", **{**alone, "output_dir": str(tmp_path / f"{stage}-one")})
-        paths.append(tmp_path / f"{stage}.json")
-        paths[-1].write_text(to_json(train_job(many, data)))
+        jobs[stage] = train_job(many, data)
     resumed = values(tiny_model, tmp_path / "sft-rest", "sft", **keys)
     resumed |= {"resume_from_checkpoint": str(tmp_path / "sft-many" / f"checkpoint-{6 // processes + 1}")}
-    paths.append(tmp_path / "resumed.json")
-    paths[-1].write_text(to_json(train_job(resumed, tmp_path / "sft-data")))
-    argv = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
-    argv += ["--master_port", str(free_port())]
-    argv += [str(Path(__file__).parents[1] / "support" / "several_jobs.py"), *map(str, paths)]
-    said: list[str] = []
-    environ = {"OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"]}
-    assert run_launch(Launch(tuple(argv), environ, ""), said.append) == 0, said
+    jobs["resumed"] = train_job(resumed, tmp_path / "sft-data")
+    run_together(jobs, tmp_path, processes)
     for stage in made:
         one, many = tmp_path / f"{stage}-one", tmp_path / f"{stage}-many"
         assert losses(many, "trained_tokens") == losses(one, "trained_tokens")
