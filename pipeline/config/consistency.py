@@ -88,8 +88,12 @@ def _of_methods(values: Mapping[str, object]) -> Iterator[str]:
     for key in ("use_rslora", "use_dora", "pissa_init", "loraplus_lr_ratio"):
         if values[key] and tuned != "lora":
             yield f"{key}: only finetuning_type lora has it, and this is {tuned}"
-    if values["pissa_init"] and STAGES[method_of(str(stage), str(values["pref_loss"]))].reference:
-        yield f"pissa_init: the base model is its own reference in stage {stage}, and PiSSA changes it"
+    if STAGES[method_of(str(stage), str(values["pref_loss"]))].reference:
+        start = str(values["init_lora_weights"])
+        if values["pissa_init"]:
+            yield f"pissa_init: the base model is its own reference in stage {stage}, and PiSSA changes it"
+        if tuned == "lora" and start.startswith(("pissa", "olora", "corda")):
+            yield f"init_lora_weights: the base model is its own reference in stage {stage}, and {start} changes it"
     if values["quantization_bit"] is not None:
         yield from _of_quantization(values)
     low_rank = [key for key in ("use_galore", "use_apollo") if values[key]]

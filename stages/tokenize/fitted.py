@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,16 @@ class FittedTokenizer:
     missing_marks: tuple[str, ...]
     control: TokenTexts
     unsplit: TokenTexts
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Text -> id with the template's tokens."""
+        return IdSpace(orjson.loads(self.json_text)).table
+
+
+def vocabulary_digest(vocabulary: dict[str, int], size: int) -> str:
+    """One sha256 for which text each id below `size` stands for."""
+    return hashlib.sha256(orjson.dumps(sorted(item for item in vocabulary.items() if item[1] < size))).hexdigest()
 
 
 class _AddedTokens:

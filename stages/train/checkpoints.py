@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ MARK = "prep_checkpoint.json"
 @dataclass(frozen=True)
 class Mark:
     """What a checkpoint was made from. `data` is the manifest's digest; `processes` the world size; counts are sums
-    over all processes since the first step."""
+    over all processes since the first step; optimizer and schedule: the settings of both that a user can change."""
 
     step: int
     data: str
@@ -33,6 +33,8 @@ class Mark:
     rows_a_step: int = 0
     tokens_seen: int = 0
     trained_tokens_seen: int = 0
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
 
 
 def write_mark(folder: Path, mark: Mark) -> None:
@@ -102,12 +104,34 @@ def starting_point(job: TrainJob, now: Mark, deepspeed: dict[str, Any] | None, n
             hint="to start from its weights instead, give it as model_name_or_path (or adapter_name_or_path)",
         )
     mark = read_mark(folder)
+    if mark is not None:
+        notes += _changed(mark, now)
     if mark is not None and mark.rows_a_step != now.rows_a_step:
         notes.append(
             f"resuming with {now.rows_a_step} rows a step where the checkpoint had {mark.rows_a_step}: "
             "the steps ahead see other rows"
         )
     return folder
+
+
+def _changed(before: Mark, now: Mark) -> list[str]:
+    """A line for each setting that a resume does not take up as a user may expect."""
+    lines = []
+    for name, value in now.optimizer.items():
+        old = before.optimizer.get(name, value)
+        if old != value:
+            lines.append(
+                f"{name} is {value} here and {old} in the checkpoint: the checkpoint's goes on; to change it, start "
+                "from the checkpoint's weights (model_name_or_path or adapter_name_or_path)"
+            )
+    for name, value in now.schedule.items():
+        old = before.schedule.get(name, value)
+        if old != value:
+            lines.append(
+                f"{name} is {value} here and {old} in the checkpoint: the learning rate follows the new schedule from "
+                f"step {before.step} on, which is not where the old one was"
+            )
+    return lines
 
 
 def _refusals(folder: Path, now: Mark, deepspeed: dict[str, Any] | None) -> list[str]:

@@ -32,6 +32,7 @@ class ModelSpec:
     cache_dir: str | None = None
     trust_remote_code: bool = False
     from_scratch: bool = False
+    allow_other_tokenizer: bool = False
     attention: str = ""
     adapters: tuple[str, ...] = ()
     adapter_folder: str | None = None

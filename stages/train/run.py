@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from registry.errors import MachineFault
+from registry.errors import MachineFault, UsageFault
 from stages.train.launch import distributed
 
 from . import checkpoints, data, hardware
@@ -27,9 +27,12 @@ RESULT_FILE = "prep_train.json"
 
 
 class Stopped(Exception):
-    """The run was stopped by a signal (SIGTERM) and has saved a checkpoint; the process should exit with 143."""
+    """The run was asked to stop (SIGTERM or Ctrl-C) and has saved a checkpoint; the process should exit with
+    `exit_code`: 143, 130 after Ctrl-C when it is alone."""
 
-    exit_code = 143
+    def __init__(self, text: str, exit_code: int = 143) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
 
 
 def train(job: TrainJob, log: Say) -> dict[str, Any]:
@@ -56,7 +59,7 @@ def _train(setup: Setup) -> dict[str, Any]:
     if checkpoint is not None and (done := _finished(setup, checkpoint)) is not None:
         return done
     distributed.everyone_here()
-    trainer, stop = build_trainer(setup, planned)
+    trainer, stop = build_trainer(setup, planned, checkpoint)
     for note in setup.notes:
         say(f"note: {note}")
     if job.flag("print_param_status"):
@@ -73,7 +76,12 @@ def _train(setup: Setup) -> dict[str, Any]:
     metrics = _only_saving_is_left(setup, trainer, checkpoint) or _go(setup, trainer, checkpoint)
     if stop.stopped:
         distributed.everyone_here()
-        raise Stopped(f"stopped by SIGTERM at step {trainer.state.global_step}; checkpoint saved in {setup.output}")
+        alone = distributed.process_count() == 1
+        name = stop.signal.name if alone else "SIGTERM"
+        raise Stopped(
+            f"stopped by {name} at step {trainer.state.global_step}; checkpoint saved in {setup.output}",
+            130 if name == "SIGINT" else 143,
+        )
     return _finish(setup, trainer, metrics)
 
 
@@ -146,7 +154,7 @@ def _go(setup: Setup, trainer: Any, start: Path | None) -> dict[str, float]:
 def _only_saving_is_left(setup: Setup, trainer: Any, start: Path | None) -> dict[str, float]:
     """The figures of a run that was killed between its last checkpoint and its end, whose weights are then loaded; {}
     when there are steps to take. The trainer would take one step too many."""
-    if start is None or setup.deepspeed is not None or setup.job.arguments.get("fsdp"):
+    if start is None or setup.job.arguments.get("fsdp"):
         return {}
     from transformers import TrainerState
 
@@ -157,8 +165,14 @@ def _only_saving_is_left(setup: Setup, trainer: Any, start: Path | None) -> dict
     )  # fmt: skip
     if not ended:
         return {}
+    if setup.deepspeed is not None:
+        raise UsageFault(
+            f"{start} has all the steps, but the run ended before its model was saved",
+            hint=f"export it from there: model_name_or_path (or adapter_name_or_path): {start}",
+        )
     trainer._load_from_checkpoint(str(start))
     trainer.state = state
+    trainer._move_model_to_device(trainer.model, trainer.args.device)
     setup.say(f"every step was taken before: {start.name} is saved as the result")
     losses = [float(entry["loss"]) for entry in state.log_history if "loss" in entry]
     return {"train_loss": sum(losses) / max(len(losses), 1), "epoch": float(state.epoch or 0.0)}
@@ -175,16 +189,21 @@ def _last_evaluation(trainer: Any) -> dict[str, Any]:
 
 def _evaluate(trainer: Any, setup: Setup) -> dict[str, Any]:
     """The validation split's measures, written to `eval_results.json`."""
+    from stages.train.monitor.callbacks import evaluations
+
     evaluated: dict[str, Any] = _last_evaluation(trainer) or trainer.evaluate(metric_key_prefix="eval")
-    if setup.job.language_loss and "eval_loss" in evaluated:
-        evaluated["perplexity"] = math.exp(min(evaluated["eval_loss"], 700.0))
+    if setup.job.language_loss:
+        for name in evaluations(evaluated):
+            # eval_loss has always had `perplexity` beside it
+            key = "perplexity" if name == "eval_loss" else name.removesuffix("loss") + "perplexity"
+            evaluated[key] = math.exp(min(evaluated[name], 700.0))
     trainer.save_metrics("eval", evaluated)
     return evaluated
 
 
 def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, Any]:
-    from stages.train.model.adapters import START_FOLDER, convert, moves_base
     from stages.train.model.card import fill_card
+    from stages.train.model.moved_base import moves_base
     from stages.train.model.tokenizer import settle
 
     job, say, output = setup.job, setup.say, setup.output
@@ -193,8 +212,7 @@ def _finish(setup: Setup, trainer: Any, metrics: dict[str, float]) -> dict[str, 
         settle(output)
         fill_card(output, job)
         EarlierRun(output).forget()
-    if moves_base(job.tuning) and distributed.is_first():
-        convert(trainer.accelerator.unwrap_model(trainer.model), str(output), str(output / START_FOLDER))
+    if moves_base(job.tuning):
         say("the adapter is saved as an ordinary LoRA of twice the rank, which fits the model as it was published")
     trainer.count()
     metrics["tokens_seen"] = trainer.seen_tokens

@@ -21,6 +21,8 @@ Say = Callable[[str], None]
 
 _BATCH_KEYS = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
 _LONGEST_S = 10**9
+_OPTIMIZER = ("learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon")
+_SCHEDULE = ("num_train_epochs", "max_steps", "lr_scheduler_type", "warmup_steps")
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def plan(setup: Setup) -> Plan:
         zero_stage=setup.zero_stage,
         round_robin=bool((setup.deepspeed or {}).get("zero_optimization", {}).get("round_robin_gradients")),
         rows_a_step=rows,
+        optimizer={name: fields[name] for name in _OPTIMIZER if name in fields},
+        schedule={name: fields[name] for name in _SCHEDULE if name in fields},
     )
     return Plan(fields, numbers, attention, mark)
 

@@ -49,6 +49,8 @@ def cut(
             after = cut_turns(lengths, limit, from_end=options.from_end, reserved_tokens=options.reserved_tokens)
         elif options.kind == "pref":
             after = list(cut_preference(lengths[0], lengths[1], lengths[2], limit))
+        elif options.kind == "prompt":
+            after = [min(lengths[0], limit), *lengths[1:]]  # what is not fed takes no room
         elif options.kind == "pt":
             after = [min(lengths[0], limit)]
         else:

@@ -101,7 +101,8 @@ def cut_examples(
         fate=np.full(len(segments.counts), KEPT, dtype=np.uint8),
     )
     if overlong == "drop":
-        found.fate[found.tokens_in > options.limit_tokens] = DROPPED
+        # of a prompt to answer only the prompt has to fit
+        found.fate[changed if options.kind == "prompt" else found.tokens_in > options.limit_tokens] = DROPPED
     borders = np.zeros(len(segments.counts) + 1, dtype=np.int64)
     np.cumsum(segments.counts, out=borders[1:])
     for example in _suspects(found, options, overlong, every_note).tolist():
@@ -195,7 +196,7 @@ def _cut_notes(
         return [Note("length.no-trained-token", "", f"no trained token is left: {cause}", str(whole))]
     if options.kind in ("pref", "unpaired") and 0 in after[1:]:
         return [Note("length.no-trained-token", "", f"an answer is empty after the cut at {limit} tokens", str(whole))]
-    if overlong == "error" and whole + reserved > limit:
+    if overlong == "error" and whole + reserved > limit and (options.kind != "prompt" or before != after):
         return [
             Note(
                 "length.over-cutoff",
@@ -218,7 +219,10 @@ def _cut_notes(
     size = f"{whole} tokens, {sum(after)} kept"
     if cut_answers:
         notes.append(Note("length.answer-cut", "", f"an answer is cut at {limit} tokens and has lost its end", size))
-    if cut_prompts:
+    if cut_prompts and options.kind == "prompt":
+        gone = f"the middle of a prompt is cut to {limit} tokens; its end, with the mark of the answer, is kept"
+        notes.append(Note("length.prompt-cut", "", gone, size))
+    elif cut_prompts:
         notes.append(Note("length.prompt-cut", "", f"a prompt is cut at {limit} tokens; its last words are gone", size))
     if lost_turns:
         notes.append(Note("length.turns-lost", "", f"{lost_turns} answer(s) lie past the cut at {limit} tokens", size))

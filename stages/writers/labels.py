@@ -69,7 +69,12 @@ def assemble_lm(
 
 
 def assemble_parts(
-    ids: NDArray[np.int32], segments: NDArray[np.int32], kept: NDArray[np.int32], parts: int
+    ids: NDArray[np.int32],
+    segments: NDArray[np.int32],
+    kept: NDArray[np.int32],
+    parts: int,
+    *,
+    prompt_middle_goes: bool = False,
 ) -> list[tuple[NDArray[np.int32], NDArray[np.int64]]]:
     """Splits examples of `parts` segments each into that many columns: prompt, chosen, ...
 
@@ -78,6 +83,7 @@ def assemble_parts(
         segments: Their lengths (int32, [examples * parts]).
         kept: Their lengths after the cut (int32, [examples * parts]).
         parts: Segments of each example.
+        prompt_middle_goes: Cut the first segment in its middle and not at its end, where the mark of the answer stands.
 
     Returns:
         For each column its values (int32, [kept tokens]) and borders (int64, [examples + 1]).
@@ -89,5 +95,13 @@ def assemble_parts(
         lengths = kept[part::parts].astype(np.int64)
         borders = np.zeros(len(lengths) + 1, dtype=np.int64)
         np.cumsum(lengths, out=borders[1:])
-        columns.append((gather(ids, starts[part::parts], lengths), borders))
+        first = starts[part::parts]
+        if part == 0 and prompt_middle_goes:
+            heads = np.where(lengths < segments[part::parts], lengths // 2, lengths)
+            tails = lengths - heads
+            pieces = np.stack([first, first + segments[part::parts] - tails], axis=1).ravel()
+            values = gather(ids, pieces, np.stack([heads, tails], axis=1).ravel())
+        else:
+            values = gather(ids, first, lengths)
+        columns.append((values, borders))
     return columns

@@ -206,7 +206,13 @@ def _batch(
             arrays.append(lists(sizes, row_ends))
         trained = int(np.count_nonzero(rows.labels != -100))
         return pa.RecordBatch.from_arrays(arrays, schema=schema), starts, sizes, trained
-    columns = assemble_parts(group.ids, group.segments, group.kept, len(ROW_KINDS[options.kind].segments))
+    columns = assemble_parts(
+        group.ids,
+        group.segments,
+        group.kept,
+        len(ROW_KINDS[options.kind].segments),
+        prompt_middle_goes=options.kind == "prompt",
+    )
     arrays = [lists(values, borders) for values, borders in columns]
     if options.kind == "unpaired":
         arrays.append(bools(group.labels == 1))

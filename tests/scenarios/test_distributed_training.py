@@ -118,16 +118,33 @@ def same_run(stage: str, one: Path, two: Path) -> None:
 SLOW_MODES = [pytest.param((mode,), marks=pytest.mark.slow) for mode in ("ddp", "z0", "z1")]
 
 
+@pytest.fixture(scope="module")
+def uneven(make: Any, run_job: Run, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Rows that fill no whole round of two processes, and an epoch of them trained alone."""
+    root = tmp_path_factory.mktemp("uneven")
+    data = make.out(root / "data", "lm", {"train": make.lm(21)})
+    run_job(data, root / "one", **epoch_of_uneven_rows(tiny_model, root / "one", gradient_accumulation_steps=4))
+    return data, root / "one"
+
+
+def epoch_of_uneven_rows(model: Path, output: Path, **keys: Any) -> dict[str, Any]:
+    return values(model, output, "sft", max_steps=-1, num_train_epochs=1, **keys)
+
+
 @pytest.mark.parametrize("modes", [("z2", "z3"), *SLOW_MODES], ids="-".join)
 def test_two_processes_have_the_losses_of_one(
-    modes: tuple[str, ...], folders: dict[str, Path], one_process: dict[str, Path], tiny_model: Path, tmp_path: Path
-) -> None:
+    modes: tuple[str, ...], folders: dict[str, Path], one_process: dict[str, Path], uneven: tuple[Path, Path],
+    tiny_model: Path, tmp_path: Path,
+) -> None:  # fmt: skip
     """sft from packed rows, dpo with a reference model, kto with its KL term; whole batches of 4 on both sides. The sft
-    run is resumed from its middle, and repeats its second segment to the bit; predictions come out in order."""
+    run is resumed from its middle, and repeats its second segment to the bit; predictions come out in order. Of rows
+    that do not come out even none is seen twice."""
     from stages.train.generate.run import predict
 
     predict(predict_job(answers(tiny_model, tmp_path / "one"), folders["prompts"]), lambda _: None)
     jobs = {"predict": predict_job(answers(tiny_model, tmp_path / "two"), folders["prompts"])}
+    settings = epoch_of_uneven_rows(tiny_model, tmp_path / "uneven", gradient_accumulation_steps=2)
+    jobs["uneven"] = train_job(settings, uneven[0])
     for mode in modes:  # z3 last: the engine's way of loading weights in pieces outlives the run
         jobs |= jobs_of(mode, folders, tiny_model, tmp_path / mode)
     run_together(jobs, tmp_path)
@@ -137,6 +154,8 @@ def test_two_processes_have_the_losses_of_one(
         assert losses(tmp_path / mode / "resumed") == losses(tmp_path / mode / "sft")[2:], mode
         weights = [tmp_path / mode / name / "model.safetensors" for name in ("resumed", "sft")]
         assert weights[0].read_bytes() == weights[1].read_bytes(), mode
+    assert losses(tmp_path / "uneven") == pytest.approx(losses(uneven[1]), abs=1e-5)
+    assert losses(tmp_path / "uneven", "trained_tokens") == losses(uneven[1], "trained_tokens")
     name = "generated_predictions.jsonl"
     assert (tmp_path / "two" / name).read_text() == (tmp_path / "one" / name).read_text()
 
@@ -156,13 +175,14 @@ def jobs_of(mode: str, folders: dict[str, Path], model: Path, output: Path) -> d
     }
 
 
-def run_together(jobs: dict[str, TrainJob], folder: Path) -> None:
-    """Runs the jobs one after the other in one group of two processes."""
+def run_together(jobs: dict[str, TrainJob], folder: Path, processes: int = 2) -> None:
+    """Runs the jobs one after the other in one group of processes."""
     paths = []
     for name, job in jobs.items():
         paths.append(folder / f"{name}.json")
         paths[-1].write_text(to_json(job))
-    argv = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    argv = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+    argv += ["--master_port", str(free_port())]
     argv += [str(Path(__file__).parents[1] / "support" / "several_jobs.py"), *map(str, paths)]
     said: list[str] = []
     environ = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PATH": os.environ["PATH"]}
@@ -171,6 +191,47 @@ def run_together(jobs: dict[str, TrainJob], folder: Path) -> None:
     except Exception as error:
         raise AssertionError("\n".join(said)) from error
     assert code == 0, said
+
+
+@pytest.mark.slow  # two processes above see an epoch of uneven rows as one does
+@pytest.mark.parametrize("processes", [2, 3])
+def test_an_epoch_of_uneven_rows_is_that_of_one_process(
+    processes: int, make: Any, tiny_model: Path, run_job: Run, tmp_path: Path
+) -> None:
+    """No row twice, none left out: losses, weights, token counts and the evaluation are those of one process."""
+    from safetensors.torch import load_file
+
+    made = {
+        "sft": ("lm", {"train": make.lm(21), "validation": make.lm(7, 3)}),
+        "dpo": ("pref", {"train": make.pref(21)}),
+        "kto": ("unpaired", {"train": make.unpaired(22)}),
+    }
+    jobs = {}
+    for stage, (kind, splits) in made.items():
+        data = make.out(tmp_path / f"{stage}-data", kind, splits)
+        keys = {"max_steps": -1, "num_train_epochs": 2, "do_eval": stage == "sft", "do_train": True}
+        saving = {"save_strategy": "steps", "save_steps": 1} if stage == "sft" else {}
+        keys |= {"gradient_accumulation_steps": 2}
+        many = values(tiny_model, tmp_path / f"{stage}-many", stage, **keys, **saving)
+        alone = {**many, "save_strategy": "no", "gradient_accumulation_steps": 2 * processes}
+        run_job(data, tmp_path / f"{stage}-one", **{**alone, "output_dir": str(tmp_path / f"{stage}-one")})
+        jobs[stage] = train_job(many, data)
+    resumed = values(tiny_model, tmp_path / "sft-rest", "sft", **keys)
+    resumed |= {"resume_from_checkpoint": str(tmp_path / "sft-many" / f"checkpoint-{6 // processes + 1}")}
+    jobs["resumed"] = train_job(resumed, tmp_path / "sft-data")
+    run_together(jobs, tmp_path, processes)
+    for stage in made:
+        one, many = tmp_path / f"{stage}-one", tmp_path / f"{stage}-many"
+        assert losses(many, "trained_tokens") == losses(one, "trained_tokens")
+        if stage == "kto":  # its KL term is a mean over the processes, so one process has another
+            continue
+        assert losses(many) == pytest.approx(losses(one), abs=1e-5), stage
+        old, new = (load_file(folder / "model.safetensors") for folder in (one, many))
+        assert max(float((old[name] - new[name]).abs().max()) for name in old) < 1e-4
+    whole, rest = (losses(tmp_path / f"sft-{name}") for name in ("many", "rest"))
+    assert rest == whole[-len(rest) :], "the second epoch goes on in its own order"
+    found = [json.loads((tmp_path / f"sft-{n}" / "eval_results.json").read_text()) for n in ("one", "many")]
+    assert found[1]["eval_loss"] == pytest.approx(found[0]["eval_loss"], abs=1e-5)
 
 
 def test_a_workers_fault_arrives_as_what_it_is(tiny_model: Path, tmp_path: Path, make: Any) -> None:

@@ -72,3 +72,26 @@ def test_the_loss_falls(
     assert sum(seen[-4:]) < share[0 if full else 1] * sum(seen[:4])
     if full:
         assert math.isfinite(json.loads((tmp_path / "eval_results.json").read_text())["eval_loss"])
+
+
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_adapters_of_the_reference_are_used_without_another_reference(
+    tuning: str, pairs: Path, run_job: Run, make: Any, tmp_path: Path
+) -> None:
+    """The policy starts at the base model, so its first loss is log 2 only when the reference is the base as well."""
+    first = make.out(tmp_path / "lm", "lm", {"train": make.lm(8)})
+    run_job(first, tmp_path / "a", finetuning_type="lora", learning_rate=5e-2, max_steps=3)
+    keys = {"stage": "dpo", "max_steps": 1, "finetuning_type": tuning, "ref_model_adapters": str(tmp_path / "a")}
+    run_job(pairs, tmp_path / "run", **keys)
+    assert abs(losses(tmp_path / "run")[0] - math.log(2)) > 1e-4
+
+
+def test_the_head_of_a_reward_model_follows_the_seed(pairs: Path, run_job: Run, tmp_path: Path) -> None:
+    import torch
+
+    seen = []
+    for number, seed in enumerate((7, 7, 8)):
+        torch.manual_seed(number)
+        run_job(pairs, tmp_path / str(number), stage="rm", max_steps=1, seed=seed)
+        seen.append(losses(tmp_path / str(number))[0])
+    assert seen[0] == seen[1] != seen[2]

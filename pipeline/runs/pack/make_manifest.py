@@ -15,6 +15,7 @@ from pipeline.plan.types import Plan
 from pipeline.runs.collect import Collected
 from registry.kinds import ROW_KINDS
 from stages.core.urls import public
+from stages.tokenize.fitted import vocabulary_digest
 
 from .cache_key import RECIPE_KEYS, row_keys
 
@@ -78,6 +79,7 @@ def _tokenizer(plan: Plan, verdict: dict[str, Any]) -> dict[str, Any]:
     assert encode is not None and fitted is not None
     return {
         "sha256": encode.tokenizer_sha256,
+        "vocabulary_sha256": vocabulary_digest(fitted.vocabulary, fitted.size),
         "vocab_size": fitted.size,
         "bos_id": fitted.ids.bos,
         "eos_id": fitted.ids.eos,

@@ -125,6 +125,7 @@ def _model(settings: Settings) -> ModelSpec:
         cache_dir=settings.optional("cache_dir"),
         trust_remote_code=settings.flag("trust_remote_code"),
         from_scratch=settings.flag("train_from_scratch"),
+        allow_other_tokenizer=settings.flag("allow_other_tokenizer"),
         attention=_ATTENTION.get(attention, attention),
         adapters=settings.words("adapter_name_or_path"),
         adapter_folder=settings.optional("adapter_folder"),

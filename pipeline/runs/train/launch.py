@@ -218,7 +218,7 @@ def _run(job: TrainJob, launch: Launch | None, say: Say) -> int:
             train(job, say)
         except Stopped as stopped:
             say(str(stopped))
-            return Stopped.exit_code
+            return stopped.exit_code
         return 0
     from stages.train.launch.supervisor import run_launch
 

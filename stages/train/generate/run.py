@@ -84,7 +84,10 @@ def _with_transformers(
     import torch
     import transformers
 
-    model, tokenizer = load_for_answers(job, prepared, here)
+    notes: list[str] = []
+    model, tokenizer = load_for_answers(job, prepared, here, notes)
+    for note in notes:
+        say(f"note: {note}")
     stops = chat.stop_ids(prepared.manifest, tokenizer)
     settings = generation_config(job.generation, stops, tokenizer.pad_token_id)
     groups = batches([len(prompt) for prompt in prompts], job.whole("per_device_eval_batch_size"))
@@ -108,18 +111,20 @@ def _with_transformers(
         say(f"answered {min(done * distributed.process_count(), len(prompts)):,}/{len(prompts):,}")
 
 
-def load_for_answers(job: TrainJob, prepared: data.Prepared, here: hardware.Machine) -> tuple[Any, Any]:
-    """The model with its adapters merged, in evaluation mode on its device, and the tokenizer."""
+def load_for_answers(
+    job: TrainJob, prepared: data.Prepared, here: hardware.Machine, notes: list[str]
+) -> tuple[Any, Any]:
+    """The model with its adapters merged, in evaluation mode on its device, and the tokenizer. What is not as the
+    config says goes to `notes`."""
     from stages.train.model import load as models
 
     dtype = job.generation.dtype
     if dtype == "auto":
         dtype = "float32" if here.on_cpu else "bfloat16" if here.bf16 else "float16"
-    notes: list[str] = []
     net = models.load_model(job.model, models.Loading(dtype, hardware.attention(job, here, notes)))
     tokenizer = load_tokenizer(job.model, prepared.manifest, notes=notes)
     models.fit_vocabulary(net, prepared.vocabulary, job.model.grow_vocabulary or bool(job.model.adapters), notes)
-    net = models.merge_adapters(net, job.model)
+    net = models.merge_adapters(net, job.model, notes)
     return net.to(here.device).eval(), tokenizer
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from registry.errors import UsageFault
 from stages.train import data
 from stages.train.hardware import require
 from stages.train.job import TrainJob
 from stages.train.model import tokenizer as chat
+from stages.train.model.adapter_chain import whole_chain
 from stages.train.model.tokenizer import load_tokenizer
 
 
@@ -61,9 +63,15 @@ def generate_with_vllm(job: TrainJob, prepared: data.Prepared, prompts: list[lis
 
 
 def vllm_adapter(job: TrainJob) -> Any:
-    """vLLM's request for the job's last adapter, None without one."""
-    if not job.model.adapters:
+    """vLLM's request for the job's adapter, None without one. Raises UsageFault for several: it takes one at a time."""
+    adapters = whole_chain(job.model.adapters, job.model.adapter_folder, [])
+    if not adapters:
         return None
+    if len(adapters) > 1:
+        raise UsageFault(
+            f"infer_backend: vllm takes one adapter, and {', '.join(adapters)} belong together",
+            hint="merge them first with prep export, or set infer_backend: huggingface",
+        )
     from vllm.lora.request import LoRARequest
 
-    return LoRARequest("adapter", 1, job.model.adapters[-1])
+    return LoRARequest("adapter", 1, adapters[-1])

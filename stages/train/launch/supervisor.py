@@ -37,6 +37,20 @@ def write_status(code: int, problems: Iterable[str] = (), hint: str = "") -> Non
         json.dump({"exit_code": code, "problems": list(problems), "hint": hint}, file)
 
 
+def write_done() -> None:
+    """A worker's word that its work is done, before its interpreter goes down (which may still crash in a library)."""
+    path = os.environ.get(STATUS_VARIABLE)
+    if path:
+        word = {"workers": int(os.environ.get("LOCAL_WORLD_SIZE", "1") or 1)}
+        Path(f"{path}.done.{os.environ.get('RANK', '0')}").write_text(json.dumps(word), encoding="utf-8")
+
+
+def _all_done(status: Path) -> bool:
+    """Whether every worker of this machine has said so."""
+    words = [json.loads(path.read_text("utf-8")) for path in status.parent.glob(f"{status.name}.done.*")]
+    return bool(words) and len(words) >= max(int(word["workers"]) for word in words)
+
+
 def run_launch(launch: Launch, say: Callable[[str], None]) -> int:
     """Run a planned launch to its end and return the exit code (0, 70 or 143).
 
@@ -75,7 +89,7 @@ def _verdict(code: int, status: Path, ends: _Ends) -> int:
         if fault is not None:
             raise fault([str(problem) for problem in body["problems"]], hint=str(body["hint"]))
         return int(body["exit_code"])
-    if code == 0:
+    if code == 0 or _all_done(status):  # a worker whose work was done may still crash on its way out
         return 0
     killed = [-number for number in ends.codes if number < 0]
     if signal.SIGKILL in killed:
@@ -145,9 +159,9 @@ def worker_exit(work: Callable[[], object], complain: Callable[[str], None]) -> 
                 complain(problem)
         return fault.exit_code
     except Stopped as stopped:
-        write_status(Stopped.exit_code)
+        write_status(stopped.exit_code)
         complain(str(stopped))
-        return Stopped.exit_code
+        return stopped.exit_code
     except KeyboardInterrupt:
         write_status(130)
         return 130
@@ -155,4 +169,5 @@ def worker_exit(work: Callable[[], object], complain: Callable[[str], None]) -> 
         complain(traceback.format_exc())
         write_status(70)
         return 70
+    write_done()
     return 0

@@ -1,6 +1,7 @@
 """How a run is started: in this process, or through torchrun, which starts one worker for each device.
 
-    RANK and WORLD_SIZE set          this process is a worker already (torchrun, srun with exports, MPI, Kubernetes)
+    RANK, WORLD_SIZE, LOCAL_RANK     this process is a worker already (torchrun, srun with exports, MPI)
+    RANK, WORLD_SIZE alone           they count nodes (Kubeflow, PAI-DLC): the number of nodes and this node's
     inside srun with several tasks   a worker too: Slurm's variables are given torch's names
     NNODES > 1, several devices,     `python -m torch.distributed.run ... -m stages.train prep_job.json`
     a DeepSpeed file, FORCE_TORCHRUN
@@ -55,6 +56,8 @@ def plan_launch(job: TrainJob, environ: Mapping[str, str]) -> Launch | None:
         return None
     if _in_srun(environ):
         return Launch((), _slurm_env(environ), "Slurm started this task: it is one worker of several")
+    if "RANK" in environ and "WORLD_SIZE" in environ and not environ.get("RDZV_ID"):
+        environ = {"NNODES": environ["WORLD_SIZE"], "NODE_RANK": environ["RANK"], **environ}
     workers = _workers_per_node(job, environ)
     nodes = _whole(environ, "NNODES", 1)
     elastic = bool(environ.get("RDZV_ID"))
@@ -68,8 +71,8 @@ def plan_launch(job: TrainJob, environ: Mapping[str, str]) -> Launch | None:
 
 
 def is_worker(environ: Mapping[str, str]) -> bool:
-    """Whether a launcher has made this process a worker."""
-    return "RANK" in environ and "WORLD_SIZE" in environ
+    """Whether a launcher has made this process a worker. Cluster managers give a node RANK and WORLD_SIZE, too."""
+    return all(name in environ for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
 
 
 def rank(environ: Mapping[str, str]) -> int:

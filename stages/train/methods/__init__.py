@@ -46,4 +46,5 @@ class Parts:
     @property
     def needs_reference(self) -> bool:
         """Whether the start weights are lost while training, so that a frozen copy must be kept."""
-        return not self.job.tuning.adapter or self.job.model.reference is not None
+        model = self.job.model
+        return not self.job.tuning.adapter or model.reference is not None or bool(model.reference_adapters)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from registry.errors import MachineFault, UsageFault
 from stages.train import data, hardware
 from stages.train.launch import distributed
-from stages.train.model.adapters import START_FOLDER, adapt, keep_start, moves_base
-from stages.train.model.tokenizer import load_tokenizer
+from stages.train.model.adapters import adapt
+from stages.train.model.moved_base import START_FOLDER, check_start_kept, keep_start, moves_base
+from stages.train.model.router import set_router_loss
+from stages.train.model.tokenizer import load_tokenizer, stop_at
 from stages.train.monitor.callbacks import Checkpoint, Log, Preemption
 from stages.train.monitor.trainer_mixin import watch_rows
 from stages.train.preflight import prove
@@ -22,8 +25,8 @@ from . import Parts, builder
 _PROVEN = ("sft", "dpo", "kto")  # methods whose trainers take log-probabilities from hidden states
 
 
-def build_trainer(setup: Setup, plan: Plan) -> tuple[Any, Preemption]:
-    """The trainer, proven and ready to train, and what notices that the run is to stop.
+def build_trainer(setup: Setup, plan: Plan, checkpoint: Path | None = None) -> tuple[Any, Preemption]:
+    """The trainer, proven and ready to train, and what notices that the run is to stop. checkpoint: where it goes on.
 
     Raises UsageFault or MachineFault for what this model or machine cannot do.
     """
@@ -51,27 +54,41 @@ def build_trainer(setup: Setup, plan: Plan) -> tuple[Any, Preemption]:
         reference=loaded.reference,
         callbacks=callbacks,
     )
+    transformers.set_seed(int(plan.fields["seed"]))  # adapters are drawn (and decomposed) by the trainer
     trainer = watch_rows(build(parts), job, setup.shout)
     del arguments
     trainer.remove_callback(transformers.PrinterCallback)
+    trainer.own_router = loaded.router
     save.trainer = trainer
-    if moves_base(job.tuning) and distributed.is_first():
-        keep_start(trainer.model, str(setup.output / START_FOLDER))
+    _keep_start(setup, trainer, checkpoint)
     _check_space(setup, trainer)
     if job.method in _PROVEN:
         prove(setup, trainer, loaded.own)
     return trainer, stop
 
 
+def _keep_start(setup: Setup, trainer: Any, checkpoint: Path | None) -> None:
+    if not moves_base(setup.job.tuning):
+        return
+    start = setup.output / START_FOLDER
+    if distributed.is_first():
+        keep_start(trainer.model, start)
+    distributed.everyone_here()
+    if checkpoint is not None:
+        check_start_kept(start, checkpoint)
+
+
 @dataclass(frozen=True)
 class _Loaded:
-    """own: each model that TRL will patch, with the forward it has before; `reference` adds its own."""
+    """own: each model that TRL will patch, with the forward it has before; `reference` adds its own; router: the base
+    configuration's own settings of its experts' balance loss."""
 
     model: Any
     tokenizer: Any
     peft: Any
     reference: Callable[[], Any]
     own: list[tuple[Any, Callable[..., Any]]]
+    router: dict[str, Any]
 
 
 def _load(setup: Setup, plan: Plan) -> _Loaded:
@@ -82,6 +99,9 @@ def _load(setup: Setup, plan: Plan) -> _Loaded:
     net = models.load_model(job.model, loading)
     tokenizer = load_tokenizer(job.model, setup.prepared.manifest, notes=notes)
     models.fit_vocabulary(net, vocabulary, job.model.grow_vocabulary, notes)
+    stop_at(net, setup.prepared.manifest, tokenizer)
+    weight = job.arguments.get("moe_aux_loss_coef")
+    router = set_router_loss(net, float(weight) if isinstance(weight, (int, float)) else None)
     net, peft = adapt(net, job, reward=job.method == "rm", notes=notes)
     own = [(_base(net), _base(net).forward)]
 
@@ -90,7 +110,7 @@ def _load(setup: Setup, plan: Plan) -> _Loaded:
         own.append((model, model.forward))
         return model
 
-    return _Loaded(net, tokenizer, peft, reference, own)
+    return _Loaded(net, tokenizer, peft, reference, own, router)
 
 
 def _arguments_first(fields: dict[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 from stages.train.monitor.trainer_mixin import Watched
 
 from . import Parts
+from .listen import Listener, answer_means
 
 
 class KtoTrainer(Watched, KTOTrainer):  # type: ignore[misc]  # TRL ships no types
@@ -41,37 +42,26 @@ class KtoTrainer(Watched, KTOTrainer):  # type: ignore[misc]  # TRL ships no typ
         finally:
             self.args.train_sampling_strategy = "sequential"
 
+    def _compute_kl_logps(self, model: Any, batch: Any) -> Any:
+        # the KL term is a mean over the processes, of which some may hold a blank batch
+        found = super()._compute_kl_logps(model, batch)
+        return found if found is None or not self.model.training else found * self.part.of_round
+
     def _compute_loss(self, model: Any, inputs: Any, return_outputs: bool) -> Any:
         weight = self.job.preference.ftx
         if not weight:
             return super()._compute_loss(model, inputs, return_outputs)
-        listener = _Listener(model)
+        listener = Listener(model)
         result = super()._compute_loss(listener, inputs, return_outputs)
         loss = result[0] if return_outputs else result
         loss = loss + weight * _supervised(listener.output, inputs)
         return (loss, *result[1:]) if return_outputs else loss
 
 
-class _Listener:
-    """Calls a model and keeps its last scored output: the KL answers come first, the batch's own after them."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.output: Any = None
-
-    def __call__(self, *given: Any, **keywords: Any) -> Any:
-        output = self.model(*given, **keywords)
-        if getattr(output, "log_probs", None) is not None:
-            self.output = output
-        return output
-
-
 def _supervised(output: Any, inputs: Any) -> Any:
     """Mean over the good answers of their mean negative log-probability per token; 0 without a good one."""
-    logps = output.log_probs
-    mask = inputs["completion_mask"][:, 1:].to(logps.device)
-    each = -(logps * mask).sum(-1) / mask.sum(-1).clamp(min=1)
-    good = inputs["label"].to(logps.device).float()
+    each = -answer_means(output.log_probs, inputs["completion_mask"])
+    good = inputs["label"].to(each.device).float()
     return (each * good).sum() / good.sum().clamp(min=1)
 
 
@@ -109,7 +99,7 @@ def config(parts: Parts) -> Any:
         **fields,
         model_init_kwargs=None,
         trust_remote_code=parts.job.model.trust_remote_code,
-        router_aux_loss_coef=parts.job.arguments.get("moe_aux_loss_coef"),
+        router_aux_loss_coef=parts.job.arguments.get("moe_aux_loss_coef") or 0.0,
         disable_dropout=not preference.keep_dropout,
         dataset_num_proc=None,
         max_length=None,

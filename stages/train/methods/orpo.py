@@ -1,5 +1,8 @@
-"""Odds-ratio preference optimisation: TRL's experimental ORPOTrainer. No reference model; its supervised part covers
-prompt and chosen answer, as in TRL."""
+"""Odds-ratio preference optimisation: TRL's experimental ORPOTrainer. No reference model.
+
+Its supervised part is LLaMA-Factory's: the mean of each chosen answer's mean, without the prompt. TRL's covers the
+prompt as well and is a mean over the micro-batch's tokens.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,12 @@ from .reference_free import PairCollator, mapped
 
 
 class OrpoTrainer(Watched, ORPOTrainer):  # type: ignore[misc]  # TRL ships no types
-    """ORPOTrainer with row numbers."""
+    """ORPOTrainer with row numbers and LLaMA-Factory's supervised part."""
+
+    def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[Any, ...]:
+        """TRL's (chosen and rejected mean log-probabilities, logits of both, supervised loss, balance loss)."""
+        found = super().concatenated_forward(model, batch)
+        return (*found[:4], -(1 + self.job.preference.ftx) * found[0].mean(), *found[5:])
 
 
 def orpo_config(parts: Parts) -> Any:

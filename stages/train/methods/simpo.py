@@ -14,7 +14,12 @@ from .reference_free import PairCollator, mapped
 
 
 class SimpoTrainer(Watched, CPOTrainer):  # type: ignore[misc]  # TRL ships no types
-    """CPOTrainer with row numbers."""
+    """CPOTrainer with row numbers, and LLaMA-Factory's `pref_ftx`: the mean of each chosen answer's mean."""
+
+    def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[Any, ...]:
+        """TRL's (chosen and rejected mean log-probabilities, logits of both, supervised loss, balance loss)."""
+        found = super().concatenated_forward(model, batch)
+        return (*found[:4], -found[0].mean(), *found[5:])
 
 
 def simpo_config(parts: Parts) -> Any:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 from typing import Any
 
 from registry.errors import UsageFault, did_you_mean
 from stages.train.job import TrainJob, Tuning
+
+from .adapter_chain import whole_chain
 
 
 def freeze(model: Any, tuning: Tuning, notes: list[str]) -> None:
@@ -64,7 +68,7 @@ def adapt(model: Any, job: TrainJob, *, reward: bool, notes: list[str]) -> tuple
     if tuning.kind == "freeze":
         freeze(model, tuning, notes)
         return model, None
-    adapters = list(job.model.adapters)
+    adapters = whole_chain(job.model.adapters, job.model.adapter_folder, notes)
     resumed = adapters.pop() if adapters and not tuning.create_new_adapter else None
     folder = job.model.adapter_folder
     for adapter in adapters:
@@ -73,9 +77,42 @@ def adapt(model: Any, job: TrainJob, *, reward: bool, notes: list[str]) -> tuple
     if resumed is not None:
         notes.append(f"adapter {resumed} is trained further")
         return _adapter(model, resumed, folder, trainable=True), None
+    if job.model.grow_vocabulary and not tuning.additional_target:
+        tuning = with_embeddings(model, tuning, reward=reward, notes=notes)
     if tuning.kind == "oft":
         return model, oft_config(model, tuning, reward=reward)
     return model, lora_config(model, tuning, reward=reward, bits=job.model.quantization_bit)
+
+
+def with_embeddings(model: Any, tuning: Tuning, *, reward: bool, notes: list[str]) -> Tuning:
+    """The tuning with the embeddings (and the output layer) among the trained modules, as in LLaMA-Factory when the
+    vocabulary grows: the rows of new tokens would stay at the mean of the old ones otherwise.
+
+    Raises UsageFault for orthogonal adapters on a model whose two layers are one, which PEFT would part.
+    """
+    layers = [model.get_input_embeddings()]
+    tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False)) and not reward
+    if tied and tuning.kind == "oft":
+        raise UsageFault(
+            "new tokens with finetuning_type: oft: this model's embeddings and output layer are one, and PEFT's OFT "
+            "would train a copy of the one alone",
+            hint="use finetuning_type: lora or full",
+        )
+    if not tied and not reward and model.get_output_embeddings() is not None:
+        layers.append(model.get_output_embeddings())
+    found = [name for name, module in model.named_modules() if any(module is layer for layer in layers)]
+    names = tuple(dict.fromkeys(name.split(".")[-1] for name in found))
+    listed = ", ".join(names)
+    notes.append(f"the vocabulary grows, so {listed} are trained whole beside the adapter (additional_target)")
+    return dataclasses.replace(tuning, additional_target=names)
+
+
+def merged_below(job: TrainJob) -> list[str]:
+    """The adapters that `adapt` merges into the start weights of an adapter run, lowest first."""
+    if not job.tuning.adapter:
+        return []
+    adapters = whole_chain(job.model.adapters, job.model.adapter_folder, [])
+    return adapters if job.tuning.create_new_adapter else adapters[:-1]
 
 
 def _adapter(model: Any, path: str, folder: str | None, *, trainable: bool) -> Any:
@@ -104,6 +141,10 @@ def lora_config(model: Any, tuning: Tuning, *, reward: bool, bits: int | None = 
     import peft
 
     extra: dict[str, Any] = {}
+    tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False)) and not reward
+    both = tied and _embeddings(model) in tuning.additional_target
+    if both and "ensure_weight_tying" in inspect.signature(peft.LoraConfig).parameters:
+        extra["ensure_weight_tying"] = True  # or the output layer keeps the old weights
     if tuning.lora_init == "loftq":
         extra["loftq_config"] = peft.LoftQConfig(loftq_bits=bits or 4)
     return peft.LoraConfig(
@@ -116,6 +157,12 @@ def lora_config(model: Any, tuning: Tuning, *, reward: bool, bits: int | None = 
         init_lora_weights=tuning.lora_init,
         **extra,
     )
+
+
+def _embeddings(model: Any) -> str:
+    """The last part of the name of the model's input embeddings."""
+    wanted = model.get_input_embeddings()
+    return next((name.split(".")[-1] for name, module in model.named_modules() if module is wanted), "")
 
 
 def oft_config(model: Any, tuning: Tuning, *, reward: bool) -> Any:
@@ -157,34 +204,3 @@ def _known(key: str, words: set[str], known: set[str]) -> None:
 def _ranges(numbers: set[int]) -> str:
     ordered = sorted(numbers)
     return f"{ordered[0]}-{ordered[-1]}" if len(ordered) > 1 else str(ordered[0])
-
-
-START_FOLDER = "adapter_start"
-
-
-def moves_base(tuning: Tuning) -> bool:
-    """Whether the adapter's start takes something out of the base weights (PiSSA, OLoRA, CorDA)."""
-    init = str(tuning.lora_init)
-    return tuning.kind == "lora" and init.startswith(("pissa", "olora", "corda"))
-
-
-def keep_start(model: Any, folder: str) -> None:
-    """Save the adapter of such a model as it is before the first step, for `convert`."""
-    settings = model.peft_config["default"]
-    method, settings.init_lora_weights = settings.init_lora_weights, True  # or loading it would decompose once more
-    model.save_pretrained(folder)
-    settings.init_lora_weights = method
-
-
-def convert(model: Any, folder: str, start: str) -> None:
-    """Save an adapter that moved its base as an ordinary LoRA of twice the rank, which fits the published model.
-
-    The start took the principal part out of the base weights; an adapter saved as it is would be loaded onto weights
-    that still have it.
-
-    Args:
-        model: The trained model with its adapter.
-        folder: Where the adapter is saved.
-        start: Where `keep_start` put the adapter before the first step.
-    """
-    model.save_pretrained(folder, path_initial_model_for_weight_conversion=start)

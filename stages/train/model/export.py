@@ -20,6 +20,7 @@ from stages.train.launch import distributed
 from . import hub
 from . import load as models
 from . import tokenizer as chat
+from .permissions import follow_umask
 from .tokenizer import load_tokenizer, settle
 
 Say = Callable[[str], None]
@@ -65,10 +66,12 @@ def export(job: ExportJob, log: Say) -> Path:
         free = shutil.disk_usage(partial).free
         if free < needed:
             raise MachineFault(f"{folder}: {free >> 20:,} MiB free, the model needs {needed >> 20:,} MiB")
+        chat.stop_at(model, job.chat, tokenizer)
         model.save_pretrained(partial, max_shard_size=f"{job.file_gb}GB")
         tokenizer.save_pretrained(partial)
         settle(partial)
         _modelfile(job, model, tokenizer, partial, log)
+        follow_umask(partial)
         gap = reload_gap(model, partial, job.reward)
         if gap > _TOLERANCE:
             raise MachineFault(f"{folder}: the saved model answers differently from the merged one (by {gap:.2g})")
@@ -97,7 +100,10 @@ def _load(job: ExportJob, here: hardware.Machine, log: Say) -> tuple[Any, Any]:
     models.fit_vocabulary(model, len(tokenizer), True, [])
     for adapter in job.model.adapters:
         log(f"merging {adapter}")
-    model = models.merge_adapters(model.to(here.device), job.model)
+    notes: list[str] = []
+    model = models.merge_adapters(model.to(here.device), job.model, notes)
+    for note in notes:
+        log(f"note: {note}")
     # the weights alone: rotary tables and other buffers keep their precision, as they do when the model is loaded
     for parameter in model.parameters():
         parameter.data = parameter.data.to(getattr(torch, dtype))
@@ -126,11 +132,13 @@ def _modelfile(job: ExportJob, model: Any, tokenizer: Any, folder: Path, log: Sa
     if template is None:
         return
     limit = int(getattr(model.config.get_text_config(), "max_position_embeddings", 4096) or 4096)
+    ends = [str(tokenizer.decode([number])) for number in chat.stop_at(model, job.chat, tokenizer)]
     text = modelfile(
         template,
         {"bos": tokenizer.bos_token or "", "eos": tokenizer.eos_token or ""},
         default_system=(job.chat.get("options") or {}).get("default_system"),
         context_tokens=min(limit, 4096),
+        ends=ends,
     )
     if text is None:
         log(f"no Modelfile: template {template.name} numbers its turns, which Ollama's templates cannot")

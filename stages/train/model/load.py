@@ -16,6 +16,8 @@ from stages.train.hardware import require
 from stages.train.job import ModelSpec, TrainJob
 from stages.train.launch.distributed import deepspeed_config
 
+from .adapter_chain import whole_chain
+
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "pytorch_model*.bin.index.json")
 
 
@@ -51,9 +53,9 @@ def load_model(spec: ModelSpec, loading: Loading, path: str | None = None) -> An
     keywords: dict[str, Any] = {"dtype": getattr(torch, loading.dtype)}
     if loading.attention:
         keywords["attn_implementation"] = loading.attention
+    # random weights (all of them, or a reward head) are the same in every process, in the reference copy, and again
+    transformers.set_seed(loading.seed)
     if spec.from_scratch and path is None:
-        # in every process the same, and again the same for the reference copy
-        transformers.set_seed(loading.seed)
         model = auto.from_config(config, trust_remote_code=spec.trust_remote_code, **keywords)
         model.config._name_or_path = source
     else:
@@ -156,6 +158,7 @@ def check_start(job: TrainJob) -> None:
         _check_weights(job.model.path)
     for adapter in job.model.adapters:
         _check_adapter(adapter, job.model.adapter_folder or "")
+    whole_chain(job.model.adapters, job.model.adapter_folder, [])
 
 
 def _check_weights(source: str) -> None:
@@ -232,17 +235,26 @@ def reference_model(job: TrainJob, loading: Loading, vocabulary: int) -> Any:
     model = load_model(spec, loading, job.model.reference)
     fit_vocabulary(model, vocabulary, job.model.grow_vocabulary, [])
     if job.model.reference_adapters:
-        model = merge_adapters(model, dataclasses.replace(spec, adapters=job.model.reference_adapters))
+        model = merge_adapters(model, dataclasses.replace(spec, adapters=job.model.reference_adapters), [])
     model.requires_grad_(False)
     return model.eval()
 
 
-def merge_adapters(model: Any, spec: ModelSpec) -> Any:
-    """The model with all of the spec's adapters merged in. Raises UsageFault for one that does not fit."""
+def merge_adapters(model: Any, spec: ModelSpec, notes: list[str]) -> Any:
+    """The model with all of the spec's adapters merged in, and with those that they were trained on.
+
+    Args:
+        model: The published weights.
+        spec: Its `adapters` are merged in turn.
+        notes: Takes a line when adapters were added below.
+
+    Raises:
+        UsageFault: For an adapter that does not fit, or whose own start is not here.
+    """
     import peft
 
     where = {"subfolder": spec.adapter_folder} if spec.adapter_folder else {}
-    for adapter in spec.adapters:
+    for adapter in whole_chain(spec.adapters, spec.adapter_folder, notes):
         try:
             model = peft.PeftModel.from_pretrained(model, adapter, **where).merge_and_unload()
         except (ValueError, OSError, RuntimeError) as error:

@@ -20,6 +20,7 @@ def modelfile(
     default_system: str | None,
     context_tokens: int,
     source: str = ".",
+    ends: Sequence[str] = (),
 ) -> str | None:
     """The text of a Modelfile.
 
@@ -29,6 +30,7 @@ def modelfile(
         default_system: The run's system prompt, None for the template's own.
         context_tokens: The longest context that is served.
         source: Where the weights lie, as Ollama should read it.
+        ends: What else the model stops at, as text.
 
     Returns:
         None for a template that Go's language cannot count for (numbered turns).
@@ -40,7 +42,7 @@ def modelfile(
     lines = [f"FROM {source}", "", f'TEMPLATE """{_body(template, special)}"""', ""]
     if system:
         lines += [f'SYSTEM """{_quoted(system)}"""', ""]
-    stops = [*template.stop_words, special.get("eos", "")]
+    stops = [*template.stop_words, special.get("eos", ""), *ends]
     lines += [f'PARAMETER stop "{_escaped(stop)}"' for stop in dict.fromkeys(stops) if stop]
     lines.append(f"PARAMETER num_ctx {context_tokens}")
     return "\n".join(lines) + "\n"

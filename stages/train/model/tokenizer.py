@@ -54,6 +54,36 @@ def stop_ids(manifest: Mapping[str, Any], tokenizer: Any) -> list[int]:
     return list(dict.fromkeys(number for number in ids if number is not None))
 
 
+def stop_at(model: Any, manifest: Mapping[str, Any], tokenizer: Any) -> list[int]:
+    """Make a model stop where its answers were taught to end.
+
+    Args:
+        model: Its configuration and generation settings are changed.
+        manifest: Of the shards it was trained on; of it, `template` and `compat` are read.
+        tokenizer: The one that wrote the shards.
+
+    Returns:
+        The ids that end an answer: the tokenizer's end token, the template's stop words, and what the model
+        stopped at before.
+    """
+    settings = getattr(model, "generation_config", None)
+    config = model.config.get_text_config()
+    before = [*_listed(getattr(settings, "eos_token_id", None)), *_listed(getattr(config, "eos_token_id", None))]
+    ids = list(dict.fromkeys([*stop_ids(manifest, tokenizer), *before]))
+    if not ids:
+        return ids
+    several = isinstance(getattr(config, "eos_token_id", None), list)
+    for where in {id(part): part for part in (config, model.config)}.values():
+        where.eos_token_id = ids if several else ids[0]
+    if settings is not None:
+        settings.eos_token_id = ids
+    return ids
+
+
+def _listed(ids: Any) -> list[int]:
+    return [] if ids is None else list(ids) if isinstance(ids, (list, tuple)) else [ids]
+
+
 _KEPT = ("model_max_length", "clean_up_tokenization_spaces", "truncation_side")
 _FILE = "tokenizer.json"
 
@@ -88,9 +118,7 @@ def load_tokenizer(spec: ModelSpec, manifest: Mapping[str, Any], path: str | Non
     fitted = fit(files, trained_template(manifest), extra)
     _check_ids(source, fitted, wrote)
     if wrote.get("sha256") and wrote["sha256"] != files.sha256:
-        notes.append(
-            f"{source}: its tokenizer files are not those that wrote the shards; sizes and special ids are the same"
-        )
+        _compare_vocabularies(spec, manifest, fitted, notes)
     eos = wrote.get("eos_token") or fitted.ids.eos_text
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizers.Tokenizer.from_str(fitted.json_text),
@@ -104,6 +132,45 @@ def load_tokenizer(spec: ModelSpec, manifest: Mapping[str, Any], path: str | Non
     if tokenizer.pad_token_id is None:
         raise UsageFault(f"{source}: its tokenizer has neither a pad nor an end token, so no batch can be made")
     return tokenizer
+
+
+def _compare_vocabularies(spec: ModelSpec, manifest: Mapping[str, Any], mine: Any, notes: list[str]) -> None:
+    """Whether the model's ids stand for the tokens that the shards mean; `mine` is its fitted tokenizer. Raises
+    UsageFault unless another one is allowed."""
+    from stages.tokenize.fitted import vocabulary_digest
+
+    wrote, vocabulary = manifest["tokenizer"], mine.vocabulary
+    digest, theirs = wrote.get("vocabulary_sha256"), _writers_vocabulary(manifest)
+    texts = {number: text for text, number in vocabulary.items()}
+    other = sum(1 for text, number in (theirs or {}).items() if texts.get(number) != text)
+    same = vocabulary_digest(vocabulary, int(wrote["vocab_size"])) == digest if digest else not other
+    if same:
+        known = "the tokens are the same" if digest or theirs is not None else "sizes and special ids are the same"
+        notes.append(f"{spec.path}: its tokenizer files are not those that wrote the shards; {known}")
+        return
+    count = f" ({other:,} of {len(theirs):,} ids)" if theirs else ""
+    problem = f"{spec.path}: its tokenizer's ids stand for other tokens than the ids of the shards{count}"
+    if not spec.allow_other_tokenizer:
+        raise UsageFault(
+            problem,
+            hint="pack with this model's own tokenizer; allow_other_tokenizer: true trains on other words all the same",
+        )
+    notes.append(f"{problem}; allow_other_tokenizer is set, so it is trained on them")
+
+
+def _writers_vocabulary(manifest: Mapping[str, Any]) -> dict[str, int] | None:
+    """The vocabulary of the folder that the shards were packed with; None when it is not here any more, or changed."""
+    from registry.errors import Fault
+    from stages.tokenize.tokenizer_files import load_tokenizer_files
+
+    folder = (manifest.get("run") or {}).get("model_name_or_path")
+    if not folder:
+        return None
+    try:
+        files = load_tokenizer_files(str(folder))
+    except Fault:
+        return None
+    return files.vocabulary if files.sha256 == manifest["tokenizer"]["sha256"] else None
 
 
 def _check_ids(source: str, fitted: Any, wrote: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from stages.train.model.tokenizer import settle
 from stages.train.monitor.earlier_run import EarlierRun
 
 LOG_FILE = "trainer_log.jsonl"
+SILENCE_S = 30.0
 
 
 class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followed
@@ -32,24 +33,40 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followe
         self.perplexity = perplexity
         self.path = output / LOG_FILE
         self.say = say
-        self.began = 0.0
+        self.began = self.spoke = 0.0
         self.first_step = 0
         self.trimmed = False  # of what an earlier run logged; not before a step was taken
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.began = time.monotonic()
+        self.began = self.spoke = time.monotonic()
         self.first_step = state.global_step
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """A line for the first step, and one whenever the log has been silent for long."""
+        self._trim(state)
+        now = time.monotonic()
+        due = state.global_step == self.first_step + 1 or now - self.spoke >= SILENCE_S
+        if not due or control.should_log or not state.is_world_process_zero:
+            return
+        self.spoke = now
+        self.say(f"step {state.global_step}/{state.max_steps}  {_clock(self._left_s(state))} left")
+
+    def _trim(self, state: Any) -> None:
         if self.trimmed or not state.is_world_process_zero:
             return
         self.trimmed = True
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _keep_until(self.path, self.first_step)
 
+    def _left_s(self, state: Any) -> float:
+        done = state.global_step - self.first_step
+        elapsed_s = time.monotonic() - self.began
+        return elapsed_s / done * (state.max_steps - state.global_step) if done else 0.0
+
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        if not state.is_world_process_zero or not logs or ("loss" not in logs and "eval_loss" not in logs):
+        if not state.is_world_process_zero or not logs or ("loss" not in logs and not evaluations(logs)):
             return
+        self.spoke = time.monotonic()
         entry = self._entry(state, logs)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry, ensure_ascii=False) + "\n")
@@ -57,13 +74,11 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followe
 
     def _entry(self, state: Any, logs: dict[str, Any]) -> dict[str, Any]:
         elapsed_s = time.monotonic() - self.began
-        done = state.global_step - self.first_step
-        left_s = elapsed_s / done * (state.max_steps - state.global_step) if done else 0.0
         entry = {
             "current_steps": state.global_step,
             "total_steps": state.max_steps,
             "loss": _number(logs.get("loss")),
-            "eval_loss": _number(logs.get("eval_loss")),
+            **{name: _number(logs[name]) for name in evaluations(logs)},
             "reward": _number(logs.get("rewards/margins", logs.get("margin"))),
             "accuracy": _number(logs.get("rewards/accuracies", logs.get("accuracy"))),
             "kl": _number(logs.get("kl")),
@@ -72,7 +87,7 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followe
             "epoch": round(state.epoch or 0.0, 4),
             "percentage": round(state.global_step / state.max_steps * 100, 2) if state.max_steps else 100.0,
             "elapsed_time": _clock(elapsed_s),
-            "remaining_time": _clock(left_s),
+            "remaining_time": _clock(self._left_s(state)),
             "throughput": logs.get("tokens_per_second"),
             "fill_rate": logs.get("fill_rate"),
             "total_tokens": logs.get("tokens_seen"),
@@ -81,15 +96,22 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not followe
         return {key: value for key, value in entry.items() if value is not None}
 
 
+def evaluations(logs: Mapping[str, Any]) -> list[str]:
+    """The losses of evaluations among logs: eval_loss, or eval_NAME_loss for each data set (eval_NAME_runtime beside
+    it tells it from a part of a loss)."""
+    found = [name for name in logs if name.startswith("eval_") and name.endswith("_loss")]
+    return [name for name in found if name == "eval_loss" or name.removesuffix("loss") + "runtime" in logs]
+
+
 def line(entry: dict[str, Any], *, perplexity: bool = False) -> str:
-    """One log entry for a person. perplexity: the evaluation loss is the mean of -log p."""
+    """One log entry for a person. perplexity: the evaluation losses are means of -log p."""
     words = [f"step {entry['current_steps']}/{entry['total_steps']}"]
     if "loss" in entry:
         words.append(f"loss {_shown(entry['loss'])}")
-    if "eval_loss" in entry:
-        words.append(f"eval loss {_shown(entry['eval_loss'])}")
-        if perplexity and isinstance(entry["eval_loss"], float) and entry["eval_loss"] < 20:
-            words.append(f"perplexity {math.exp(entry['eval_loss']):.4g}")
+    for name in [name for name in entry if name.startswith("eval_")]:
+        words.append(f"{name.replace('_', ' ') if name == 'eval_loss' else name} {_shown(entry[name])}")
+        if perplexity and isinstance(entry[name], float) and entry[name] < 20:
+            words.append(f"perplexity {math.exp(entry[name]):.4g}")
     if "accuracy" in entry:
         words.append(f"accuracy {_shown(entry['accuracy'])}")
     if "lr" in entry:
@@ -151,7 +173,8 @@ class Replace(TrainerCallback):  # type: ignore[misc]
 
 
 class Preemption(TrainerCallback):  # type: ignore[misc]
-    """SIGTERM: finish the step, save a checkpoint, stop. `stopped` tells the caller to exit with 143.
+    """SIGTERM or Ctrl-C: finish the step, save a checkpoint, stop. `stopped` tells the caller; a second Ctrl-C stops at
+    once.
 
     All processes stop at the same step, whichever of them the signal reached first.
     """
@@ -159,16 +182,21 @@ class Preemption(TrainerCallback):  # type: ignore[misc]
     def __init__(self) -> None:
         self.requested = False
         self.stopped = False
-        self._before: Any = None
+        self.signal = signal.SIGTERM
+        self._before: dict[signal.Signals, Any] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         try:
-            self._before = signal.signal(signal.SIGTERM, self._note)
-        except ValueError:  # not the main thread: whoever runs us keeps the signal
-            self._before = None
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._note)
+        except ValueError:  # not the main thread: whoever runs us keeps the signals
+            self._before = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT and self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
         self.requested = True
+        self.signal = signal.Signals(number)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._anyone(args):
@@ -177,8 +205,8 @@ class Preemption(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def _anyone(self, args: Any) -> bool:
         if args.world_size == 1:

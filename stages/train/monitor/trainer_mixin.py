@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import SequentialSampler
 
 from stages.train.data import ROW_COLUMN
 from stages.train.job import TrainJob
+from stages.train.model.adapter_chain import chain_entries, write_chain
+from stages.train.model.adapters import merged_below
+from stages.train.model.moved_base import RAW_FOLDER, START_FOLDER, make_ordinary, moves_base
+from stages.train.model.permissions import follow_umask
+from stages.train.model.router import own_router_settings
 
+from .every_row import Layout, Part, PlacedRows, WholeEpoch, gathering_uneven, seeded, take_part, without_labels
 from .loss_spikes import Watch, batch_counts
 
 
@@ -24,8 +32,13 @@ class RowCollator:
         self.inner = inner
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        examples, part = take_part(examples)
         batch = self.inner(examples)
         batch["rows"] = torch.tensor([example[ROW_COLUMN] for example in examples])
+        if part != Part():
+            batch["part"] = part
+        if not part.share:
+            without_labels(batch)
         return batch
 
 
@@ -37,18 +50,56 @@ class Watched:
     say: Callable[[str], None]
     seen_tokens: int
     seen_trained: int
+    chain: list[dict[str, str]]
+    own_router: dict[str, Any]
+    part = Part()  # of the batch in hand
+    whole_evaluations = False  # whether evaluation takes blank batches, too
     _since: float
     _unlogged: tuple[int, int]  # tokens and slots since the last line of the log
 
     def training_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
         counts = batch_counts(inputs)
         rows = inputs.pop("rows")
-        loss = super().training_step(model, inputs, *rest, **keywords)  # type: ignore[misc]  # the trainer's
-        self.watch.add(self.state.global_step + 1, rows, loss, counts)  # type: ignore[attr-defined]
+        self.part = inputs.pop("part", Part())
+        with gathering_uneven(self.accelerator, self.part.uneven):  # type: ignore[attr-defined]
+            loss = super().training_step(model, inputs, *rest, **keywords)  # type: ignore[misc]  # the trainer's
+        if self.part.share:  # a blank batch has nothing to tell
+            self.watch.add(self.state.global_step + 1, rows, loss, counts)  # type: ignore[attr-defined]
         return loss
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
+        found = super().compute_loss(model, inputs, *rest, **keywords)  # type: ignore[misc]
+        weight = self.loss_weight()
+        if weight == 1.0 or not self.model.training:  # type: ignore[attr-defined]
+            return found
+        return (found[0] * weight, *found[1:]) if isinstance(found, tuple) else found * weight
+
+    def _epoch(self) -> int:
+        return int((self.state.epoch or 0.0) + 1e-6)  # type: ignore[attr-defined]
+
+    def loss_weight(self) -> float:
+        """What this batch's mean loss counts in the step."""
+        return self.part.share
+
+    def _get_dataloader(
+        self, dataset: Any, description: str, batch_size: int, sampler_fn: Any = None, is_training: bool = False,
+        **keywords: Any,
+    ) -> Any:  # fmt: skip
+        arguments = self.args  # type: ignore[attr-defined]
+        if arguments.world_size > 1 and not arguments.dataloader_drop_last and (is_training or self.whole_evaluations):
+            accumulation = arguments.gradient_accumulation_steps if is_training else 1
+            layout = Layout(len(dataset), batch_size, arguments.world_size, accumulation)
+            inner = sampler_fn(dataset) if is_training else SequentialSampler(dataset)
+            seed = arguments.seed if arguments.data_seed is None else arguments.data_seed
+            sampler = WholeEpoch(seeded(inner, seed), layout, self._epoch)
+            dataset, sampler_fn = PlacedRows(dataset, layout), lambda _: sampler
+        return super()._get_dataloader(  # type: ignore[misc]
+            dataset, description, batch_size, sampler_fn=sampler_fn, is_training=is_training, **keywords
+        )
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *rest: Any, **keywords: Any) -> Any:
         inputs.pop("rows", None)
+        inputs.pop("part", None)
         return super().prediction_step(model, inputs, *rest, **keywords)  # type: ignore[misc]
 
     def log(self, logs: dict[str, float], *rest: Any, **keywords: Any) -> None:
@@ -97,11 +148,38 @@ class Watched:
         )
         return self.optimizer
 
+    def _save(self, output_dir: str | None = None, *rest: Any, **keywords: Any) -> None:
+        with own_router_settings(self.accelerator.unwrap_model(self.model), self.own_router):  # type: ignore[attr-defined]
+            super()._save(output_dir, *rest, **keywords)  # type: ignore[misc]
+        if not self.args.should_save:  # type: ignore[attr-defined]  # only here for the gathering of the weights
+            return
+        folder = Path(output_dir or self.args.output_dir)  # type: ignore[attr-defined]
+        write_chain(folder, self.chain)
+        if moves_base(self.job.tuning):
+            make_ordinary(folder, Path(self.args.output_dir) / START_FOLDER)  # type: ignore[attr-defined]
+        follow_umask(folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, *rest: Any) -> None:
+        # the checkpoint's own adapter is an ordinary LoRA of twice the rank
+        super()._load_from_checkpoint(_trained_pair(resume_from_checkpoint), *rest)  # type: ignore[misc]
+
+    def _load_best_model(self) -> None:
+        best = self.state.best_model_checkpoint  # type: ignore[attr-defined]
+        if best and not self.is_deepspeed_enabled:  # type: ignore[attr-defined]
+            self.state.best_model_checkpoint = _trained_pair(best)  # type: ignore[attr-defined]
+        super()._load_best_model()  # type: ignore[misc]
+        self.state.best_model_checkpoint = best  # type: ignore[attr-defined]
+
     def _send_telemetry(self) -> None:
         """Nothing: a training run sends nothing anywhere."""
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """Nothing: the output folder says what it is in prep's own files."""
+
+
+def _trained_pair(checkpoint: str) -> str:
+    raw = Path(checkpoint) / RAW_FOLDER
+    return str(raw) if raw.is_dir() else checkpoint
 
 
 def watch_rows(trainer: Any, job: TrainJob, say: Callable[[str], None]) -> Any:
@@ -110,6 +188,8 @@ def watch_rows(trainer: Any, job: TrainJob, say: Callable[[str], None]) -> Any:
     trainer.watch = Watch()
     trainer.say = say
     trainer.seen_tokens = trainer.seen_trained = 0
+    trainer.own_router = {}
+    trainer.chain = chain_entries(merged_below(job), job.model.adapter_folder)
     trainer._since = time.monotonic()
     trainer._unlogged = (0, 0)
     trainer.data_collator = RowCollator(trainer.data_collator)

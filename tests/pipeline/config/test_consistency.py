@@ -33,6 +33,8 @@ from tests.support.configs import load, problems, write
         ("finetuning_type: full\nuse_apollo: true\ndeepspeed: z2", "use_apollo"),
         ("stage: dpo\npref_loss: hinge\ndpo_label_smoothing: 0.1", "dpo_label_smoothing"),
         ("stage: dpo\npissa_init: true", "pissa_init"),
+        ("stage: dpo\ninit_lora_weights: pissa_niter_4", "init_lora_weights"),
+        ("stage: kto\ninit_lora_weights: olora", "init_lora_weights"),
         ("stage: orpo\npref_loss: ipo", "pref_loss"),
         ("bf16: true\nfp16: true", "bf16, fp16"),
         ("template_date: yesterday", "template_date"),

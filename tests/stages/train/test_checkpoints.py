@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,9 @@ from typing import Any
 import pytest
 
 from registry.errors import UsageFault
-from stages.train.checkpoints import MARK, Mark, checkpoints, starting_point, write_mark
+from stages.train.checkpoints import MARK, Mark, checkpoints, read_mark, starting_point, write_mark
 from stages.train.job import ModelSpec, RunSpec, TrainJob
-from tests.support.training import log_entries
+from tests.support.training import log_entries, write_manifest
 
 pytestmark = pytest.mark.train
 Run = Callable[..., tuple[dict[str, Any], list[str]]]
@@ -114,8 +116,8 @@ def test_changed_data_is_not_resumed(data: Path, run_job: Run, tmp_path: Path) -
     other = tmp_path / "other"
     shutil.copytree(data, other)
     manifest = json.loads((other / "manifest.json").read_text())
-    manifest["options"] = {"mask_history": True}
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    manifest["options"]["mask_history"] = True
+    write_manifest(other, manifest)
     with pytest.raises(UsageFault, match="data has changed"):
         run_job(other, tmp_path / "o", max_steps=4)
 
@@ -142,3 +144,55 @@ def test_only_the_newest_checkpoints_are_kept_and_the_best_is_loaded(data: Path,
     assert len(checkpoints(tmp_path)) <= 2
     best = min(entry["eval_loss"] for entry in log_entries(tmp_path) if "eval_loss" in entry)
     assert metrics["eval_loss"] == pytest.approx(best, rel=1e-5)
+
+
+def test_a_changed_rate_or_schedule_is_said(tmp_path: Path) -> None:
+    was = Mark(**{**NOW.__dict__, "step": 4, "optimizer": {"learning_rate": 1e-3}, "schedule": {"max_steps": 12}})
+    checkpoint(tmp_path, 4, was)
+    now = Mark(**{**NOW.__dict__, "optimizer": {"learning_rate": 1e-5}, "schedule": {"max_steps": 24}})
+    notes: list[str] = []
+    starting_point(job(tmp_path, resume="last"), now, None, notes)
+    assert notes[0].startswith("learning_rate is 1e-05 here and 0.001 in the checkpoint: the checkpoint's goes on")
+    assert notes[1].startswith("max_steps is 24 here and 12 in the checkpoint")
+    same: list[str] = []
+    starting_point(job(tmp_path, resume="last"), was, None, same)
+    assert same == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_one_process_saves_a_complete_checkpoint_before_it_stops(
+    number: signal.Signals, code: int, run_job: Run, make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.train.monitor.loss_spikes import Watch
+    from stages.train.run import Stopped
+
+    add = Watch.add
+
+    def interrupted(self: Any, step: int, *rest: Any) -> None:
+        add(self, step, *rest)
+        if step == 2:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(Watch, "add", interrupted)
+    out = make.out(tmp_path / "out", "lm", {"train": make.lm(20)})
+    with pytest.raises(Stopped, match=f"stopped by {number.name} at step 2") as caught:
+        run_job(out, tmp_path / "run", max_steps=5)
+    assert caught.value.exit_code == code
+    (last,) = checkpoints(tmp_path / "run")
+    assert (last / "optimizer.pt").exists()
+    assert signal.getsignal(number) is before
+
+
+def test_tokens_are_counted_to_the_last_step_whatever_is_logged(run_job: Run, make: Any, tmp_path: Path) -> None:
+    rows = make.lm(20)
+    out = make.out(tmp_path / "out", "lm", {"train": rows})
+    keys = {"max_steps": 5, "logging_steps": 3, "save_strategy": "steps", "save_steps": 2}
+    metrics, _ = run_job(out, tmp_path / "run", **keys)
+    assert metrics["tokens_seen"] == sum(len(row["input_ids"]) for row in rows)
+    marks = [read_mark(tmp_path / "run" / f"checkpoint-{step}") for step in (2, 4)]
+    assert 0 < marks[0].tokens_seen < marks[1].tokens_seen < metrics["tokens_seen"]  # type: ignore[union-attr]
+    shutil.rmtree(tmp_path / "run" / "checkpoint-5", ignore_errors=True)
+    (tmp_path / "run" / "prep_train.json").unlink()
+    again, _ = run_job(out, tmp_path / "run", **keys)
+    assert again["tokens_seen"] == metrics["tokens_seen"]

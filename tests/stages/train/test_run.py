@@ -144,9 +144,10 @@ def test_a_finished_run_started_again_changes_nothing(data: Path, run_job: Run, 
 
 
 def test_a_longer_run_goes_on_from_a_finished_one(data: Path, run_job: Run, tmp_path: Path) -> None:
-    run_job(data, tmp_path, max_steps=2, save_strategy="steps", save_steps=2)
-    _, said = run_job(data, tmp_path, max_steps=4, save_strategy="steps", save_steps=2)
+    first, _ = run_job(data, tmp_path, max_steps=2, save_strategy="steps", save_steps=2)
+    further, said = run_job(data, tmp_path, max_steps=4, save_strategy="steps", save_steps=2)
     assert any("done: 4 steps" in text for text in said)
+    assert further["tokens_seen"] > first["tokens_seen"]
 
 
 @pytest.mark.parametrize("logging_steps", [1, 2, 100])
@@ -184,3 +185,19 @@ def test_a_run_killed_before_its_last_save_takes_no_step_more(data: Path, run_jo
     assert (tmp_path / "model.safetensors").read_bytes() == weights
     assert any("done: 2 steps" in text for text in said)
     assert result["train_loss"] > 0
+
+
+def test_a_sharded_run_killed_before_its_last_save_takes_no_step_more(data: Path, run_job: Run, tmp_path: Path) -> None:
+    """DeepSpeed's checkpoint is not put together here: the user hears where its weights are."""
+    from types import SimpleNamespace
+
+    from stages.train.run import _only_saving_is_left
+
+    run_job(data, tmp_path, max_steps=2, save_strategy="steps", save_steps=2)
+    setup = SimpleNamespace(deepspeed={"zero_optimization": {"stage": 2}}, job=SimpleNamespace(arguments={}))
+    start = tmp_path / "checkpoint-2"
+    ended, longer = (SimpleNamespace(args=SimpleNamespace(max_steps=steps)) for steps in (2, 3))
+    with pytest.raises(UsageFault, match="has all the steps") as caught:
+        _only_saving_is_left(setup, ended, start)  # type: ignore[arg-type]
+    assert str(start) in caught.value.hint
+    assert _only_saving_is_left(setup, longer, start) == {}  # type: ignore[arg-type]

@@ -184,7 +184,27 @@ def test_preference_pairs_come_apart_into_their_columns(rows: list[tuple[list[in
         assert got == [row[place][: cut_preference(*map(len, row), limit)[place]] for row in rows]  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("kind", ["unpaired", "prompt"])
+@given(st.lists(st.tuples(st.lists(st.integers(0, 99), min_size=1), tokens), max_size=5), st.integers(1, 30))
+def test_a_prompt_to_predict_for_loses_its_middle_and_its_label_nothing(
+    rows: list[tuple[list[int], list[int]]], limit: int
+) -> None:
+    """Its end is the mark of the answer; the label is not fed, so it takes no room."""
+    batch = arrays([[Segment(prompt, 0), Segment(label, 1)] for prompt, label in rows])
+    kept, changed = cut(batch.segments, batch.counts, CutOptions("prompt", limit))
+    assert changed.tolist() == [len(prompt) > limit for prompt, _ in rows]
+    columns = assemble_parts(batch.ids, batch.segments, kept, 2, prompt_middle_goes=True)
+    prompts, labels = (
+        [values[start:end].tolist() for start, end in itertools.pairwise(borders)] for values, borders in columns
+    )
+    assert labels == [label for _, label in rows]
+    for (prompt, _), found in zip(rows, prompts, strict=True):
+        if len(prompt) <= limit:
+            assert found == prompt
+        else:
+            assert found == prompt[: limit // 2] + prompt[len(prompt) - (limit - limit // 2) :]
+
+
+@pytest.mark.parametrize("kind", ["unpaired"])
 def test_prompt_and_answer_come_apart_into_two_columns(kind: str) -> None:
     batch = arrays([[Segment([1, 2, 3], 0), Segment([4], 1)], [Segment([5], 0), Segment([], 1)]])
     kept, changed = cut(batch.segments, batch.counts, CutOptions(kind, 3))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.train.generate import metrics
-from stages.train.generate.metrics import nested
+from stages.train.generate.metrics import nested, shared_ngrams
 
 
 def test_measures_are_100_for_equal_texts_and_0_for_nothing() -> None:
@@ -54,3 +54,19 @@ def test_answers_and_labels_of_different_number_are_an_error() -> None:
     pytest.importorskip("jieba")
     with pytest.raises(ValueError, match="shorter"):
         metrics.score(["a", "b"], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("predicted", "label", "one", "two"),
+    [  # as rouge-chinese 1.0.3 gives them
+        ("the cat sat on the mat the cat", "the cat sat on a mat and the dog", 0.769231, 0.428571),
+        ("a b c d e f", "f e d c b a a b c", 1.0, 0.307692),
+        ("one", "one", 1.0, 0.0),
+        ("one two", "three four", 0.0, 0.0),
+        ("", "one", 0.0, 0.0),
+    ],
+)
+def test_rouge_counts_each_ngram_once(predicted: str, label: str, one: float, two: float) -> None:
+    words = predicted.split(), label.split()
+    assert shared_ngrams(*words, 1) == pytest.approx(one, abs=1e-6)
+    assert shared_ngrams(*words, 2) == pytest.approx(two, abs=1e-6)

@@ -98,3 +98,23 @@ def test_an_interrupted_parent_takes_its_workers_along() -> None:
     with pytest.raises(Interrupt):
         run_launch(Launch((sys.executable, "-c", code), {}, ""), say)
     assert time.monotonic() - started < 20
+
+
+DONE = """
+import os, sys
+from stages.train.launch.supervisor import worker_exit
+for number in sys.argv[1].split(","):
+    os.environ.update(RANK=number, LOCAL_WORLD_SIZE="2")
+    worker_exit(lambda: None, print)
+os.abort()
+"""
+
+
+def test_a_worker_that_crashes_after_its_work_has_not_failed() -> None:
+    """Libraries with threads of their own sometimes abort while the interpreter goes down."""
+    assert run_launch(Launch((sys.executable, "-c", DONE, "0,1"), {}, ""), lambda _: None) == 0
+
+
+def test_a_crash_before_every_worker_is_done_is_one() -> None:
+    with pytest.raises(MachineFault, match="died without a word"):
+        run_launch(Launch((sys.executable, "-c", DONE, "0"), {}, ""), lambda _: None)

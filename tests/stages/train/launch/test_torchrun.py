@@ -45,7 +45,20 @@ def test_one_device_runs_in_this_process() -> None:
 
 
 def test_a_worker_never_launches_again() -> None:
-    assert plan_launch(job(deepspeed="z2"), {"RANK": "0", "WORLD_SIZE": "4", "NPROC_PER_NODE": "8"}) is None
+    worker = {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "NPROC_PER_NODE": "8"}
+    assert plan_launch(job(deepspeed="z2"), worker) is None
+
+
+def test_rank_and_world_size_alone_count_nodes() -> None:
+    """Kubeflow's PyTorchJob and PAI-DLC set them for each node; a worker has LOCAL_RANK as well."""
+    node = {**NO_GPU, "RANK": "1", "WORLD_SIZE": "2", "NPROC_PER_NODE": "8", "MASTER_ADDR": "h0", "MASTER_PORT": "1"}
+    launch = plan_launch(job(), node)
+    assert launch is not None
+    for name, value in (("nnodes", "2"), ("node_rank", "1"), ("nproc_per_node", "8"), ("master_addr", "h0")):
+        assert launch.argv[launch.argv.index(f"--{name}") + 1] == value
+    named = plan_launch(job(), {**node, "NNODES": "2", "NODE_RANK": "0", "RANK": "0", "FORCE_TORCHRUN": "1"})
+    assert named is not None
+    assert named.argv[named.argv.index("--node_rank") + 1] == "0"
 
 
 def test_several_devices_get_a_worker_each() -> None:

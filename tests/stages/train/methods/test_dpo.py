@@ -37,8 +37,8 @@ def test_smoothed_sigmoid_is_conservative_dpo(margin: float, smoothing: float) -
 def test_blended_losses_keep_llama_factorys_weights() -> None:
     from stages.train.methods.dpo import losses as terms
 
-    assert terms(Preference(bco_weight=1.0)) == (["sigmoid", "bco_pair"], [0.5, 0.5])
-    assert terms(Preference(loss="hinge", ftx=0.2)) == (["hinge", "sft"], [1.0, 0.2])
+    assert terms(Preference(bco_weight=1.0)) == (["sigmoid"], [0.5])
+    assert terms(Preference(loss="hinge", ftx=0.2)) == (["hinge"], [1.0])
 
 
 def test_precomputed_reference_gives_the_same_losses_and_leaves_the_shards_alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,42 @@ def test_every_field_of_trls_configuration_is_set_by_us() -> None:
     from stages.train.methods import sft
 
     assert unset_fields(sft.config, SFTConfig) == []
+
+
+def test_an_evaluations_loss_is_the_mean_over_its_tokens(
+    run_job: Run, tmp_path: Path, make: Any, tiny_model: Path
+) -> None:
+    """Whatever the batch, packed or not; perplexity is its exponential."""
+    import torch
+    import transformers
+
+    rows = make.lm(11, 3)
+    model = transformers.AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
+    total = count = 0.0
+    with torch.no_grad():
+        for row in rows:
+            targets = torch.tensor(row["labels"])[1:]
+            scores = model(torch.tensor([row["input_ids"]])).logits[0, :-1].double().log_softmax(-1)
+            kept = targets != -100
+            total -= float(scores[kept].gather(1, targets[kept][:, None]).sum())
+            count += int(kept.sum())
+    splits = {"train": make.lm(2), "validation": rows}
+    shapes = {
+        False: make.out(tmp_path / "plain", "lm", splits),
+        True: make.out(tmp_path / "packed", "lm", {k: make.packed(v) for k, v in splits.items()}, packed=True),
+    }
+    for packs, size in ((False, 1), (False, 3), (False, 4), (False, 11), (True, 1)):
+        keys = {"do_train": False, "do_eval": True, "per_device_eval_batch_size": size}
+        metrics, _ = run_job(shapes[packs], tmp_path / f"{packs}{size}", **keys)
+        assert metrics["eval_loss"] == pytest.approx(total / count, abs=1e-6), (packs, size)
+
+
+def test_evaluations_on_each_data_set_are_shown_and_logged(run_job: Run, tmp_path: Path, make: Any) -> None:
+    splits = {"train": make.lm(8), "validation_a": make.lm(4, 1), "validation_b": make.lm(4, 2)}
+    out = make.out(tmp_path / "out", "lm", splits)
+    metrics, said = run_job(out, tmp_path / "o", max_steps=2, eval_strategy="steps", eval_steps=1, do_eval=True)
+    entries = [json.loads(text) for text in (tmp_path / "o" / "trainer_log.jsonl").read_text().splitlines()]
+    for name in ("eval_a_loss", "eval_b_loss"):
+        assert sum(name in entry for entry in entries) >= 2
+        assert any(name in text and "perplexity" in text for text in said)
+    assert metrics["eval_a_perplexity"] == pytest.approx(2.718281828 ** metrics["eval_a_loss"])

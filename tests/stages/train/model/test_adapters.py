@@ -92,20 +92,6 @@ def test_every_kind_of_adapter_learns(keys: dict[str, Any], data: Path, run_job:
         assert set(settings["target_modules"]) == {"q_proj", "v_proj"}
 
 
-def test_a_pissa_adapter_fits_the_model_as_it_was_published(
-    data: Path, run_job: Run, tmp_path: Path, tiny_model: Path
-) -> None:
-    from safetensors.torch import load_file
-
-    run_job(data, tmp_path, finetuning_type="lora", pissa_init=True, pissa_iter=4, lora_rank=4, max_steps=6)
-    assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == 8
-    assert json.loads((tmp_path / "adapter_config.json").read_text())["init_lora_weights"] is True
-    weights = load_file(tmp_path / "adapter_model.safetensors")
-    assert next(iter(weights.values())).abs().max() > 0
-    untrained, trained = logits(tiny_model), logits(tmp_path, tiny_model)
-    assert 1e-4 < float((untrained - trained).abs().max()) < 10
-
-
 def test_an_adapter_is_trained_further_or_merged_below_a_new_one(
     data: Path, run_job: Run, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -163,3 +149,44 @@ def test_names_that_the_model_does_not_have_are_reported(
     with pytest.raises(UsageFault) as caught:
         run_job(data, tmp_path, **keys)
     assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_new_tokens_are_learned_beside_a_lora(tied: bool, make: Any, run_job: Run, tmp_path: Path) -> None:
+    """Their rows would stay at the mean of the old ones; the exported model has what was trained, tied or not."""
+    import peft
+    import torch
+    import transformers
+
+    from stages.train.job import ModelSpec
+    from stages.train.model.export import ExportJob, export
+    from tests.support.training import TINY, VOCABULARY, write_manifest
+
+    base = tmp_path / "base"
+    config = transformers.AutoConfig.from_pretrained(TINY)
+    config.vocab_size, config.tie_word_embeddings = VOCABULARY, tied
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(base)
+    transformers.AutoTokenizer.from_pretrained(TINY).save_pretrained(base)
+    new = [VOCABULARY, VOCABULARY + 1]
+    rows = [{key: [*ids, new[n % 2], new[0]] for key, ids in row.items()} for n, row in enumerate(make.lm(8))]
+    out = make.out(tmp_path / "out", "lm", {"train": rows})
+    manifest = json.loads((out / "manifest.json").read_text())
+    added = [{"token": f"<z{number}>", "id": number, "asked_by": "add_tokens"} for number in new]
+    manifest["tokenizer"].update(vocab_size=VOCABULARY + 2, added=added)
+    write_manifest(out, manifest)
+    keys = {"add_tokens": f"<z{new[0]}>,<z{new[1]}>", "finetuning_type": "lora", "max_steps": 2}
+    _, said = run_job(out, tmp_path / "lora", model_name_or_path=str(base), **keys)
+    names = "embed_tokens" if tied else "embed_tokens, lm_head"
+    assert any(f"so {names} are trained whole" in text for text in said)
+    spec = ModelSpec(str(base), adapters=(str(tmp_path / "lora"),))
+    folder = export(ExportJob(spec, str(tmp_path / "merged")), lambda _: None)
+    exported = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    rows_of = exported.get_output_embeddings().weight
+    assert float((rows_of[new[0]] - rows_of[new[1]]).abs().max()) > 1e-3
+    grown = transformers.AutoModelForCausalLM.from_pretrained(base)
+    grown.resize_token_embeddings(len(rows_of))
+    trained = peft.PeftModel.from_pretrained(grown, tmp_path / "lora").eval()
+    ids = torch.tensor([[100, 101, *new, 102]])
+    with torch.no_grad():
+        assert float((trained(ids).logits - exported(ids).logits).abs().max()) < 1e-5

@@ -114,3 +114,23 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny_model: Path, tmp_path: Pat
     with pytest.raises(UsageFault, match="adapter_name_or_path"):
         export(job, lambda _: None)
     assert not (tmp_path / "m").exists()
+
+
+def test_the_exported_model_stops_where_the_template_ends_an_answer(
+    adapter: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Full training, an exported adapter and the Modelfile write the same ids."""
+    import transformers
+
+    from stages.train.model.export import ExportJob, export
+
+    chat = {"template": {"name": "qwen3_nothink"}, "compat": "llamafactory-0.9.6", "options": {}}
+    folder = export(
+        ExportJob(ModelSpec(str(tiny_model), adapters=(str(adapter),)), str(tmp_path / "m"), chat=chat), lambda _: None
+    )
+    end = transformers.AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids("<|im_end|>")
+    base = json.loads((tiny_model / "config.json").read_text())["eos_token_id"]
+    assert json.loads((folder / "config.json").read_text())["eos_token_id"] == end != base
+    assert json.loads((folder / "generation_config.json").read_text())["eos_token_id"] == [end, base]
+    stops = [line for line in (folder / "Modelfile").read_text().splitlines() if line.startswith("PARAMETER stop")]
+    assert stops == ['PARAMETER stop "<|im_end|>"', 'PARAMETER stop "</s>"']

@@ -111,3 +111,53 @@ def test_other_ids_are_refused(tiny_config: Path) -> None:
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageFault, match="no tokenizer"):
         load(tmp_path, {})
+
+
+def shuffled(folder: Path, to: Path) -> Path:
+    """A tokenizer with the same size and special ids whose other ids stand for other tokens."""
+    shutil.copytree(folder, to)
+    body = json.loads((to / "tokenizer.json").read_text())
+    vocabulary = body["model"]["vocab"]
+    texts = [text for text, number in vocabulary.items() if number > 300]
+    numbers = [vocabulary[text] for text in texts]
+    vocabulary.update(zip(texts, [*numbers[1:], numbers[0]], strict=True))
+    (to / "tokenizer.json").write_text(json.dumps(body))
+    return to
+
+
+@pytest.mark.parametrize("kept", ["digest", "folder"])
+def test_a_tokenizer_of_other_tokens_is_refused_unless_allowed(kept: str, tiny_config: Path, tmp_path: Path) -> None:
+    """Llama-2 and Mistral 7B: 32,000 ids each, the same special ones, and other words."""
+    from stages.tokenize.fitted import fitted_tokenizer, vocabulary_digest
+    from stages.train.model.tokenizer import load_tokenizer
+
+    of = manifest(tiny_config)
+    if kept == "digest":
+        fitted = fitted_tokenizer(str(tiny_config), "qwen", "llamafactory-0.9.6", ())[1]
+        of["tokenizer"]["vocabulary_sha256"] = vocabulary_digest(fitted.vocabulary, fitted.size)
+    else:
+        of["run"] = {"model_name_or_path": str(tiny_config)}
+    other = shuffled(tiny_config, tmp_path / "other")
+    with pytest.raises(UsageFault, match="stand for other tokens") as caught:
+        load(other, of)
+    assert "allow_other_tokenizer" in caught.value.hint
+    if kept == "folder":
+        assert "723 of 1,026 ids" in str(caught.value)
+    notes: list[str] = []
+    load_tokenizer(ModelSpec(str(other), allow_other_tokenizer=True), of, notes=notes)
+    assert "allow_other_tokenizer is set" in notes[0]
+
+
+def test_a_trained_models_own_tokenizer_is_the_shards(tiny_config: Path, tmp_path: Path) -> None:
+    """It has the template's tokens in its file, and maybe more."""
+    from stages.tokenize.fitted import fitted_tokenizer, vocabulary_digest
+
+    fitted = fitted_tokenizer(str(tiny_config), "qwen", "llamafactory-0.9.6", ())[1]
+    of = manifest(tiny_config)
+    of["tokenizer"]["vocabulary_sha256"] = vocabulary_digest(fitted.vocabulary, fitted.size)
+    saved = load(tiny_config, of)
+    saved.add_tokens(["<one more>"])
+    saved.save_pretrained(tmp_path)
+    notes: list[str] = []
+    load(tmp_path, of, notes)
+    assert notes == [f"{tmp_path}: its tokenizer files are not those that wrote the shards; the tokens are the same"]
