@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import time
@@ -136,11 +137,29 @@ def launch_job(
         os.environ.update(launch.env)
         say(launch.why)
         launch = None
+    _require_packages(draft)
     token = config.text("hf_hub_token") or config.text("hub_token")
     if token:
         os.environ.setdefault("HF_TOKEN", token)  # never in a file or a command line
     _make_repository(draft, say)
     return _run(ready(), launch, say)
+
+
+def _require_packages(draft: TrainJob) -> None:
+    """Raises ModuleNotFoundError for the first package that the workers will import: before hours of packing.
+
+    A dry run needs none of them.
+    """
+    wanted = ["torch", "transformers"]
+    if draft.task == "train":
+        wanted += ["accelerate", "trl"]
+    if draft.tuning.adapter or draft.model.adapters:
+        wanted.append("peft")
+    if draft.run.deepspeed:
+        wanted.append("deepspeed")
+    for name in wanted:
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def _make_repository(draft: TrainJob, say: Say) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import time
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 from pipeline.config import Config, load_config
+from pipeline.installation import missing_package
 from pipeline.runs.pack import run as packing
 from pipeline.runs.train import launch
 from registry.errors import BusyFault, MachineFault
@@ -52,6 +54,19 @@ def test_a_dry_run_tells_and_prepares_nothing(tmp_path: Path, capsys: pytest.Cap
     line, document = capsys.readouterr().out.splitlines()
     assert "in this process" in line
     assert json.loads(document)["dry_run"] is True
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("name", ["torch", "transformers", "accelerate", "trl", "peft"])
+def test_a_missing_training_library_is_named_before_the_data_is_packed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda wanted: None if wanted == name else real(wanted))
+    with pytest.raises(ModuleNotFoundError) as caught:
+        launch.launch_job(job(tmp_path), config(tmp_path), print, never)
+    fault = missing_package(caught.value)
+    assert fault is not None and name in fault.problems[0] and "pip install" in fault.hint
     assert not (tmp_path / "o").exists()
 
 
