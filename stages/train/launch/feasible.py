@@ -64,7 +64,7 @@ def check_feasible(job: TrainJob, environ: Mapping[str, str]) -> None:
     """
     problems = [*_settings(job), *_quantization(job), *_of_deepspeed(job, environ), *_of_machine(job, environ)]
     if job.task == "train":
-        problems += [*_optimizer(job), *_evaluation(job), *_upload(job)]
+        problems += [*_compiler(job), *_optimizer(job), *_evaluation(job), *_upload(job)]
     if problems:
         raise UsageFault(problems)
     _packages(job, environ)
@@ -84,6 +84,22 @@ def _settings(job: TrainJob) -> Iterator[str]:
         yield f"train_sampling_strategy: group_by_length sorts rows of one sequence, stage {job.stage} has several"
     if job.tuning.lora_init == "loftq" and job.tuning.kind == "lora" and job.model.quantization_bit:
         yield "init_lora_weights: loftq quantizes whole weights itself; leave quantization_bit out"
+
+
+def _compiler(job: TrainJob) -> Iterator[str]:
+    """The names that torch.compile does not have: the libraries raise them from deep within the first step."""
+    backend, mode = job.arguments.get("torch_compile_backend"), job.arguments.get("torch_compile_mode")
+    if backend:
+        from accelerate.utils import DynamoBackend
+
+        known = [one.value.lower() for one in DynamoBackend if one.value != "NO"]
+        if str(backend).lower() not in known:
+            yield f'torch_compile_backend: there is no "{backend}"{did_you_mean(str(backend), known)}'
+    if mode:
+        from torch._inductor import list_mode_options
+
+        if str(mode) not in (modes := list(list_mode_options())):
+            yield f'torch_compile_mode: there is no "{mode}", it is one of {", ".join(modes)}'
 
 
 def _quantization(job: TrainJob) -> Iterator[str]:

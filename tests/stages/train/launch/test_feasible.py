@@ -46,6 +46,8 @@ def job(**keys: Any) -> TrainJob:
         ({"deepspeed": {"train_batch_size": 32}}, "train_batch_size is 32"),
         ({"deepspeed": {"train_micro_batch_size_per_gpu": 7}}, "per_device_train_batch_size"),
         ({"deepspeed": {"gradient_clipping": 0.5}}, "max_grad_norm"),
+        ({"torch_compile": True, "torch_compile_backend": "inducter"}, 'did you mean "inductor"'),
+        ({"torch_compile": True, "torch_compile_mode": "fastest"}, "max-autotune"),
         ({"push_to_hub": True}, "hub_model_id is missing"),
     ],
 )
@@ -59,6 +61,7 @@ def test_a_setting_that_cannot_work_is_named(keys: dict[str, object], told: str)
     "keys",
     [
         {},
+        {"torch_compile": True, "torch_compile_backend": "inductor", "torch_compile_mode": "reduce-overhead"},
         {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {"num_decay_steps": 3}},
         {**EVALUATES, "early_stopping_steps": 2, "metric_for_best_model": "loss"},
         {**EVALUATES, "eval_on_each_dataset": True, "metric_for_best_model": "eval_chats_loss"},
