@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import Config
+from pipeline.config.keys import keys
 from pipeline.output.manifest import MANIFEST
 from pipeline.output.open import RUN_SHARDS, local_copy, read_manifest
 from pipeline.output.publish import clean, locked, open_output
@@ -31,6 +33,11 @@ from .summary import pack_summary, rejected_too_many
 
 if TYPE_CHECKING:
     from pipeline.output.remote_publish import RemoteOutput
+
+_MAKE_TOKENS = (
+    "template", "cutoff_len", "train_on_prompt", "mask_history", "default_system", "tool_format", "enable_thinking",
+    "split_special_tokens",
+)  # fmt: skip
 
 
 def output_folder(config: Config, *, for_train: bool = False) -> Path:
@@ -73,7 +80,11 @@ def ensure_prepared(config: Config, log: Log, *, quiet: bool = True) -> Path:
     """
     given = config.pack.tokenized_path
     if given and not config.data.dataset and not config.data.eval_dataset:
-        return open_output_of(given, log)
+        folder = open_output_of(given, log)
+        told = made_otherwise(config, read_manifest(folder))
+        if told:
+            log(f"note: {given} was packed with {told}; other values in this configuration change nothing")
+        return folder
     with Progress(quiet=quiet) as progress:
         outcome = prepare_output(config, log, for_train=True, progress=progress)
     if outcome.state == "written":
@@ -89,6 +100,21 @@ def ensure_prepared(config: Config, log: Log, *, quiet: bool = True) -> Path:
             hint=f"the records and why: {outcome.shown}/rejects; fix them, or raise max_rejected to go on without them",
         )
     return open_output_of(given, log) if given and is_store(given) else outcome.out
+
+
+def made_otherwise(config: Config, manifest: Mapping[str, object]) -> str:
+    """The options of a finished output that a configuration gives another value, as `key value, key value`.
+
+    A key at its default counts as not given.
+    """
+    made = manifest["options"]
+    assert isinstance(made, dict)  # the manifest was read through its schema
+    told = [
+        f"{name} {made[name]}"
+        for name in _MAKE_TOKENS
+        if name in made and config.get(name) not in (made[name], keys()[name].default)
+    ]
+    return ", ".join(told)
 
 
 def open_output_of(given: str, log: Log) -> Path:

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.cli import run
+from pipeline.config import load_config
 from pipeline.output.ledger import SourceLedger
 from pipeline.output.open import open_files, read_manifest
 from pipeline.output.publish import locked, open_output
 from pipeline.output.verify import HINT, problems
+from pipeline.runs.pack.run import ensure_prepared
 from tests.support.packed_outputs import CHATS, DEMO, ROOT, TINY, pack, rows, tree, write_records
 
 
@@ -260,3 +262,24 @@ def test_another_models_output_is_not_replaced_by_default(
     assert sorted(path.name for path in (tmp_path / "prepared").iterdir()) == ["chats-sft", "chats-sft-second"]
     for folder, name in (("chats-sft", "first"), ("chats-sft-second", "second")):
         assert read_manifest(tmp_path / "prepared" / folder)["run"]["model_name_or_path"].endswith(name)
+
+
+def test_values_that_finished_shards_no_longer_follow_are_named(chats: Path, tmp_path: Path) -> None:
+    """Training from shards with a YAML written for others: what they were made with is said, and nothing when equal."""
+    pack(chats, tmp_path / "out", "cutoff_len=64")
+    shards = {
+        "model_name_or_path": str(TINY),
+        "tokenized_path": str(tmp_path / "out"),
+        "output_dir": str(tmp_path / "o"),
+    }
+
+    def told(**values: object) -> list[str]:
+        said: list[str] = []
+        ensure_prepared(load_config(None, {**shards, **values}, for_command="train"), said.append)
+        return said
+
+    made = read_manifest(tmp_path / "out")["options"]["template"]
+    assert told() == []
+    assert told(template=made, cutoff_len=64) == []
+    [note] = told(template="llama3", cutoff_len=128, mask_history=True)
+    assert f"template {made}, cutoff_len 64, mask_history False" in note
