@@ -40,6 +40,7 @@ EXTRAS = {
     "metrics": ("jieba", "nltk", "rouge-score"),
     "ray": ("ray",),
 }
+NEEDED_BY_THEM = {"huggingface-hub": "train", "safetensors": "train"}  # what the extras' packages cannot do without
 HOME = Path(__file__).resolve().parents[1]  # the folder of the four packages
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 _NOT_FOUND = re.compile(r"^ModuleNotFoundError: No module named '([A-Za-z0-9_.]+)'", re.MULTILINE)
@@ -110,7 +111,8 @@ def missing_package(error: BaseException) -> MachineFault | None:
     name = name.partition(".")[0]
     if name in CORE:
         return MachineFault(f"{CORE[name]} is not installed, and prep needs it: python -m pip install {CORE[name]}")
+    distribution = name.replace("_", "-")
     for extra, distributions in EXTRAS.items():
-        if name.replace("_", "-") in distributions:
+        if distribution in distributions or NEEDED_BY_THEM.get(distribution) == extra:
             return MachineFault(f"{name} is not installed", hint=install_command(extra))
     return None

@@ -128,6 +128,8 @@ def test_a_package_that_a_library_could_not_import_is_named() -> None:
     assert fault is not None
     assert fault.problems == ("accelerate is not installed",)
     assert missing_package(ModuleNotFoundError("no name")) is None
+    needed = missing_package(ModuleNotFoundError("No module named 'huggingface_hub'", name="huggingface_hub.utils"))
+    assert needed is not None and "pip install" in needed.hint
 
 
 def test_another_error_is_no_missing_package() -> None:
