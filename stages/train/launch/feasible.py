@@ -265,7 +265,7 @@ def check_targets(job: TrainJob) -> None:
             model = transformers.AutoModelForCausalLM.from_config(
                 read_config(job.model), trust_remote_code=job.model.trust_remote_code
             )
-    except (ValueError, NotImplementedError, RuntimeError):  # of another kind: it is told when it is loaded
+    except (ValueError, NotImplementedError, RuntimeError):  # of another kind: reported when it is loaded
         return
     config = lora_config if tuning.kind == "lora" else oft_config
     config(model, tuning, reward=job.method == "rm")

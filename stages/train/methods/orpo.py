@@ -13,7 +13,7 @@ from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 from stages.train.monitor.trainer_mixin import Watched
 
 from . import Parts
-from .reference_free import PairCollator, mapped
+from .reference_free import paired
 
 
 class OrpoTrainer(Watched, ORPOTrainer):  # type: ignore[misc]  # TRL ships no types
@@ -45,15 +45,4 @@ def orpo_config(parts: Parts) -> Any:
 
 def build_orpo(parts: Parts) -> Any:
     """The trainer, ready to train."""
-    trainer = OrpoTrainer(
-        model=parts.model,
-        args=orpo_config(parts),
-        data_collator=PairCollator(parts.tokenizer.pad_token_id),
-        train_dataset=mapped(parts.train),
-        eval_dataset=mapped(parts.evaluation),
-        processing_class=parts.tokenizer,
-        peft_config=parts.peft,
-        callbacks=list(parts.callbacks),
-    )
-    trainer.use_dpo_data_collator = True  # ours gives the same keys; the trainer warns about any other
-    return trainer
+    return paired(OrpoTrainer, orpo_config(parts), parts)

@@ -1,13 +1,16 @@
-"""What TRL's two reference-free trainers (ORPO, SimPO) share: rows and batches in their form.
+"""What TRL's two reference-free trainers (ORPO, SimPO) share: rows, batches and how they are built.
 
 They map their data set three times and tokenize it; a data set whose `map` gives itself back keeps them from both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+
+from . import Parts
 
 
 class Rows(torch.utils.data.Dataset):  # type: ignore[misc]  # torch is not followed
@@ -67,3 +70,19 @@ class _Each(dict[str, Any]):
 
     def map(self, *_: Any, **__: Any) -> _Each:
         return self
+
+
+def paired(trainer_class: Callable[..., Any], config: Any, parts: Parts) -> Any:
+    """A trainer over pairs that needs no reference, ready to train. config: the trainer's own, every field set."""
+    trainer = trainer_class(
+        model=parts.model,
+        args=config,
+        data_collator=PairCollator(parts.tokenizer.pad_token_id),
+        train_dataset=mapped(parts.train),
+        eval_dataset=mapped(parts.evaluation),
+        processing_class=parts.tokenizer,
+        peft_config=parts.peft,
+        callbacks=list(parts.callbacks),
+    )
+    trainer.use_dpo_data_collator = True  # ours gives the same keys; the trainer warns about any other
+    return trainer

@@ -10,7 +10,7 @@ from trl.experimental.cpo import CPOConfig, CPOTrainer
 from stages.train.monitor.trainer_mixin import Watched
 
 from . import Parts
-from .reference_free import PairCollator, mapped
+from .reference_free import paired
 
 
 class SimpoTrainer(Watched, CPOTrainer):  # type: ignore[misc]  # TRL ships no types
@@ -46,15 +46,4 @@ def simpo_config(parts: Parts) -> Any:
 
 def build_simpo(parts: Parts) -> Any:
     """The trainer, ready to train."""
-    trainer = SimpoTrainer(
-        model=parts.model,
-        args=simpo_config(parts),
-        data_collator=PairCollator(parts.tokenizer.pad_token_id),
-        train_dataset=mapped(parts.train),
-        eval_dataset=mapped(parts.evaluation),
-        processing_class=parts.tokenizer,
-        peft_config=parts.peft,
-        callbacks=list(parts.callbacks),
-    )
-    trainer.use_dpo_data_collator = True  # ours gives the same keys; the trainer warns about any other
-    return trainer
+    return paired(SimpoTrainer, simpo_config(parts), parts)

@@ -1,4 +1,4 @@
-"""`prep export`: which job a configuration makes, and what is told of the result."""
+"""`prep export`: which job a configuration makes, and what is said of the result."""
 
 from __future__ import annotations
 

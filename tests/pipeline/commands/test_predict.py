@@ -1,4 +1,4 @@
-"""`prep predict`: what would start is told before anything is packed, and a mistake is an answer."""
+"""`prep predict`: what would start is shown before anything is packed, and a mistake is an answer."""
 
 from __future__ import annotations
 

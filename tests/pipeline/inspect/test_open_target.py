@@ -1,4 +1,4 @@
-"""What `inspect` and `stats` look at: an output, or a configuration; everything else is told what it is."""
+"""What `inspect` and `stats` look at: an output, or a configuration; everything else is named for what it is."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def built(given: Request) -> Outcome:
 
 
 def test_an_output_with_its_account_is_published(tmp_path: Path) -> None:
-    """Each part of the time is told, in order, and the reasons are handed on."""
+    """Each part of the time is reported, in order, and the reasons are handed on."""
     given = request(tmp_path)
     outcome = built(given)
     assert (outcome.state, outcome.reasons, list(outcome.elapsed_s)) == ("written", ["new output"], PARTS)

@@ -1,4 +1,4 @@
-"""What a run will write is told before it starts, and is about right."""
+"""What a run will write is reported before it starts, and is about right."""
 
 from __future__ import annotations
 

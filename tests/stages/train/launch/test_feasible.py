@@ -1,4 +1,4 @@
-"""Ordinary mistakes are told before anything is packed, with the key that has to change."""
+"""Ordinary mistakes are reported before anything is packed, with the key that has to change."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_mistyped_module_is_found_without_weights_being_loaded(tiny_model: Pat
 
 
 def test_a_damaged_weight_file_decides_nothing(tmp_path: Path) -> None:
-    """It is told when it is loaded; here the module names come from the model's config."""
+    """It is reported when it is loaded; here the module names come from the model's config."""
     (tmp_path / "config.json").write_text((TINY / "config.json").read_text())
     (tmp_path / "model.safetensors").write_bytes((1 << 60).to_bytes(8, "little") + json.dumps({}).encode())
     check_feasible(job(**LORA, model_name_or_path=str(tmp_path), lora_target="q_proj"), {})
